@@ -1,0 +1,48 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help env repro test test-slow check ui sample
+
+help: ## Show what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(READY) ## Create .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "error: Python 3.11 is needed; install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(VENV)/bin/uv pip sync --quiet --require-hashes requirements.lock
+	$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: $(READY) ## Fetch the data, run the pipeline, and show what came out
+	@if grep -q 'remote: sample' data.dvc; then dvc pull --quiet data.dvc; fi
+	dvc repro
+	@vfer summary
+
+test: $(READY) ## Run the tests
+	pytest
+
+test-slow: $(READY) ## Run the tests that take minutes
+	pytest -m slow
+
+check: $(READY) ## Lint, format and type-check
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: $(READY) ## Open the MLflow UI on http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+sample: $(READY) ## Render the embedded sample again (for maintainers)
+	rm -rf data && vfer data render data
+	sed -i '/remote: sample/d; /push: false/d' data.dvc
+	dvc add --quiet data && rm -rf sample && dvc push --quiet --remote sample data.dvc
+	printf '  remote: sample\n  push: false\n' >> data.dvc
