@@ -1,0 +1,74 @@
+"""Writes the small files of a stage atomically, so that a killed stage leaves none half-written."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vfer import console
+from vfer.errors import DataError
+
+SHOWN = 10
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file in place of the former one, atomically, and makes its folder where needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON, indented, with the keys in their given order; raises `ValueError` for NaN, which JSON has not."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes a CSV file with a header, also where there are no rows."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+class Refused:
+    """The clips that a stage set aside, and why."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(sorted(reasons.items()))
+        self._table = Path("refused.csv")
+
+    def write(self, path: Path) -> None:
+        """Writes the table `clip, reason`."""
+        self._table = path
+        write_csv(path, ["clip", "reason"], [{"clip": clip, "reason": reason} for clip, reason in self.reasons.items()])
+
+    def check(self, clips: int, most: float, key: str, what: str, mend: str) -> None:
+        """Warns of the refused clips; raises `DataError`, saying `what` they are and how to `mend` it, above the share `most` of `key`."""
+        for clip, reason in list(self.reasons.items())[:SHOWN]:
+            console.warn(f"{clip}: {reason}")
+        if len(self.reasons) > SHOWN:
+            console.warn(f"and {len(self.reasons) - SHOWN} more clips; {self._table} lists them all")
+        if len(self.reasons) > most * clips:
+            raise DataError(f"{self._table}: {len(self.reasons)} of {clips} clips {what}, more than {key} ({most}); {mend}")
+
+
+def flatten(content: Mapping[str, object], prefix: str = "") -> dict[str, float]:
+    """Returns the numbers of nested mappings under dotted names, leaving out what is no number."""
+    flat: dict[str, float] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            flat[f"{prefix}{name}"] = float(value)
+    return flat

@@ -1,0 +1,151 @@
+"""`vfer data`: fills the dataset from the public layouts, and shows what it holds."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from vfer.console import Stage, console, progress
+from vfer.datasets import READERS, Refused, scan
+from vfer.errors import DataError
+
+if TYPE_CHECKING:
+    from vfer.datasets.outcome import Outcome
+
+LINES = 10
+USAGES = ("train", "validation", "test")
+
+app = typer.Typer(help="Fill the dataset and show what it holds.", no_args_is_help=True)
+
+Data = Annotated[Path, typer.Option(help="The dataset's folder.")]
+
+
+@app.command()
+def add(
+    reader: Annotated[str, typer.Argument(help=f"The layout: {', '.join(READERS)}.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders, zips or files, as the dataset was published.", metavar="PATH...")],
+    source: Annotated[str | None, typer.Option(help="Name for what is added; the reader's name by default.")] = None,
+    data: Data = Path("data"),
+    expressions: Annotated[str, typer.Option(help="Your own expressions beside the known ones, as in drowsy,alert.")] = "",
+    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False,
+    report: Annotated[Path | None, typer.Option(help="CSV file for everything that was refused, with the reason.")] = None,
+) -> None:
+    """Add a dataset: its clips are copied, its stills gathered, and DVC tracks the result."""
+    import cv2
+
+    from vfer.datasets import track
+    from vfer.datasets.intake import intake
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # broken pictures are reported here, not by OpenCV on standard error
+    if reader not in READERS:
+        raise DataError(f"{reader}: no reader of that name; known are {', '.join(READERS)}")
+    with Stage("data add") as stage:
+        root = None if no_dvc else track.repository(data)
+        track.check_out(data)
+        own = [word.strip().lower() for word in expressions.split(",") if word.strip()]
+        with progress() as bar:
+            entries, refused = scan(paths)
+            found = [*refused, *bar.track(READERS[reader].read(entries), description="reading")]
+            outcome = intake(data, bar.track(found, description="adding"), source or reader, own)
+        if report is not None:
+            _write_report(report, outcome)
+        _check_usable(outcome, reader, paths)
+        _print(outcome, data)
+        version = f"version {track.track(data, root)}" if root else "not tracked by DVC"
+        if root:
+            _say(f"keep this version with `git add {data}.dvc && git commit`")
+        stage.made = f"{len(outcome.clips)} clips and {len(outcome.stills)} stills in {data} ({version})"
+
+
+@app.command()
+def show(data: Data = Path("data")) -> None:
+    """Show what the dataset holds, by source and expression."""
+    from vfer.datasets import track
+    from vfer.datasets.summary import clips_table, size, stills_table
+
+    clips, stills = clips_table(data), stills_table(data)
+    if clips is None and stills is None:
+        track.check_out(data)
+        raise DataError(f"{data}: holds no dataset; fill it with `vfer data add`")
+    for table in (clips, stills):
+        if table is not None:
+            console.print(table)
+    console.print(f"{data}: {size(data) / 1e6:.1f} MB, version {track.version(data) or 'not tracked by DVC'}", markup=False)
+
+
+def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
+    if outcome.usable:
+        return
+    reasons = Counter(item.reason for item in outcome.passed)
+    why = [f"{count} passed over ({reason})" for reason, count in reasons.most_common()]
+    if outcome.refused:
+        why.append(f"{len(outcome.refused)} refused, the first {outcome.refused[0].origin}: {outcome.refused[0].reason}")
+    where = ", ".join(str(path) for path in paths)
+    raise DataError(
+        f"{where}: nothing that {reader} can read, nothing was changed; expected {READERS[reader].layout}; {'; '.join(why) or 'no files'}"
+    )
+
+
+def _print(outcome: "Outcome", data: Path) -> None:
+    if outcome.clips or outcome.stills:
+        console.print(_added(outcome))
+    if outcome.there:
+        _say(f"{outcome.there} were there already")
+    if outcome.converted:
+        _say(f"{outcome.converted} stills were no 48x48 grey pictures and were converted")
+    for reason, count in sorted(Counter(item.reason for item in outcome.passed).items()):
+        _say(f"{count} passed over: {reason}")
+    if same := len(outcome.identical_stills):
+        _say(f"{same} stills have the same bytes as another still; {outcome.leaked} of validation and test stand in train too")
+    _some("added although their bytes are there under another name", [f"{name}: same as {twin}" for name, twin in outcome.identical])
+    _some("refused", [f"{item.origin}: {item.reason}" for item in outcome.refused])
+    if outcome.sample:
+        pointer = f"{data}.dvc"
+        _say(f"the embedded sample ({outcome.sample} rows) gave way; `git checkout {pointer} && dvc checkout {pointer}` brings it back")
+
+
+def _added(outcome: "Outcome") -> Table:
+    clips = Counter(clip.expression for clip in outcome.clips)
+    stills = Counter((still.expression, still.usage) for still in outcome.stills)
+    subjects: dict[str, set[str]] = {}
+    rows = [(clip.expression, clip.subject) for clip in outcome.clips] + [
+        (still.expression, still.subject or "") for still in outcome.stills
+    ]
+    for word, subject in rows:
+        subjects.setdefault(word, set()).update({subject} - {""})
+    table = Table("added", "clips", "subjects", *(f"stills: {usage}" for usage in USAGES))
+    for word, who in sorted(subjects.items()):
+        table.add_row(word, str(clips[word]), str(len(who)), *(str(stills[word, usage]) for usage in USAGES))
+    total = len(set().union(*subjects.values()))
+    table.add_section()
+    table.add_row("all", str(clips.total()), str(total), *(str(sum(stills[word, usage] for word in subjects)) for usage in USAGES))
+    return table
+
+
+def _some(what: str, lines: list[str]) -> None:
+    if lines:
+        _say(f"{len(lines)} {what}:")
+    for line in lines[:LINES]:
+        _say(f"  {line}")
+    if len(lines) > LINES:
+        _say(f"  and {len(lines) - LINES} more; --report FILE writes them all")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False)
+
+
+def _write_report(path: Path, outcome: "Outcome") -> None:
+    same = [Refused(name, f"added, same bytes as {twin}") for name, twin in (*outcome.identical, *outcome.identical_stills)]
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("file", "reason"))
+            writer.writerows((item.origin, item.reason) for item in (*outcome.refused, *same))
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: the report cannot be written ({error.strerror})") from error

@@ -1,0 +1,46 @@
+"""`vfer detector`: which face detector the `faces` stage has, and its weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfer.console import console
+
+app = typer.Typer(no_args_is_help=True, help="Install, remove or show the face detector's weights.")
+Weights = Annotated[Path, typer.Option(help="Folder of the weights.")]
+
+
+@app.command()
+def add(
+    source: Annotated[str, typer.Argument(metavar="PACK_OR_PATH", help="A pack of insightface (buffalo_sc, ...), or an ONNX file.")],
+    sha256: Annotated[str | None, typer.Option(help="The hash that the file must have.")] = None,
+    weights: Weights = Path("weights"),
+) -> None:
+    """Install SCRFD, insightface's detector; `faces.detector: auto` takes it from then on."""
+    from vfer.faces import install
+
+    found = install.add(source, weights, sha256)
+    console.print(f"installed {weights}/scrfd.onnx, sha256 {found}", markup=False)
+    console.print(f"licence: {install.LICENCE}", markup=False)
+    console.print(f"staged in git: {weights}/SHA256SUMS, scrfd.onnx.dvc, .gitignore; commit them, and run `dvc repro`", markup=False)
+
+
+@app.command()
+def remove(weights: Weights = Path("weights")) -> None:
+    """Remove SCRFD; `faces.detector: auto` goes back to CenterFace."""
+    from vfer.faces import install
+
+    done = "removed SCRFD; auto takes CenterFace" if install.remove(weights) else f"{weights}: holds no SCRFD weights"
+    console.print(done, markup=False)
+
+
+@app.command()
+def show(weights: Weights = Path("weights")) -> None:
+    """Show which detector `faces.detector: auto` takes, and check its weights."""
+    from vfer.faces.params import FacesParams
+    from vfer.faces.weights import choose
+
+    chosen = choose(FacesParams(), weights)
+    chosen.load(FacesParams())
+    console.print(f"{chosen.name}: {chosen.path}, sha256 {chosen.sha256} ({chosen.why})", markup=False)

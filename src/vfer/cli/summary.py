@@ -1,0 +1,44 @@
+"""`vfer summary`: what the last run of the pipeline made."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vfer.errors import DataError
+
+
+def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
+    """Show the figures of the last run, and where its plots, its MLflow run and its model are."""
+    from rich.table import Table
+
+    from vfer import tracking
+    from vfer.artifacts import flatten
+    from vfer.console import console
+
+    outputs = root / "outputs"
+    evaluate, register = _read(outputs / "evaluate" / "metrics.json"), _read(outputs / "register" / "register.json")
+    figures = flatten(evaluate)
+    table = Table("on the test clips", "value", "interval")
+    for name in ("accuracy", "uar", "macro_f1"):
+        table.add_row(name, f"{figures[f'{name}.value']:.3f}", f"{figures[f'{name}.low']:.3f} to {figures[f'{name}.high']:.3f}")
+    table.add_row("accuracy of the frames' vote", f"{figures['frame_vote.accuracy']:.3f}", "")
+    table.add_row("detection coverage", f"{figures['coverage']:.3f}", "")
+    table.add_row("clips, subjects", f"{figures['clips']:.0f}, {figures['subjects']:.0f}", "")
+    table.add_row("test clips whose recording is in training", f"{figures['leakage.recording']:.0%}", "")
+    table.add_row("test clips whose subject is in training", f"{figures['leakage.subject']:.0%}", "")
+    console.print(table)
+    models = ", ".join(f"{name} version {version}" for name, version in register["versions"].items())
+    console.print(f"plots       {outputs / 'evaluate' / 'plots'} (pictures), `dvc plots show` (interactive)", markup=False)
+    console.print(f"MLflow run  {register['run_id']} in {tracking.uri(root.resolve())}", markup=False)
+    console.print(f"models      {models}", markup=False)
+    console.print(f"champion    {'yes' if register['champion'] else 'no'}: {register['reason']}", markup=False)
+    console.print("look at it  `make ui`, then http://127.0.0.1:5000", markup=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is missing or damaged; run `dvc repro`") from error

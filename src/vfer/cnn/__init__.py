@@ -1,0 +1,1 @@
+"""The CNN: architectures, augmentation, and training on stills."""

@@ -1,0 +1,63 @@
+"""What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vfer.errors import VferError
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def run(main: Callable[..., Any]) -> None:
+    """Runs a command with its arguments; an error that the user can mend becomes one line and exit status 1."""
+    try:
+        typer.run(main)
+    except VferError as error:
+        fail(error)
+
+
+def fail(error: VferError) -> None:
+    """Prints the error as one line on standard error and exits with status 1."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    sys.exit(1)
+
+
+def progress() -> Progress:
+    """Returns a progress bar with count, elapsed and remaining time; it stays silent where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def warn(message: str) -> None:
+    """Prints a warning of one line."""
+    console.print(f"warning: {message}", style="yellow", markup=False)
+
+
+class Stage:
+    """Times a stage and prints its closing line: what was made, where, and how long it took."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.made = ""
+
+    def __enter__(self) -> "Stage":
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            console.print(f"{self.name}: {self.made} in {time.perf_counter() - self.start:.1f} s", markup=False)

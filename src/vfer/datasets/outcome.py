@@ -1,0 +1,46 @@
+"""What an intake did, for the report to the user."""
+
+from dataclasses import dataclass, field
+
+from vfer.datasets.found import Passed, Refused
+from vfer.manifest import Clip
+
+SAMPLE = "sample"  # source of the embedded sample's rows, which give way to real data
+
+
+@dataclass(frozen=True)
+class Still:
+    """One row of `stills.parquet`."""
+
+    still: str
+    expression: str
+    usage: str
+    source: str
+    subject: str | None
+    image: bytes
+
+
+@dataclass
+class Outcome:
+    """The rows that were added, and the count of the rest.
+
+    `there` counts what stood there already with the same bytes; `converted` the stills that were no 48x48 grey pictures;
+    `identical` pairs the name of each added clip with another clip of the same bytes, `identical_stills` likewise, and `leaked`
+    counts the validation and test stills whose bytes stand in train too; `sample` counts the sample's rows that gave way.
+    """
+
+    clips: list[Clip] = field(default_factory=list)
+    stills: list[Still] = field(default_factory=list)
+    there: int = 0
+    converted: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
+    identical: list[tuple[str, str]] = field(default_factory=list)
+    identical_stills: list[tuple[str, str]] = field(default_factory=list)
+    leaked: int = 0
+    sample: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything was added or stood there already."""
+        return bool(self.clips or self.stills or self.there)

@@ -1,0 +1,88 @@
+"""Adds found stills to `stills.parquet`."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vfer import manifest, stills
+from vfer.datasets.expressions import expression
+from vfer.datasets.found import FoundStill
+from vfer.datasets.outcome import SAMPLE, Outcome, Still
+from vfer.errors import DataError
+
+Standing = tuple[bytes, str, str]  # digest, expression, usage
+
+
+class StillIntake:
+    """Collects stills one by one; the table is written at the end, in `commit`, and the rows of the sample give way."""
+
+    def __init__(self, data: Path, source: str, own: Sequence[str], outcome: Outcome) -> None:
+        self.source, self.own, self.outcome = source, own, outcome
+        self.path = data / "stills.parquet"
+        sources = stills.labels(self.path)["source"].to_pylist() if self.path.exists() else []
+        self.replaced = sources.count(SAMPLE)
+        outcome.sample += self.replaced
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The present stills without the sample's; read only where stills are added or the sample gives way."""
+        table = stills.read(self.path) if self.path.exists() else stills.SCHEMA.empty_table()
+        return table.filter(pc.field("source") != SAMPLE)
+
+    @cached_property
+    def stills(self) -> dict[str, Standing]:
+        """Each still's digest, expression and usage, by name."""
+        columns = (self.table[name].to_pylist() for name in ("still", "image", "expression", "usage"))
+        return {name: (_digest(image), word, usage) for name, image, word, usage in zip(*columns, strict=True)}
+
+    @cached_property
+    def names(self) -> dict[bytes, str]:
+        """A still's name, by the digest of its bytes."""
+        return {digest: name for name, (digest, _, _) in self.stills.items()}
+
+    def take(self, found: FoundStill) -> None:
+        """Adds one still; raises `DataError` where it must be refused."""
+        name = f"{self.source}/{found.name}"
+        if not manifest.NAME.fullmatch(name):
+            raise DataError(f"still {name!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
+        word = expression(found.expression, self.own)
+        image, converted = stills.normalise(found.read())
+        standing = (_digest(image), word, str(found.usage))
+        if name in self.stills:
+            self._again(name, standing)
+            return
+        if (twin := self.names.setdefault(standing[0], name)) != name:
+            self.outcome.identical_stills.append((name, twin))
+        self.stills[name] = standing
+        self.outcome.converted += converted
+        self.outcome.stills.append(Still(name, word, found.usage, self.source, found.subject, image))
+
+    def commit(self) -> None:
+        """Writes the table where anything in it changed."""
+        if not (self.outcome.stills or self.replaced):
+            return
+        trained = {digest for digest, _, usage in self.stills.values() if usage == "train"}
+        self.outcome.leaked = sum(usage != "train" and digest in trained for digest, _, usage in self.stills.values())
+        added = pa.Table.from_pylist([vars(still) for still in self.outcome.stills], stills.SCHEMA)
+        table = pa.concat_tables([self.table, added])
+        if table.num_rows:
+            stills.write(self.path, table)
+        else:
+            self.path.unlink()
+
+    def _again(self, name: str, standing: Standing) -> None:
+        if self.stills[name][0] != standing[0]:
+            raise DataError(f"still {name} is there already with other bytes; give this one another --source")
+        if self.stills[name] != standing:
+            raise DataError(
+                f"still {name} is there already as {self.stills[name][1]} for {self.stills[name][2]}; give this one another --source"
+            )
+        self.outcome.there += 1
+
+
+def _digest(image: bytes) -> bytes:
+    return hashlib.blake2b(image, digest_size=16).digest()

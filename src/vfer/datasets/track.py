@@ -1,0 +1,68 @@
+"""Keeps the dataset under DVC: as one output, `<data>.dvc`, pushed to the user's own remote."""
+
+from pathlib import Path
+
+import yaml
+
+from vfer.errors import DataError
+
+
+def repository(data: Path) -> Path:
+    """Returns the root of the DVC repository that holds the data folder; raises `DataError` outside of one."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    parent = next(folder for folder in data.absolute().parents if folder.is_dir())
+    try:
+        return Path(Repo.find_root(str(parent)))
+    except NotDvcRepoError as error:
+        raise DataError(f"{data}: lies in no DVC repository; run `dvc init` there, or pass --no-dvc") from error
+
+
+def check_out(data: Path) -> None:
+    """Raises `DataError` where DVC tracks the dataset and its files are not there, since adding would drop what is tracked."""
+    tables = (data / "clips.csv", data / "stills.parquet")
+    if _pointer(data).exists() and not any(table.exists() for table in tables):
+        raise DataError(
+            f"{data}: is tracked by {_pointer(data)} but its files are missing; run `dvc checkout {_pointer(data)}` or `dvc pull` first"
+        )
+
+
+def version(data: Path) -> str | None:
+    """Returns the hash of the dataset that DVC tracks, or None where it tracks none."""
+    path = _pointer(data)
+    if not path.exists():
+        return None
+    try:
+        return str(yaml.safe_load(path.read_text())["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError) as error:
+        raise DataError(f"{path}: is no DVC file with an md5; restore it with `git checkout {path}`") from error
+
+
+def track(data: Path, root: Path) -> str:
+    """Runs `dvc add` on the data folder and returns the hash of its new version.
+
+    The sample's `remote` and `push: false` are dropped first: `dvc add` would keep them, and `dvc push` would silently skip the data.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.utils.serialize import modify_yaml
+
+    try:
+        if _pointer(data).exists():
+            with modify_yaml(_pointer(data)) as content:
+                for out in content["outs"]:
+                    out.pop("remote", None)
+                    out.pop("push", None)
+        with Repo(str(root)) as repo:
+            repo.scm_context.quiet = True  # the command says itself what to commit
+            repo.add(str(data.resolve()))
+    except DvcException as error:
+        raise DataError(
+            f"{data}: `dvc add` failed: {' '.join(str(error).split())}; the files are in place, run `dvc add {data}` then"
+        ) from error
+    return str(version(data))
+
+
+def _pointer(data: Path) -> Path:
+    return data.with_name(f"{data.name}.dvc")

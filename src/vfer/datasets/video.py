@@ -1,0 +1,45 @@
+"""Looks into a clip before it is taken in, and makes lossless clips of picture sequences."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfer.errors import ClipError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RATE = 10  # frames a second of a picture sequence: sampling at 10 fps keeps every picture
+
+
+def probe(path: Path) -> None:
+    """Checks that a file is a video whose first frame decodes; raises `ClipError` where it is not."""
+    import av
+
+    if not path.stat().st_size:
+        raise ClipError("is empty")
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            if not container.streams.video:
+                raise ClipError("has no video stream")
+            if next(container.decode(video=0), None) is None:
+                raise ClipError("has no frame")
+    except (av.FFmpegError, ValueError) as error:
+        raise ClipError(f"does not decode ({getattr(error, 'strerror', None) or error}); it may be truncated or no video") from error
+
+
+def encode(path: Path, frames: "Sequence[NDArray[np.uint8]]") -> None:
+    """Writes grey frames, (height, width) uint8, as FFV1 in Matroska: lossless, and the same bytes every time."""
+    import av
+
+    height, width = frames[0].shape
+    with av.open(str(path), "w", format="matroska", options={"fflags": "bitexact"}) as container:
+        # Thread and slice counts are set because both are part of the bytes.
+        stream = container.add_stream("ffv1", rate=RATE, options={"flags": "bitexact", "threads": "1", "level": "3", "slices": "4"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "gray"
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="gray")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

@@ -1,0 +1,29 @@
+"""What works on this machine and in this repository, and what to do where it does not; `vfer doctor` prints it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vfer.doctor import machine, repository
+from vfer.doctor.check import Check
+
+CHECKS = (
+    machine.python,
+    machine.packages,
+    machine.codecs,
+    repository.parameters,
+    repository.detector,
+    repository.data,
+    repository.dvc,
+    repository.mlflow,
+    machine.disk,
+    machine.machine,
+    machine.precision,
+)
+
+__all__ = ["CHECKS", "Check", "examine"]
+
+
+def examine(root: Path) -> Iterator[Check]:
+    """Runs every check on the repository at `root`; raises nothing, loads no TensorFlow, and makes neither data nor MLflow's store."""
+    for run in CHECKS:
+        yield run(root.resolve())

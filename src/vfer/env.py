@@ -1,0 +1,42 @@
+"""Every environment variable that vfer reads."""
+
+import os
+from pathlib import Path
+
+from vfer.errors import VferError
+
+INSIGHTFACE_URL = "https://github.com/deepinsight/insightface/releases/download/v0.7"
+
+
+def workers() -> int:
+    """Processes that a map over clips uses: `VFER_WORKERS`, or one a core; raises `VferError` where that is no number above 0."""
+    value = os.environ.get("VFER_WORKERS") or str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    if not value.isdecimal() or int(value) < 1:
+        raise VferError(f"VFER_WORKERS: expected a whole number of at least 1, got {value!r}; set it so, or unset it")
+    return int(value)
+
+
+def insightface_url() -> str:
+    """Address under which insightface's packs lie: `VFER_INSIGHTFACE_URL`, or its release page."""
+    return os.environ.get("VFER_INSIGHTFACE_URL", INSIGHTFACE_URL).rstrip("/")
+
+
+def repository() -> Path | None:
+    """Root of the DVC repository that runs this stage (the parent one in `dvc exp run --temp`)."""
+    root = os.environ.get("DVC_ROOT")
+    return Path(root) if root else None
+
+
+def experiment() -> str | None:
+    """Name of the DVC experiment under way; none under plain `dvc repro`."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def experiment_baseline() -> str | None:
+    """Commit that the DVC experiment under way starts from."""
+    return os.environ.get("DVC_EXP_BASELINE_REV") or None
+
+
+def tracking_uri() -> str | None:
+    """MLflow server that the user has set; none means the repository's own store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None

@@ -1,0 +1,105 @@
+"""Figures of the test clips: intervals, classes, subjects, calibration and leakage."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.scores import Scores, confusion, score
+from vfer.split import Row
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the bounds of its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    truth: Numbers, predicted: Numbers, groups: list[str], classes: int, *, resamples: int, confidence: float, seed: int
+) -> dict[str, Interval]:
+    """Returns each score with its percentile interval over resampled groups (subjects), which is where clips depend on each other.
+
+    With a single group the clips themselves are resampled. Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+    """
+    members = _members(groups)
+    rng = np.random.default_rng(seed)
+    drawn = [np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]) for _ in range(resamples)]
+    samples = [asdict(score(truth[rows], predicted[rows], classes)) for rows in drawn]
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    whole = asdict(score(truth, predicted, classes))
+    return {name: Interval(whole[name], *map(float, np.quantile([sample[name] for sample in samples], tails))) for name in whole}
+
+
+def _members(groups: list[str]) -> list[NDArray[np.int64]]:
+    if len(set(groups)) == 1:
+        return [np.array([row]) for row in range(len(groups))]
+    names = np.array(groups)
+    return [np.flatnonzero(names == name) for name in sorted(set(groups))]
+
+
+def per_class(truth: Numbers, predicted: Numbers, names: list[str]) -> list[dict[str, object]]:
+    """Returns precision, recall, F1 and support of every class, in their order; 0 stands where a figure is undefined."""
+    table = confusion(truth, predicted, len(names))
+    support, answers = np.bincount(truth, minlength=len(names)), table.sum(axis=0)
+    hits = np.diag(table)
+    return [
+        {
+            "expression": name,
+            "precision": _ratio(hits[i], answers[i]),
+            "recall": _ratio(hits[i], support[i]),
+            "f1": _ratio(2 * hits[i], support[i] + answers[i]),
+            "support": int(support[i]),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def per_group(truth: Numbers, predicted: Numbers, groups: list[str], classes: int) -> list[dict[str, object]]:
+    """Returns the scores of every group (subject or source), sorted by its name."""
+    names = np.array(groups)
+    rows: list[dict[str, object]] = []
+    for name in sorted(set(groups)):
+        chosen = names == name
+        scores: Scores = score(truth[chosen], predicted[chosen], classes)
+        rows.append({"group": name, "clips": int(chosen.sum()), **asdict(scores)})
+    return rows
+
+
+def calibration(truth: Numbers, probabilities: NDArray[np.float32], bins: int = 10) -> tuple[float, list[dict[str, float]]]:
+    """Returns the expected calibration error and the reliability curve of the answered clips, in bins of equal width.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017.
+    """
+    answered = ~np.isnan(probabilities).any(axis=1)
+    sure = probabilities[answered].max(axis=1)
+    right = probabilities[answered].argmax(axis=1) == truth[answered]
+    bin_of = np.minimum((sure * bins).astype(int), bins - 1)
+    curve = [
+        {"confidence": float(sure[bin_of == i].mean()), "accuracy": float(right[bin_of == i].mean()), "clips": int((bin_of == i).sum())}
+        for i in range(bins)
+        if (bin_of == i).any()
+    ]
+    total = sum(row["clips"] for row in curve)
+    return sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in curve) / max(total, 1), curve
+
+
+def leakage(rows: list[Row]) -> dict[str, float]:
+    """Returns the shares of the test clips whose recording, or whose subject, the model has seen in train or validation."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.part != "test":
+            seen["recording"].add(row.recording)
+            seen["subject"].add(row.subject)
+    test = [row for row in rows if row.part == "test"]
+    return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}

@@ -1,0 +1,15 @@
+"""The `evaluate` section of params.yaml; each key is explained where it stands there."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vfer.params import Params
+
+
+class EvaluateParams(Params):
+    """How sure the figures are to be, and how the vote of single frames is fitted."""
+
+    resamples: Annotated[int, Field(ge=10, le=1_000_000)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    vote_frames: Annotated[int, Field(ge=1)]

@@ -1,0 +1,73 @@
+"""The pictures of an evaluation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns)
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png", metadata={"Software": None})
+    temporary.replace(path)
+
+
+def confusion(path: Path, table: NDArray[np.int64], names: Sequence[str]) -> None:
+    """Draws a confusion matrix, truth in rows, shaded by the share of each row, labelled with counts."""
+    figure, axes = _figure(1.2 + 0.75 * len(names), 1.0 + 0.7 * len(names))
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(table.shape):
+        axes.text(column, row, table[row, column], ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="actual", title="test clips")
+    _save(figure, path)
+
+
+def per_class(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Draws precision, recall and F1 of every class as bars."""
+    figure, axes = _figure(2.5 + 0.9 * len(rows), 3.6)
+    at = np.arange(len(rows))
+    for offset, name in enumerate(("precision", "recall", "f1")):
+        axes.bar(at + 0.27 * (offset - 1), [row[name] for row in rows], width=0.25, label=name)
+    axes.set_xticks(at, [f"{row['expression']}\n(n={row['support']})" for row in rows])
+    axes.set(ylim=(0, 1.02), title="by expression, test clips")
+    figure.legend(loc="outside right upper")
+    _save(figure, path)
+
+
+def reliability(path: Path, curve: Sequence[dict[str, float]]) -> None:
+    """Draws accuracy against confidence, with the number of clips at each point."""
+    figure, axes = _figure(4.2, 4.0)
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
+    axes.plot([row["confidence"] for row in curve], [row["accuracy"] for row in curve], marker="o", label="model")
+    for row in curve:
+        axes.annotate(f"{row['clips']:.0f}", (row["confidence"], row["accuracy"]), textcoords="offset points", xytext=(4, -10), fontsize=8)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="reliability, test clips")
+    axes.legend(loc="upper left")
+    _save(figure, path)
+
+
+def curves(path: Path, history: Sequence[dict[str, float]], title: str) -> None:
+    """Draws accuracy and loss of training and validation over the epochs."""
+    figure, both = _figure(8, 3.4, columns=2)
+    for axes, name in zip(both, ("accuracy", "loss"), strict=True):
+        epochs = [row["epoch"] for row in history]
+        axes.plot(epochs, [row[name] for row in history], label="train")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
+        axes.set(xlabel="epoch", title=f"{title}: {name}")
+        axes.legend()
+    _save(figure, path)

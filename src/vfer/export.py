@@ -1,0 +1,74 @@
+"""Saves a trained Keras model twice: as a byte-stable `.keras` file and as its ONNX twin, compared with it."""
+
+import json
+import logging
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from vfer.errors import WeightsError
+from vfer.session import Session
+
+TOLERANCE = 1e-4
+
+
+def save(model: keras.Model, folder: Path, sample: NDArray[np.float32], classes: list[str]) -> None:
+    """Saves `model.keras` and `model.onnx` into the folder.
+
+    `sample` is a real batch of inputs; the ONNX file carries the names of the classes. Raises `WeightsError`, and leaves no
+    ONNX file, where an output of the two models differs on it by more than 1e-4.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_keras(model, folder / "model.keras")
+    save_onnx(model, folder / "model.onnx", sample, classes)
+
+
+def save_keras(model: keras.Model, path: Path) -> None:
+    """Saves a model so that the same weights give the same bytes; Keras writes dates and addresses in memory."""
+    raw, temporary = path.with_name("raw-" + path.name), path.with_name("tmp-" + path.name)
+    model.save(raw)
+    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = json.dumps(json.loads(content) | {"date_saved": ""}, sort_keys=True).encode()
+            if name == "config.json":
+                content = _renumbered(content)
+            target.writestr(zipfile.ZipInfo(name), content)
+    raw.unlink()
+    temporary.replace(path)
+
+
+def _renumbered(config: bytes) -> bytes:
+    """Numbers the shared objects of a model's config in the order in which they stand there."""
+    numbers: dict[bytes, int] = {}
+    return re.sub(rb'(?<="shared_object_id": )\d+', lambda found: b"%d" % numbers.setdefault(found[0], len(numbers)), config)
+
+
+def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], classes: list[str]) -> None:
+    """Exports a model of named outputs to ONNX under the same names, and compares the two on the sample."""
+    expected = {name: np.asarray(value) for name, value in model(sample, training=False).items()}
+    # Called once more in inference mode, or the BatchNorm of nets from keras.applications is exported in training mode.
+    frozen = keras.Model(model.input, model(model.input, training=False), name=model.name)
+    temporary = path.with_name("tmp-" + path.name)
+    frozen(sample)
+    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
+        frozen.export(temporary, format="onnx", verbose=False)
+    graph = onnx.load(temporary)
+    onnx.helper.set_model_props(graph, {"classes": json.dumps(classes)})
+    onnx.save(graph, temporary)
+    got = Session(temporary)(sample)
+    for name, value in expected.items():
+        difference = float(np.abs(value - got[name]).max())
+        if not difference <= TOLERANCE:
+            temporary.unlink()
+            raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
+    temporary.replace(path)

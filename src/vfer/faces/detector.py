@@ -1,0 +1,62 @@
+"""What a face detector is, and what the two of them share: fitting a picture, and a session on one thread."""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+STRIDE = 32
+
+
+class Detector(Protocol):
+    """Finds faces in one grey picture.
+
+    `name` and `sha256` (of the weights) say which detector it is. A call takes (h, w) uint8 and returns (n, 5) float32:
+    x0, y0, x1, y1 in pixels of that picture, which boxes may leave, and the score; best score first.
+    """
+
+    name: str
+    sha256: str
+
+    def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Returns the faces of one picture."""
+        ...
+
+
+class Fitted(NamedTuple):
+    """A picture as the detector sees it, (h', w') uint8, and what one of its pixels measures in the original: (x, y)."""
+
+    picture: NDArray[np.uint8]
+    scale: tuple[float, float]
+
+    def restore(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the (n, 5) boxes in pixels of the original picture."""
+        return boxes * np.array([*self.scale, *self.scale, 1], np.float32)
+
+
+def fit(grey: NDArray[np.uint8], longest: int) -> Fitted:
+    """Shrinks a picture so that its longer side is at most `longest`, and pads it right and below to multiples of 32.
+
+    A smaller picture is never enlarged.
+    """
+    import cv2
+
+    height, width = grey.shape
+    ratio = min(1.0, longest / max(height, width))
+    new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
+    padded = np.zeros((-(-new_height // STRIDE) * STRIDE, -(-new_width // STRIDE) * STRIDE), np.uint8)
+    padded[:new_height, :new_width] = cv2.resize(grey, (new_width, new_height), interpolation=cv2.INTER_AREA) if ratio < 1 else grey
+    return Fitted(padded, (width / new_width, height / new_height))
+
+
+def session(model: bytes) -> "onnxruntime.InferenceSession":
+    """Loads an ONNX model on one thread of the CPU, since the clips already fill the cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,57 @@
+"""SCRFD, insightface's detector (Guo et al., 2021, arXiv 2105.04714), on an ONNX file of one's own."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.faces import detector
+
+
+class Scrfd:
+    """SCRFD at any picture size.
+
+    Raises an error of `onnx`, ONNX Runtime or insightface where `model` is no SCRFD detector.
+    """
+
+    name = "scrfd"
+
+    def __init__(self, model: bytes, sha256: str, *, det_size: int, score: float) -> None:
+        from insightface.model_zoo.scrfd import SCRFD
+
+        self.sha256 = sha256
+        self._det_size = det_size
+        self._score = score
+        self._scrfd = SCRFD(session=detector.session(_resizable(model)))
+
+    def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Returns the faces, (n, 5) float32, best score first."""
+        fitted = detector.fit(grey, self._det_size)
+        picture = np.repeat(fitted.picture[:, :, None], 3, axis=2)
+        boxes, _ = self._scrfd.detect(picture, input_size=picture.shape[1::-1], det_thresh=self._score)
+        return fitted.restore(boxes)
+
+
+def _resizable(model: bytes) -> bytes:
+    """Frees the height and width of a graph that was exported for one size; a graph that is free already stays as it is.
+
+    The network is fully convolutional; only its upsampling layers hold the sizes of the export. Each doubles its input,
+    so a factor replaces the size. At the exported size the outputs differ by rounding only (1e-6).
+    """
+    import onnx
+
+    graph = onnx.load_model_from_string(model)
+    height, width = graph.graph.input[0].type.tensor_type.shape.dim[2:4]
+    if not (height.dim_value and width.dim_value):
+        return model
+    height.dim_param, width.dim_param = "height", "width"
+    for output in graph.graph.output:
+        output.type.tensor_type.shape.dim[-2].dim_param = f"anchors_{output.name}"
+    del graph.graph.value_info[:]
+    doubling = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "vfer_doubling")
+    graph.graph.initializer.append(doubling)
+    for node in graph.graph.node:
+        if node.op_type == "Resize" and len(node.input) == 4:
+            no_scales = node.input[:2]
+            del node.input[:]
+            node.input.extend([*no_scales, doubling.name])
+    result: bytes = graph.SerializeToString()
+    return result

@@ -1,0 +1,84 @@
+"""The faces of one clip as a Parquet file: schema, reading and writing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vfer.errors import DataError
+
+SIDE = 48
+STATUSES = ("detected", "interpolated", "given", "none")
+CORNERS = ("x0", "y0", "x1", "y1")
+_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("frame", pa.int32(), nullable=False),
+    pa.field("time", pa.float64(), nullable=False),
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("score", pa.float32()),
+    pa.field("x0", pa.float32()),
+    pa.field("y0", pa.float32()),
+    pa.field("x1", pa.float32()),
+    pa.field("y1", pa.float32()),
+    pa.field("crop", pa.binary(SIDE * SIDE)),
+]
+FACES_SCHEMA = pa.schema(_FIELDS)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The n sampled frames of one clip.
+
+    `frame` (n,) int32 is the index in the source, `time` (n,) float64 its seconds, `status` one of `STATUSES` each;
+    `score` (n,) and `box` (n, 4) are float32 with NaN where there is none (pixels of the stored frame);
+    `crop` is (n, 48, 48) uint8, zero where the status is none.
+    """
+
+    frame: NDArray[np.int32]
+    time: NDArray[np.float64]
+    status: list[str]
+    score: NDArray[np.float32]
+    box: NDArray[np.float32]
+    crop: NDArray[np.uint8]
+    metadata: Mapping[str, str]
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which frames show a face, (n,)."""
+        return np.array([status != "none" for status in self.status], bool)
+
+
+def read(path: Path) -> Faces:
+    """Reads the faces of one clip; raises `DataError` where the file is damaged or not of this schema."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
+    if not table.schema.equals(FACES_SCHEMA):
+        raise DataError(f"{path}: has not the columns of a faces table; run `dvc repro faces`")
+    pixels = b"".join(crop or bytes(SIDE * SIDE) for crop in table["crop"].to_pylist())
+    crop = np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
+    box = np.stack([table[corner].to_numpy() for corner in CORNERS], axis=1)
+    metadata = {key.decode(): value.decode() for key, value in sorted((table.schema.metadata or {}).items())}
+    status = [str(value) for value in table["status"].to_pylist()]
+    return Faces(table["frame"].to_numpy(), table["time"].to_numpy(), status, table["score"].to_numpy(), box, crop, metadata)
+
+
+def write(path: Path, faces: Faces) -> None:
+    """Writes the faces of one clip atomically; the same faces give the same bytes.
+
+    Not compressed: crops are too noisy for it (zstd saved 3 % on real clips).
+    """
+    crops = [crop.tobytes() if there else None for crop, there in zip(faces.crop, faces.present, strict=True)]
+    boxes = [pa.array(column, from_pandas=True) for column in faces.box.T]
+    columns = [pa.array(faces.frame), pa.array(faces.time), pa.array(faces.status), pa.array(faces.score, from_pandas=True), *boxes]
+    schema = FACES_SCHEMA.with_metadata(dict(sorted(faces.metadata.items())))
+    table = pa.Table.from_arrays([*columns, pa.array(crops, pa.binary(SIDE * SIDE))], schema=schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    pq.write_table(table, temporary, compression="none", row_group_size=1024)
+    temporary.replace(path)

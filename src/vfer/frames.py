@@ -1,0 +1,178 @@
+"""Decodes clips and samples their frames: grey pictures with their index and presentation time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vfer.errors import ClipError
+from vfer.manifest import Framing
+from vfer.params import Params
+
+_FIELDS: "list[pa.Field[Any]]" = [pa.field("frame", pa.int32()), pa.field("time", pa.float64()), pa.field("jpeg", pa.binary())]
+FRAMES_SCHEMA = pa.schema(_FIELDS)
+ROWS = 64  # a row group; it bounds what a reader holds in memory
+LUMA_FIRST = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "gray")
+FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+EXPAND = np.clip((np.arange(256) - 16) * 255 / 219 + 0.5, 0, 255).astype(np.uint8)
+TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+class FramesParams(Params):
+    """The `frames` section of params.yaml; each key is explained where it stands there."""
+
+    fps: Annotated[float, Field(gt=0, le=1000)]
+    max_side: Annotated[int, Field(ge=48, le=8192)]
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+    min_frames: Annotated[int, Field(ge=1)]
+    max_bad: Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One sampled frame: its index among all frames, its presentation time in seconds, and grey pixels, uint8 (h, w)."""
+
+    index: int
+    time: float
+    grey: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FramesJob:
+    """One clip's work: the video file, and the table to write."""
+
+    clip: str
+    source: Path
+    target: Path
+    framing: Framing
+    params: FramesParams
+
+
+def sample(path: Path, fps: float, max_side: int) -> Iterator[Frame]:
+    """Decodes a video from start to end and yields about `fps` frames a second of it, the first frame always.
+
+    Pixels are upright, of full range, and shrunk to `max_side`. A frame is taken where its presentation time reaches the
+    next tick, so a video of variable rate is sampled evenly in time. Raises `ClipError` where the file is missing, empty or
+    truncated, has no video stream, or cannot be decoded.
+    """
+    count = declared = 0
+    shown = seconds = 0.0
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:  # a title in Latin-1 is no reason to refuse a clip
+            if not container.streams.video:
+                raise ClipError(f"{path}: has no video stream; give a video")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # clips run side by side, one thread each
+            rate = float(stream.average_rate or 25)
+            declared, seconds = stream.frames, float((stream.duration or 0) * (stream.time_base or 0))
+            start, tick = None, 0
+            for count, frame in enumerate(container.decode(stream), start=1):
+                time = frame.time if frame.time is not None else (count - 1) / rate
+                start = time if start is None else start
+                shown = time - start + float(frame.duration * (frame.time_base or 0))
+                if time - start >= tick / fps - 1e-6:
+                    tick = max(tick + 1, int((time - start) * fps + 1e-6) + 1)
+                    yield Frame(count - 1, round(time - start, 6), upright(frame, max_side))
+    except (FFmpegError, OSError) as error:
+        raise ClipError(f"{path}: cannot be decoded ({_reason(path, error)}); replace the file or take it out") from error
+    if not count:
+        raise ClipError(f"{path}: holds no frame that decodes; replace the file or take it out")
+    # An edit list hides frames of a clip that was trimmed without encoding it again; the seconds know of it, the count does not.
+    if count < 0.9 * declared and shown < 0.9 * seconds:
+        raise ClipError(f"{path}: is truncated, {count} of {declared} frames decode; replace the file or take it out")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "there is no such file"
+    return "the file is empty" if not path.stat().st_size else str(getattr(error, "strerror", None) or error)
+
+
+def upright(frame: VideoFrame, max_side: int) -> NDArray[np.uint8]:
+    """Returns a decoded frame's luma, uint8 (h, w), of full range, its longer side at most `max_side`, turned as its tag says."""
+    grey = _luma(frame)
+    height, width = grey.shape
+    scale = max_side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    turn = TURNS.get(frame.rotation % 360)
+    return grey if turn is None else cv2.rotate(grey, turn)  # type: ignore[return-value]
+
+
+def _luma(frame: VideoFrame) -> NDArray[np.uint8]:
+    name = frame.format.name
+    if name not in LUMA_FIRST:
+        return frame.to_ndarray(format="gray").astype(np.uint8, copy=False)
+    plane = frame.planes[0]
+    grey = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    if name == "gray" or name.startswith("yuvj") or frame.color_range == FULL_RANGE:
+        return np.ascontiguousarray(grey)
+    return cv2.LUT(grey, EXPAND)  # type: ignore[return-value]
+
+
+def write(job: FramesJob) -> int:
+    """Writes one clip's frames table, atomically, a row group at a time; returns the number of frames.
+
+    Raises `ClipError`, and leaves no table, where the clip cannot be decoded or gives too few frames.
+    """
+    cv2.setNumThreads(1)  # clips run side by side, one thread each
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = job.target.with_suffix(".tmp")
+    try:
+        count = _write(job, temporary)
+        if count < job.params.min_frames:
+            raise ClipError(f"{job.source}: gives {count} frame, fewer than frames.min_frames ({job.params.min_frames}); take it out")
+        temporary.replace(job.target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _write(job: FramesJob, path: Path) -> int:
+    count = 0
+    writer = None
+    rows: list[dict[str, object]] = []
+    try:
+        for frame in sample(job.source, job.params.fps, job.params.max_side):
+            if writer is None:
+                writer = pq.ParquetWriter(path, FRAMES_SCHEMA.with_metadata(_metadata(job, frame)), compression="none")
+            rows.append({"frame": frame.index, "time": frame.time, "jpeg": encode(frame.grey, job.params.jpeg_quality)})
+            count += 1
+            if len(rows) == ROWS:
+                writer.write_table(pa.Table.from_pylist(rows, FRAMES_SCHEMA))
+                rows.clear()
+        if writer and rows:
+            writer.write_table(pa.Table.from_pylist(rows, FRAMES_SCHEMA))
+    finally:
+        if writer:
+            writer.close()
+    return count
+
+
+def encode(grey: NDArray[np.uint8], quality: int) -> bytes:
+    """Returns a grey picture as JPEG."""
+    return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def decode(jpeg: bytes) -> NDArray[np.uint8]:
+    """Returns the grey picture in a JPEG, uint8 (h, w); raises `ClipError` where it is damaged."""
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise ClipError("a stored frame is no JPEG that decodes; run `dvc repro frames`")
+    return grey.astype(np.uint8, copy=False)
+
+
+def _metadata(job: FramesJob, frame: Frame) -> dict[str, str]:
+    height, width = frame.grey.shape
+    return {"clip": job.clip, "framing": job.framing, "width": str(width), "height": str(height)}

@@ -1,0 +1,1 @@
+"""The sequence model: its network, its training, and its inference."""

@@ -1,0 +1,66 @@
+"""Reads params.yaml: one frozen, checked class per section."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vfer.errors import ParamsError
+
+SECTIONS = ("seed", "labels", "split", "frames", "faces", "cnn", "features", "lstm", "evaluate", "register")
+
+
+class Params(BaseModel):
+    """Base of the params sections: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def read(path: Path) -> dict[str, object]:
+    """Reads the params file and checks the names of its sections.
+
+    Raises `ParamsError` where the file is missing, is not YAML, or holds an unknown section.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror}); restore it with `git checkout {path.name}`") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: holds no sections; expected {', '.join(SECTIONS)}")
+    for section in content:
+        if section not in SECTIONS:
+            raise ParamsError(f"{path}: {section}: unknown section; expected one of {', '.join(SECTIONS)}")
+    return content
+
+
+def load(path: Path, section: str, kind: type[P]) -> P:
+    """Returns one section of the params file as its class.
+
+    Raises `ParamsError` with the file, the key, and what was expected.
+    """
+    content = read(path)
+    if section not in content:
+        raise ParamsError(f"{path}: {section}: the section is missing")
+    try:
+        return kind.model_validate(content[section])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([section, *(str(part) for part in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            raise ParamsError(f"{path}: {key}: unknown key; {section} has {known}") from error
+        raise ParamsError(f"{path}: {key}: {first['msg'].lower()}, got {first['input']!r}") from error
+
+
+def seed(path: Path) -> int:
+    """Returns the seed of every random choice, a non-negative integer."""
+    value = read(path).get("seed")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
+        raise ParamsError(f"{path}: seed: expected an integer from 0 to 4294967295, got {value!r}")
+    return value

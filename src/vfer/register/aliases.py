@@ -1,0 +1,77 @@
+"""The aliases of the registered models: `challenger` is the newest, `champion` the best that a test has shown."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer import features, split
+from vfer.faces import table
+from vfer.lstm.sequences import predict
+from vfer.register.gate import Verdict, compare
+from vfer.register.inputs import Inputs
+from vfer.register.models import NAMES
+from vfer.session import Session
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def settle(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, faces: Path, significance: float) -> Verdict:
+    """Gives the new versions the alias `challenger`, and `champion` where the end-to-end model deserves it."""
+    for name, version in versions.items():
+        client.set_registered_model_alias(name, "challenger", version)
+    verdict = _judge(client, versions, inputs, faces, significance)
+    if verdict.promoted:
+        for name, version in versions.items():
+            client.set_registered_model_alias(name, "champion", version)
+    return verdict
+
+
+def _judge(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, faces: Path, significance: float) -> Verdict:
+    champion = _champion(client)
+    if champion is None:
+        return Verdict(True, "there was no champion")
+    if champion.version == versions[NAMES["vfer"]]:
+        return Verdict(True, "it is the champion already")
+    if champion.tags.get("vfer.key") == inputs.key:
+        return Verdict(True, f"it is the same model as the champion, version {champion.version}, logged again")
+    rows = [row for row in split.read(inputs.outputs / "lstm" / "split.parquet") if row.part == "test"]
+    own = [inputs.model(stage, "onnx") for stage in ("cnn", "lstm")]
+    most = int(inputs.params["lstm"]["max_frames"])
+    files = _artifacts(champion)
+    theirs = json.loads(files["settings"].read_text())
+    other = [files["cnn"], files["lstm"]]
+    return compare(_right(rows, own, faces, most), _right(rows, other, faces, int(theirs["max_frames"])), significance)
+
+
+def _champion(client: "MlflowClient") -> "ModelVersion | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(NAMES["vfer"], "champion")
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _artifacts(version: "ModelVersion") -> dict[str, Path]:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.models import Model
+
+    folder = Path(download_artifacts(f"models:/{version.name}/{version.version}"))
+    artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
+    return {name: folder / artifact["path"] for name, artifact in artifacts.items()}
+
+
+def _right(rows: list[split.Row], models: list[Path], faces: Path, most: int) -> NDArray[np.bool_]:
+    """Which test clips a model gets right, on the present crops; an expression that it does not know counts as wrong."""
+    cnn, lstm = (Session(path) for path in models)
+    clips = [features.embed(cnn, row.clip, table.read(faces / f"{row.clip}.parquet"), 256).faces for row in rows]
+    probabilities = predict(lstm, clips, most)
+    answers = [None if np.isnan(row).any() else lstm.classes[int(row.argmax())] for row in probabilities]
+    return np.array([answer == row.expression for answer, row in zip(answers, rows, strict=True)])

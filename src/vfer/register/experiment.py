@@ -1,0 +1,73 @@
+"""One MLflow run an experiment, found again by the hash of what it is made of."""
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vfer import tracking
+from vfer.evaluate import plots
+from vfer.register.inputs import Inputs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MOST_PARAM = 500  # characters of a param's value that MLflow's stores take
+
+
+def find(client: "MlflowClient", experiment: str, key: str) -> str | None:
+    """Returns the id of the finished run of the same experiment, if there is one that was not deleted."""
+    found = client.search_runs([experiment], f"tags.`vfer.key` = '{key}' and attributes.status = 'FINISHED'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def tags(inputs: Inputs) -> dict[str, str]:
+    """Returns what leads from the run to the data, the DVC experiment and the training runs."""
+    return {
+        "vfer.kind": "experiment",
+        "vfer.key": inputs.key,
+        "vfer.run.cnn": inputs.runs["cnn"],
+        "vfer.run.lstm": inputs.runs["lstm"],
+        "data.md5": str(inputs.data.get("md5", "")),
+        **tracking.experiment_tags(),
+    }
+
+
+def revision(home: Path) -> dict[str, str]:
+    """Returns the commit that the run was made from, and whether files differed from it; nothing outside git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(home), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    dirty = bool(git("status", "--porcelain", "--", ":!dvc.lock"))  # which DVC itself rewrites
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
+
+
+def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
+    """Logs all params, the final figures, the dataset, the tables and the pictures of an experiment."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+    now = int(time.time() * 1000)
+    params = [Param(name, str(value)[:MOST_PARAM]) for name, value in flat(inputs.params).items()]
+    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in inputs.figures().items()], params=params)
+    dataset = Dataset("data", str(inputs.data.get("md5", ""))[:36], "dvc", json.dumps({"path": "data.dvc", **inputs.data}))
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])])
+    client.log_artifacts(run_id, str(inputs.outputs / "evaluate"), "evaluate")
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in ("cnn", "lstm"):
+            plots.curves(Path(folder) / f"{stage}.png", inputs.history(stage), stage)
+        client.log_artifacts(run_id, folder, "curves")
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested sections under dotted names, such as `lstm.units`."""
+    rows: dict[str, Any] = {}
+    for name, value in content.items():
+        rows |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return rows

@@ -1,0 +1,63 @@
+"""Everything that an experiment is made of, read from the stages' outputs."""
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vfer.artifacts import flatten
+from vfer.errors import DataError
+
+METRICS = ("frames", "faces", "cnn", "lstm", "evaluate")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The params, metrics, data version and training runs of one experiment, and the hash that names it."""
+
+    outputs: Path
+    params: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
+    data: dict[str, Any]
+    runs: dict[str, str]
+    key: str
+
+    def figures(self) -> dict[str, float]:
+        """Returns every figure under a dotted name; those of `evaluate`, on the test clips, stand under `test`."""
+        return {
+            name: value
+            for stage, content in self.metrics.items()
+            for name, value in flatten(content, f"{'test' if stage == 'evaluate' else stage}.").items()
+        }
+
+    def history(self, stage: str) -> list[dict[str, float]]:
+        """Returns the training history of `cnn` or `lstm`, a row an epoch."""
+        with (self.outputs / stage / "history.csv").open(newline="") as stream:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+    def model(self, stage: str, kind: str) -> Path:
+        """Returns the path of a trained model; `kind` is `onnx` or `keras`."""
+        return self.outputs / stage / f"model.{kind}"
+
+
+def collect(outputs: Path, params: Path, data: Path) -> Inputs:
+    """Reads the outputs of the stages; raises `DataError` where one is missing.
+
+    The key hashes params, metrics, models and data version, and neither the time nor the runs that trained the models: the
+    same experiment has the same key wherever, and however often, it runs.
+    """
+    try:
+        settings = yaml.safe_load(params.read_text())
+        metrics = {stage: json.loads((outputs / stage / "metrics.json").read_text()) for stage in METRICS}
+        version = yaml.safe_load(data.read_text())["outs"][0]
+        runs = {stage: json.loads((outputs / stage / "run.json").read_text())["run_id"] for stage in ("cnn", "lstm")}
+        models = [hashlib.sha256((outputs / stage / "model.onnx").read_bytes()).hexdigest() for stage in ("cnn", "lstm")]
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
+    dataset = {name: version[name] for name in ("md5", "size", "nfiles") if name in version}
+    parts = json.dumps([settings, metrics, models, dataset], sort_keys=True)
+    return Inputs(outputs, settings, metrics, dataset, runs, hashlib.sha256(parts.encode()).hexdigest()[:32])

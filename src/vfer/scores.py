@@ -1,0 +1,38 @@
+"""The figures of a classifier, from its probabilities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures that never stand alone: accuracy, macro F1 and UAR (the mean recall of the classes that occur)."""
+
+    accuracy: float
+    macro_f1: float
+    uar: float
+
+
+def score(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Scores:
+    """Scores predictions, int64 (n,); a class that does not occur in the truth counts in none of the means.
+
+    A prediction of -1 stands for "no answer" and is wrong. Raises `ValueError` where there is nothing to score.
+    """
+    if not len(truth):
+        raise ValueError("there is nothing to score")
+    table = confusion(truth, predicted, classes)
+    support = np.bincount(truth, minlength=classes)
+    occurs = support > 0
+    hits = np.diag(table).astype(float)
+    recall = hits[occurs] / support[occurs]
+    f1 = 2 * hits[occurs] / (support[occurs] + table.sum(axis=0)[occurs])
+    return Scores(float(hits.sum() / len(truth)), float(f1.mean()), float(recall.mean()))
+
+
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Counts pairs, int64 (classes, classes): truth in rows, prediction in columns; predictions of -1 are in no column."""
+    answered = predicted >= 0
+    pairs = truth[answered] * classes + predicted[answered]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
