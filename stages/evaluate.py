@@ -1,0 +1,112 @@
+"""`evaluate`: scores the sequence model on the test clips, with intervals, leakage, calibration and pictures."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+
+from vfer import artifacts, console, features, params, split
+from vfer.errors import DataError
+from vfer.evaluate import figures, plots
+from vfer.evaluate.params import EvaluateParams
+from vfer.evaluate.vote import vote
+from vfer.lstm.params import LstmParams
+from vfer.lstm.sequences import predict
+from vfer.scores import confusion, score
+from vfer.session import Session
+
+
+def main(
+    cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
+    model: Annotated[Path, typer.Option(help="The sequence model, an ONNX file.")],
+    parts: Annotated[Path, typer.Option("--split", help="The split, a Parquet file.")],
+    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
+) -> None:
+    """Scores every test clip; one without a face has no answer, and counts as wrong."""
+    chosen = params.load(config, "evaluate", EvaluateParams)
+    most = params.load(config, "lstm", LstmParams).max_frames
+    seed = params.seed(config)
+    with console.Stage("evaluate") as stage:
+        session = Session(model)
+        names = session.classes
+        rows = split.read(parts)
+        sequences = {sequence.clip: sequence for sequence in features.read(cache)}
+        test = [row for row in rows if row.part == "test"]
+        if not test:
+            raise DataError(f"{parts}: has no test clip; lower split.folds")
+        faces = [sequences[row.clip].faces for row in test]
+        probabilities = predict(session, faces, most)
+        truth = np.array([names.index(row.expression) for row in test])
+        predicted = np.where(np.isnan(probabilities).any(axis=1), -1, np.nan_to_num(probabilities).argmax(axis=1))
+
+        subjects = [row.subject for row in test]
+        intervals = figures.bootstrap(
+            truth, predicted, subjects, len(names), resamples=chosen.resamples, confidence=chosen.confidence, seed=seed
+        )
+        error, curve = figures.calibration(truth, probabilities)
+        train = [row for row in rows if row.part == "train" and len(sequences[row.clip].faces)]
+        labels = np.array([names.index(row.expression) for row in train])
+        votes = vote([sequences[row.clip].faces for row in train], labels, faces, len(names), chosen.vote_frames, seed)
+        shown = np.concatenate([sequences[row.clip].status for row in test])
+        metrics = {
+            **{name: asdict(interval) for name, interval in intervals.items()},
+            "calibration_error": error,
+            "coverage": float((shown != "none").mean()),
+            "clips": len(test),
+            "faceless": int((predicted < 0).sum()),
+            "subjects": len(set(subjects)),
+            "leakage": figures.leakage(rows),
+            "frame_vote": asdict(score(truth, votes, len(names))),
+        }
+        classes = figures.per_class(truth, predicted, names)
+        artifacts.write_json(out / "metrics.json", metrics)
+        artifacts.write_csv(out / "per_class.csv", list(classes[0]), classes)
+        by_subject = figures.per_group(truth, predicted, subjects, len(names))
+        artifacts.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
+        artifacts.write_csv(out / "reliability.csv", ["confidence", "accuracy", "clips"], curve)
+        pairs = [{"actual": row.expression, "predicted": names[i] if i >= 0 else "none"} for row, i in zip(test, predicted, strict=True)]
+        artifacts.write_csv(out / "confusion.csv", ["actual", "predicted"], pairs)
+        write_predictions(out / "predictions.parquet", test, predicted, votes, probabilities, names)
+        plots.confusion(out / "plots" / "confusion.png", confusion(truth, predicted, len(names)), names)
+        plots.per_class(out / "plots" / "per_class.png", classes)
+        plots.reliability(out / "plots" / "reliability.png", curve)
+        stage.made = summary(metrics) + f" -> {out}"
+
+
+def summary(metrics: dict[str, object]) -> str:
+    """Returns the figures of one line that never stand alone."""
+    flat = artifacts.flatten(metrics)
+    return (
+        f"{flat['clips']:.0f} test clips of {flat['subjects']:.0f} subjects: accuracy {flat['accuracy.value']:.3f} "
+        f"[{flat['accuracy.low']:.3f}, {flat['accuracy.high']:.3f}], UAR {flat['uar.value']:.3f}, macro F1 {flat['macro_f1.value']:.3f}; "
+        f"frame vote {flat['frame_vote.accuracy']:.3f}; seen in training: {flat['leakage.recording']:.0%} of their recordings, "
+        f"{flat['leakage.subject']:.0%} of their subjects"
+    )
+
+
+def write_predictions(
+    path: Path,
+    test: list[split.Row],
+    predicted: NDArray[np.int64],
+    votes: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    names: list[str],
+) -> None:
+    """Writes one row a test clip: the truth, the answer (null without a face), the frames' vote, and a column a class."""
+    answers = {"predicted": predicted, "frame_vote": votes}
+    columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in ("clip", "expression", "subject", "recording")}
+    columns |= {name: [names[i] if i >= 0 else None for i in values] for name, values in answers.items()}
+    columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.table(columns), temporary)
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    console.run(main)

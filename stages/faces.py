@@ -1,0 +1,83 @@
+"""`faces`: finds, follows and crops one face a clip."""
+
+import shutil
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfer import artifacts, console, env, executor, params
+from vfer.errors import ClipError, DataError
+from vfer.faces import table, weights
+from vfer.faces.clip import FacesJob, Worker
+from vfer.faces.params import FacesParams
+
+
+def main(
+    frames: Annotated[Path, typer.Option()],
+    weights_: Annotated[Path, typer.Option("--weights")],
+    params_: Annotated[Path, typer.Option("--params")],
+    out: Annotated[Path, typer.Option()],
+) -> None:
+    """Reads the frames of each clip and writes its faces, the metrics and the list of clips without one."""
+    with console.Stage("faces") as stage:
+        section = params.load(params_, "faces", FacesParams)
+        chosen = weights.choose(section, weights_)
+        chosen.load(section)
+        console.console.print(f"faces: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
+        jobs = list_jobs(frames, out / "clips")
+        clear(out / "clips")
+        counts, refused = run_jobs(jobs, chosen, section)
+        metrics = summarise(counts, refused) | {"detector": chosen.name, "detector_sha256": chosen.sha256}
+        report = artifacts.Refused(refused)
+        report.write(out / "refused.csv")
+        artifacts.write_json(out / "metrics.json", metrics)
+        mend = "mend or remove them, or raise faces.max_faceless or lower faces.score"
+        report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
+        stage.made = f"{metrics['clips']} clips, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
+
+
+def list_jobs(frames: Path, out: Path) -> list[FacesJob]:
+    """Returns one job a frames table, sorted by clip; raises `DataError` where there is none."""
+    names = sorted(path.relative_to(frames) for path in frames.rglob("*.parquet"))
+    if not names:
+        raise DataError(f"{frames}: holds no clips' frames; run `dvc repro frames`")
+    return [FacesJob(name.with_suffix("").as_posix(), frames / name, out / name) for name in names]
+
+
+def clear(out: Path) -> None:
+    """Deletes the faces of an earlier run, whose clips may be no more."""
+    if out.exists():
+        shutil.rmtree(out)
+
+
+def run_jobs(jobs: list[FacesJob], chosen: weights.Chosen, section: FacesParams) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """Returns each clip's frames by status, and why clips were refused; both sorted by clip."""
+    counts, refused = {}, {}
+    initargs = (partial(chosen.load, section), section)
+    with console.progress() as progress:
+        task = progress.add_task("faces", total=len(jobs))
+        for job, result in executor.each_clip(Worker.work, jobs, workers=env.workers(), initializer=Worker.start, initargs=initargs):
+            if isinstance(result, ClipError):
+                refused[job.clip] = str(result)
+            else:
+                counts[job.clip] = result
+                if result["none"] == sum(result.values()):
+                    refused[job.clip] = f"no face in any of its {result['none']} frames"
+            progress.advance(task)
+    return dict(sorted(counts.items())), dict(sorted(refused.items()))
+
+
+def summarise(counts: dict[str, dict[str, int]], refused: dict[str, str]) -> dict[str, int | float | str]:
+    """Adds up the clips' statuses; coverage is the share of frames with a crop."""
+    total = Counter({status: sum(clip[status] for clip in counts.values()) for status in table.STATUSES})
+    frames = total.total()
+    set_aside = sum(clip not in counts for clip in refused)
+    clips = {"clips": len(counts) + set_aside, "faceless": len(refused) - set_aside, "set_aside": set_aside, "frames": frames}
+    return {**clips, **total, "coverage": round(1 - total["none"] / frames, 6) if frames else 0.0}
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,53 @@
+"""`frames`: decodes each clip and stores its sampled frames."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfer import artifacts, console, env, executor, manifest, params
+from vfer.errors import ClipError
+from vfer.frames import FramesJob, FramesParams, write
+
+
+def main(
+    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
+    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the frames tables, the metrics and the refused clips.")],
+) -> None:
+    """Writes one frames table a clip, the metrics, and the list of clips set aside."""
+    chosen = params.load(config, "frames", FramesParams)
+    with console.Stage("frames") as stage:
+        tables = out / "clips"
+        shutil.rmtree(tables, ignore_errors=True)
+        jobs = [
+            FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, chosen)
+            for clip in manifest.read(clips)
+        ]
+        counts, refused = run(jobs)
+        refused.write(out / "refused.csv")
+        made = {"clips": len(counts), "set_aside": len(refused.reasons), "frames": sum(counts.values())}
+        artifacts.write_json(out / "metrics.json", made)
+        mend = "mend the clips, take them out, or raise frames.max_bad"
+        refused.check(len(jobs), chosen.max_bad, "frames.max_bad", "were set aside", mend)
+        stage.made = f"{made['clips']} clips, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
+
+
+def run(jobs: list[FramesJob]) -> tuple[dict[str, int], artifacts.Refused]:
+    """Decodes the clips; returns how many frames each gave, and why others were refused."""
+    counts: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    with console.progress() as bar:
+        task = bar.add_task("frames", total=len(jobs))
+        for job, result in executor.each_clip(write, jobs, workers=env.workers()):
+            if isinstance(result, ClipError):
+                reasons[job.clip] = str(result)
+            else:
+                counts[job.clip] = result
+            bar.advance(task)
+    return counts, artifacts.Refused(reasons)
+
+
+if __name__ == "__main__":
+    console.run(main)

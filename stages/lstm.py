@@ -1,0 +1,86 @@
+"""`lstm`: splits the clips and trains the sequence model on their embeddings."""
+
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from stages import HOME
+from vfer import artifacts, console, env, features, manifest, params, split, tracking
+from vfer.errors import DataError
+from vfer.labels import LabelsParams, classes
+from vfer.lstm.params import LstmParams
+from vfer.lstm.sequences import predict
+from vfer.scores import score
+from vfer.session import Session
+from vfer.split import PARTS, Row, SplitParams
+
+if TYPE_CHECKING:
+    from vfer.lstm.train import Part
+
+
+def main(
+    cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
+    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
+    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, the split, the history and the metrics.")],
+) -> None:
+    """Trains on the split's train part and stops early on validation; the test part is left to `evaluate`."""
+    chosen = params.load(config, "lstm", LstmParams)
+    seed = params.seed(config)
+    with console.Stage("lstm") as stage:
+        sequences = {sequence.clip: sequence.faces for sequence in features.read(cache)}
+        names, rows = rows_of(clips, config, set(sequences), seed)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from vfer import export
+        from vfer.lstm import train
+
+        data = {part: part_of(part, rows, names, sequences, clips) for part in ("train", "validation")}
+        settings = chosen.model_dump() | {"seed": seed, "classes": names} | params.load(config, "split", SplitParams).model_dump()
+        key = tracking.key(settings, cache, clips)
+        with tracking.training(env.repository() or HOME, "lstm", settings, key, chosen.epochs) as live:
+            model, fit = train.train(data, len(names), chosen, seed, live.checkpoint, live.on_epoch)
+            sample = next(iter(train.batches(data["validation"], len(names), chosen, seed, fitted=False)))[0]
+            export.save(model, out, sample, names)
+            probabilities = predict(Session(out / "model.onnx"), data["validation"].sequences, chosen.max_frames)
+            validation = asdict(score(data["validation"].labels, probabilities.argmax(axis=1), len(names)))
+            live.run.log({f"validation.{name}": value for name, value in validation.items()})
+        split.write(out / "split.parquet", rows)
+        artifacts.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
+        counts = Counter(row.part for row in rows)
+        faceless = sum(not len(sequences[row.clip]) for row in rows)
+        made = {"validation": validation, "epochs": len(fit.history), "best_epoch": fit.best + 1, "faceless": faceless}
+        artifacts.write_json(out / "metrics.json", made | {"clips": {part: counts[part] for part in PARTS}})
+        artifacts.write_json(out / "run.json", {"run_id": live.run.id})
+        stage.made = f"{chosen.units} units of {len(fit.history)} epochs, validation accuracy {validation['accuracy']:.3f} -> {out}"
+
+
+def rows_of(clips: Path, config: Path, cached: set[str], seed: int) -> tuple[list[str], list[Row]]:
+    """Returns the classes and the split of the clips that are in the cache and show one of the classes."""
+    labels = params.load(config, "labels", LabelsParams)
+    listed = [clip for clip in manifest.read(clips) if clip.clip in cached]
+    expressions = labels.merged(clip.expression for clip in listed)
+    names = classes(expressions, labels.clips, clips)
+    kept = [i for i, expression in enumerate(expressions) if expression in names]
+    if len(kept) < len(listed):
+        console.warn(f"{len(listed) - len(kept)} of {len(listed)} clips show expressions that labels.clips leaves out")
+    section = params.load(config, "split", SplitParams)
+    return names, split.split([listed[i] for i in kept], [expressions[i] for i in kept], section, seed, clips)
+
+
+def part_of(part: str, rows: list[Row], names: list[str], sequences: "dict[str, np.typing.NDArray[np.float32]]", where: Path) -> "Part":
+    """Returns the clips of a part that show a face; clips without one cannot be learned from, but `evaluate` scores them."""
+    from vfer.lstm.train import Part
+
+    chosen = [row for row in rows if row.part == part and len(sequences[row.clip])]
+    if not chosen:
+        raise DataError(f"{where}: no clip of the part {part} shows a face; look at outputs/faces/refused.csv")
+    return Part([sequences[row.clip] for row in chosen], np.array([names.index(row.expression) for row in chosen]))
+
+
+if __name__ == "__main__":
+    console.run(main)
