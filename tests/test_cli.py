@@ -1,0 +1,83 @@
+"""The `vfer` command as a person runs it: help, version, one-line errors, Ctrl-C."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).resolve().parents[1]
+# Another test process may have set a width, or ask for colours.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+
+
+def vfer(*arguments: str | Path, cwd: Path = HOME) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vfer.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_help_names_every_command() -> None:
+    top = vfer("--help")
+    assert (top.returncode, top.stderr) == (0, "")
+    assert {line.split()[0] for line in top.stdout.split("Commands:")[1].splitlines() if line} >= {"doctor", "data", "detector"}
+    under = vfer("data", "--help").stdout.split("Commands:")[1]
+    assert [line.split()[0] for line in under.splitlines() if line] == ["add", "show", "render"]
+
+
+def test_without_arguments_it_shows_help() -> None:
+    assert vfer().stderr == vfer("--help").stdout
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert vfer("--version").stdout == f"vfer {metadata.version('vfer')}\n"
+
+
+def test_the_console_script_is_this_command() -> None:
+    (script,) = metadata.entry_points(group="console_scripts", name="vfer")
+    assert script.value == "vfer.cli:main"
+    assert callable(script.load())
+
+
+def test_an_error_that_can_be_mended_is_one_line_on_standard_error(tmp_path: Path) -> None:
+    ended = vfer("data", "show", "--data", tmp_path / "nowhere")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr == f"error: {tmp_path / 'nowhere'}: holds no dataset; fill it with `vfer data add`\n"
+
+
+@pytest.mark.parametrize("arguments", [["dcotor"], ["data", "add"], ["doctor", "--rot", "x"], ["data", "render", "x", "--actors", "0"]])
+def test_a_wrong_command_line_exits_with_2_and_says_why(arguments: list[str]) -> None:
+    ended = vfer(*arguments)
+    assert ended.returncode == 2
+    assert "Usage: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_doctor_prints_a_table_and_fails_where_something_is_broken(tmp_path: Path) -> None:
+    ended = vfer("doctor", "--root", tmp_path)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr + ended.stdout
+    words = " ".join(ended.stdout.replace("│", " ").split())
+    assert "params.yaml fail" in words
+    assert "packages ok" in words
+    assert list(tmp_path.iterdir()) == [], "it left something behind"
+
+
+@pytest.mark.skipif(not shutil.which("sh"), reason="needs a POSIX shell's signals")
+def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "vfer.cli", "data", "render", str(out), "--actors", "40"]
+    environment = ENVIRONMENT | {"VFER_WORKERS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    until = time.monotonic() + 60
+    while not list(out.rglob("*.mp4")) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and its workers
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in printed + errors

@@ -1,0 +1,225 @@
+"""The figures of an evaluation against scikit-learn and against what must hold, and the stage that writes them."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import toys
+from numpy.typing import NDArray
+from sklearn import metrics as sk
+
+from stages.evaluate import main
+from vfer import features, split
+from vfer.errors import DataError
+from vfer.evaluate import figures, plots
+from vfer.evaluate.vote import vote
+from vfer.scores import confusion, score
+from vfer.session import Session
+from vfer.split import Row, SplitParams
+
+HOME = Path(__file__).resolve().parents[1]
+
+
+def answers(seed: int, n: int = 200, classes: int = 5, none: float = 0.1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Truth and predictions, half of them right, some -1, of classes that are unlike in size."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    predicted = np.where(rng.random(n) < 0.5, truth, rng.integers(0, classes, n))
+    return truth, np.where(rng.random(n) < none, -1, predicted)
+
+
+@pytest.mark.parametrize("none", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_scores_are_those_of_scikit_learn(seed: int, none: float) -> None:
+    truth, predicted = answers(seed, none=none)
+    assert (predicted < 0).any() == bool(none)
+    found, labels = score(truth, predicted, 5), list(range(5))
+    assert found.accuracy == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert found.macro_f1 == pytest.approx(sk.f1_score(truth, predicted, average="macro", labels=labels))
+    assert found.uar == pytest.approx(sk.recall_score(truth, predicted, average="macro", labels=labels))
+    np.testing.assert_array_equal(confusion(truth, predicted, 5), sk.confusion_matrix(truth, predicted, labels=[-1, *labels])[1:, 1:])
+
+
+def test_uar_is_balanced_accuracy_and_a_class_that_does_not_occur_counts_in_no_mean() -> None:
+    truth, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 1])
+    found = score(truth, predicted, 4)
+    assert found.uar == pytest.approx(sk.balanced_accuracy_score([0, 0, 0, 1], [0, 0, 0, 1]) * 5 / 6)
+    assert found.macro_f1 == pytest.approx((0.8 + 1) / 2)
+
+
+def test_nothing_right_and_nothing_answered_are_zero_and_nothing_to_score_is_an_error() -> None:
+    assert asdict(score(np.array([0, 1]), np.array([-1, -1]), 2)) == {"accuracy": 0, "macro_f1": 0, "uar": 0}
+    with pytest.raises(ValueError, match="nothing to score"):
+        score(np.array([], int), np.array([], int), 2)
+
+
+def test_each_class_has_scikit_learns_figures_and_0_where_one_is_undefined() -> None:
+    truth, predicted = answers(3, classes=3)
+    rows = figures.per_class(truth, predicted, ["a", "b", "c", "absent"])
+    expected = sk.precision_recall_fscore_support(truth, predicted, labels=[0, 1, 2, 3], zero_division=0)
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert [row[name] for row in rows] == pytest.approx(list(values))
+    assert rows[3] == {"expression": "absent", "precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+
+def bootstrap(groups: list[str], seed: int = 0, confidence: float = 0.95, resamples: int = 300) -> dict[str, figures.Interval]:
+    truth, predicted = answers(1, n=len(groups))
+    return figures.bootstrap(truth, predicted, groups, 5, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def test_the_interval_holds_the_figure_and_depends_on_the_seed_alone() -> None:
+    groups = [f"s{i % 12}" for i in range(240)]
+    found = bootstrap(groups)
+    for interval in found.values():
+        assert 0 < interval.low < interval.value < interval.high < 1
+    assert found == bootstrap(groups)
+    assert found != bootstrap(groups, seed=1)
+    narrow, wide = bootstrap(groups, confidence=0.5)["accuracy"], found["accuracy"]
+    assert narrow.high - narrow.low < wide.high - wide.low
+
+
+def test_clips_of_one_subject_that_go_together_widen_the_interval() -> None:
+    truth = np.zeros(100, int)
+    predicted = np.repeat(np.arange(10) % 2, 10)  # a subject is recognised always or never
+    common = {"resamples": 400, "confidence": 0.95, "seed": 0}
+    subjects = figures.bootstrap(truth, predicted, [f"s{i // 10}" for i in range(100)], 2, **common)["accuracy"]  # type: ignore[arg-type]
+    single = figures.bootstrap(truth, predicted, ["s"] * 100, 2, **common)["accuracy"]  # type: ignore[arg-type]
+    assert single.high - single.low == pytest.approx(0.2, abs=0.05)  # 2 x 1.96 x sqrt(0.25 / 100)
+    assert subjects.high - subjects.low > 2.5 * (single.high - single.low)
+
+
+def test_a_perfectly_calibrated_toy_has_no_calibration_error() -> None:
+    sure = np.repeat([0.6, 0.8, 1.0], 100)
+    right = np.concatenate([np.arange(100) < 100 * p for p in (0.6, 0.8, 1.0)])
+    probabilities = np.stack([sure, 1 - sure], axis=1).astype(np.float32)
+    error, curve = figures.calibration(np.where(right, 0, 1), probabilities)
+    assert error == pytest.approx(0, abs=1e-6)
+    assert [row["clips"] for row in curve] == [100, 100, 100]
+    for row in curve:
+        assert row["confidence"] == pytest.approx(row["accuracy"], abs=1e-6)
+
+
+def test_a_model_too_sure_of_itself_has_the_gap_as_calibration_error_and_faceless_clips_are_left_out() -> None:
+    probabilities = np.array([[1, 0]] * 8 + [[np.nan, np.nan]] * 4, np.float32)
+    error, curve = figures.calibration(np.array([0, 1] * 6), probabilities)
+    assert error == pytest.approx(0.5)
+    assert curve == [{"confidence": 1.0, "accuracy": 0.5, "clips": 8}]
+    assert figures.calibration(np.zeros(2, int), np.full((2, 2), np.nan, np.float32)) == (0, [])
+
+
+def divided(protocol: str) -> list[Row]:
+    clips = toys.clips(8, 2, twins=True)
+    params = SplitParams(protocol=protocol, folds=4, fold=1)  # type: ignore[arg-type]
+    return split.split(clips, [clip.expression for clip in clips], params, 7, Path("clips.csv"))
+
+
+def test_the_audit_finds_no_leakage_in_a_subject_split_and_much_in_a_random_one() -> None:
+    assert figures.leakage(divided("subject")) == {"recording": 0, "subject": 0}
+    random = figures.leakage(divided("random"))
+    assert random["recording"] > 0.5
+    assert random["subject"] == 1
+
+
+def test_leakage_is_the_share_of_test_clips() -> None:
+    parts = [("r1", "s1", "train"), ("r2", "s2", "validation"), ("r1", "s1", "test"), ("r3", "s2", "test"), ("r4", "s3", "test")]
+    rows = [Row(str(i), "a", subject, recording, "toy", part) for i, (recording, subject, part) in enumerate(parts)]
+    assert figures.leakage(rows) == {"recording": pytest.approx(1 / 3), "subject": pytest.approx(2 / 3)}
+
+
+def test_groups_are_scored_apart() -> None:
+    rows = figures.per_group(np.array([0, 1, 0]), np.array([0, 1, 1]), ["b", "a", "b"], 2)
+    assert [(row["group"], row["clips"], row["accuracy"]) for row in rows] == [("a", 1, 1.0), ("b", 2, 0.5)]
+
+
+def test_most_frames_decide_the_vote_and_a_clip_without_frames_has_none() -> None:
+    rng = np.random.default_rng(0)
+
+    def clip(*levels: float) -> NDArray[np.float32]:
+        return (np.array(levels)[:, None] + rng.normal(0, 0.05, (len(levels), 2))).astype(np.float32)
+
+    train = [clip(0, 0, 0), clip(1, 1, 1), clip(0, 0), clip(1, 1)]
+    test = [clip(0, 0, 1), clip(1, 0, 1, 1), clip(), clip(0)]
+    assert vote(train, np.array([0, 1, 0, 1]), test, 2, 2, 0).tolist() == [0, 1, -1, 0]
+
+
+CURVE = [{"confidence": 0.5, "accuracy": 0.4, "clips": 3}, {"confidence": 0.9, "accuracy": 1.0, "clips": 5}]
+DRAW: dict[str, Callable[[Path], None]] = {
+    "confusion": lambda path: plots.confusion(path, np.array([[3, 1], [0, 4]]), toys.CLASSES),
+    "per_class": lambda path: plots.per_class(path, figures.per_class(*answers(0), list("abcde"))),
+    "reliability": lambda path: plots.reliability(path, CURVE),  # type: ignore[arg-type]
+    "curves": lambda path: plots.curves(
+        path, [{"epoch": i, "accuracy": i / 4, "val_accuracy": i / 5, "loss": 1 / i, "val_loss": 2 / i} for i in (1, 2, 3)], "cnn"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_plot_is_a_picture_whose_bytes_depend_on_the_figures_alone(name: str, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        DRAW[name](tmp_path / folder / "plot.png")
+    content = (tmp_path / "a" / "plot.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert content == (tmp_path / "b" / "plot.png").read_bytes()
+    assert len(list((tmp_path / "a").iterdir())) == 1
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> Path:
+    """A folder with a model, a split by subject, and the cache of its clips; the first test clip shows no face."""
+    cnn, rows = Session(toys.cnn(tmp_path / "cnn.onnx")), divided("subject")
+    faceless = next(row.clip for row in rows if row.part == "test")
+    split.write(tmp_path / "split.parquet", rows)
+    features.write(
+        tmp_path / "features.parquet",
+        (
+            features.embed(cnn, row.clip, toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if row.clip == faceless else ()), 8)
+            for row in rows
+        ),
+        {},
+    )
+    toys.good_lstm(tmp_path / "model.onnx")
+    return tmp_path
+
+
+def evaluate(folder: Path, out: str = "out") -> Path:
+    main(folder / "features.parquet", folder / "model.onnx", folder / "split.parquet", HOME / "params.yaml", folder / out)
+    return folder / out
+
+
+def test_the_stage_counts_a_faceless_test_clip_as_wrong(cached: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = evaluate(cached)
+    found = json.loads((out / "metrics.json").read_text())
+    assert (found["clips"], found["faceless"], found["subjects"]) == (16, 1, 2)
+    assert found["accuracy"]["value"] == pytest.approx(15 / 16)
+    assert found["frame_vote"]["accuracy"] == pytest.approx(15 / 16)
+    assert found["coverage"] == pytest.approx(60 / 64)
+    assert found["leakage"] == {"recording": 0, "subject": 0}
+    rows = pq.read_table(out / "predictions.parquet").to_pylist()
+    assert [row["predicted"] for row in rows] == [None] + [row["expression"] for row in rows[1:]]
+    assert np.isnan(rows[0]["p_dark"])
+    assert rows[1]["p_dark"] + rows[1]["p_light"] == pytest.approx(1)
+    with (out / "confusion.csv").open() as stream:
+        pairs = [(row["actual"], row["predicted"]) for row in csv.DictReader(stream)]
+    assert pairs == [("dark", "none"), *((row["expression"], row["expression"]) for row in rows[1:])]
+    assert "16 test clips of 2 subjects: accuracy 0.938 [" in capsys.readouterr().out
+
+
+def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
+    outs = [evaluate(cached, name) for name in ("a", "b")]
+    first, second = ({path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} for out in outs)
+    assert first == second
+    assert {path.as_posix() for path in first} == {
+        *("metrics.json", "per_class.csv", "per_subject.csv", "reliability.csv", "confusion.csv", "predictions.parquet"),
+        *(f"plots/{name}.png" for name in ("confusion", "per_class", "reliability")),
+    }
+
+
+def test_a_split_without_test_clips_is_one_line(cached: Path) -> None:
+    split.write(cached / "split.parquet", [row for row in split.read(cached / "split.parquet") if row.part != "test"])
+    with pytest.raises(DataError, match=r"split\.parquet: has no test clip; lower split\.folds"):
+        evaluate(cached)

@@ -1,0 +1,130 @@
+"""Mapping over clips: the results do not depend on the workers, and a clip that kills its worker costs only itself."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vfer.errors import ClipError, WeightsError
+from vfer.executor import each_clip
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A job; `act` says what its work does, `folder` counts how often it began."""
+
+    clip: str
+    act: str = "square"
+    folder: Path = Path()
+    seconds: float = 0.0
+
+
+def work(job: Toy) -> int:
+    time.sleep(job.seconds)
+    if job.folder != Path():
+        (job.folder / f"{job.clip}-{time.time_ns()}").touch()
+    while job.act == "wait" and not (job.folder / "go").exists():
+        time.sleep(0.01)
+    if job.act == "refuse":
+        raise ClipError(f"{job.clip}: cannot be used")
+    if job.act == "fail":
+        raise ZeroDivisionError(job.clip)
+    if job.act == "exit":
+        os._exit(3)
+    if job.act == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return int(job.clip) ** 2
+
+
+class Settings:
+    power = 2
+
+
+def start(power: int) -> None:
+    Settings.power = power
+
+
+def start_badly(sentence: str) -> None:
+    raise WeightsError(sentence)
+
+
+def raised(job: Toy) -> int:
+    return int(job.clip) ** Settings.power
+
+
+def results(jobs: list[Toy], workers: int, function: Callable[[Toy], int] = work) -> dict[str, int | ClipError]:
+    pairs = [(job.clip, result) for job, result in each_clip(function, jobs, workers=workers)]
+    assert len(pairs) == len({clip for clip, _ in pairs}), "a clip came twice"
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_job_gives_its_own_result_whatever_the_order(workers: int) -> None:
+    jobs = [Toy(str(number), seconds=0.05 * (number % 3 == 0)) for number in range(12)]
+    assert results(jobs, workers) == {str(number): number**2 for number in range(12)}
+
+
+def test_results_come_as_they_are_ready(tmp_path: Path) -> None:
+    jobs = [Toy("1", "wait", tmp_path), *(Toy(str(number)) for number in range(2, 5))]
+    order = []
+    for job, _ in each_clip(work, jobs, workers=2):
+        order.append(job.clip)
+        if len(order) == 3:
+            (tmp_path / "go").touch()
+    assert order[-1] == "1"
+
+
+def test_no_jobs_give_no_results() -> None:
+    assert results([], 2) == {}
+
+
+def test_any_other_exception_is_raised_and_drops_what_has_not_begun(tmp_path: Path) -> None:
+    jobs = [Toy("0", "fail", tmp_path), *(Toy(str(number), folder=tmp_path, seconds=0.3) for number in range(1, 40))]
+    with pytest.raises(ZeroDivisionError, match="0"):
+        results(jobs, 1)
+    assert len(list(tmp_path.iterdir())) < 10  # the one that failed, and what was under way
+
+
+def test_clips_that_kill_their_workers_or_cannot_be_used_cost_only_themselves(tmp_path: Path) -> None:
+    acts = {"1": "exit", "4": "refuse", "6": "kill"}
+    found = results([Toy(str(number), acts.get(str(number), "square"), tmp_path) for number in range(10)], 2)
+    died = "its worker died (crash or out of memory); check the file"
+    refused = {clip: str(result) for clip, result in found.items() if isinstance(result, ClipError)}
+    assert refused == {"1": f"1: {died}", "4": "4: cannot be used", "6": f"6: {died}"}
+    assert {clip: result for clip, result in found.items() if clip not in refused} == {clip: int(clip) ** 2 for clip in "0235789"}
+    assert len(list(tmp_path.glob("1-*"))) == 2, "it is tried once more, alone"
+
+
+def test_few_jobs_are_under_way_at_once(tmp_path: Path) -> None:
+    jobs = [Toy(str(number), folder=tmp_path) for number in range(60)]
+    pairs = each_clip(work, jobs, workers=2)
+    next(pairs)
+    time.sleep(1)  # long enough for two idle workers to do all sixty
+    assert len(list(tmp_path.iterdir())) <= 3 * 2
+    assert len(list(pairs)) == 59
+
+
+def test_a_loop_that_is_left_early_ends_its_workers(tmp_path: Path) -> None:
+    jobs = [Toy(str(number), folder=tmp_path, seconds=0.2) for number in range(60)]
+    pairs = each_clip(work, jobs, workers=2)
+    next(pairs)
+    pairs.close()  # type: ignore[attr-defined]
+    count = len(list(tmp_path.iterdir()))
+    assert count <= 6
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) == count
+
+
+def test_each_worker_is_initialised() -> None:
+    pairs = each_clip(raised, [Toy("2"), Toy("3")], workers=2, initializer=start, initargs=(3,))
+    assert sorted(result for _, result in pairs if isinstance(result, int)) == [8, 27]
+
+
+def test_an_initialiser_that_fails_is_raised_as_itself() -> None:
+    pairs = each_clip(raised, [Toy("2"), Toy("3")], workers=2, initializer=start_badly, initargs=("w.onnx: changed; restore it",))
+    with pytest.raises(WeightsError, match=r"^w\.onnx: changed; restore it$"):
+        list(pairs)

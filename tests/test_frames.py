@@ -1,0 +1,392 @@
+"""Decoding and sampling, on videos made here: pixels, times, orientation, and what is refused."""
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from av.video.frame import PictureType
+from numpy.typing import NDArray
+
+from vfer.errors import ClipError
+from vfer.frames import FRAMES_SCHEMA, Frame, FramesJob, FramesParams, sample, write
+
+PARAMS = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0.1)
+LIMITED, FULL = 1, 2
+
+
+def video(
+    path: Path,
+    pictures: Sequence[NDArray[np.uint8] | int],
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    pts: Sequence[int] | None = None,
+    rate: int = 10,
+    colours: int = LIMITED,
+    movflags: str = "",
+    size: tuple[int, int] = (64, 96),
+) -> Path:
+    """Writes luma pictures, (h, w) as they are stored; a number is a plain patch. `pts` count thousandths of a second."""
+    pictures = [np.full(size, picture, np.uint8) if isinstance(picture, int) else picture for picture in pictures]
+    options = {"crf": "1", "bf": "0"} if codec == "libx264" else {"x265-params": "log-level=none:lossless=1"} if codec == "libx265" else {}
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = pictures[0].shape
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.color_range = colours
+        if pts:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for index, picture in enumerate(pictures):
+            frame = stored(picture, pix_fmt)
+            frame.color_range = colours
+            frame.pts, frame.time_base = (pts[index], Fraction(1, 1000)) if pts else (index, Fraction(1, rate))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def stored(luma: NDArray[np.uint8], pix_fmt: str) -> av.VideoFrame:
+    """A frame with this luma and no colour, 8 or 10 bits deep."""
+    deep = "10" in pix_fmt
+    frame = av.VideoFrame(luma.shape[1], luma.shape[0], pix_fmt)
+    for number, plane in enumerate(frame.planes):
+        rows = np.full((plane.height, plane.line_size // (1 + deep)), 512 if deep else 128, np.uint16 if deep else np.uint8)
+        if number == 0:
+            rows[:, : luma.shape[1]] = luma.astype(rows.dtype) * (4 if deep else 1)
+        plane.update(rows.tobytes())
+    return frame
+
+
+def noise(count: int) -> list[NDArray[np.uint8]]:
+    """Pictures that do not compress, so that a file that is cut loses frames."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(16, 236, (64, 96), dtype=np.uint8) for _ in range(count)]
+
+
+def taken(path: Path, fps: float = 10) -> list[tuple[int, float]]:
+    return [(frame.index, frame.time) for frame in sample(path, fps, 640)]
+
+
+def first(path: Path, max_side: int = 640) -> NDArray[np.uint8]:
+    return next(iter(sample(path, 10, max_side))).grey
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ClipError) as caught:
+        list(sample(path, 10, 640))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_a_constant_rate_is_sampled_evenly_from_its_first_frame(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", range(20, 50), rate=30)
+    assert taken(path, 10) == [(3 * n, pytest.approx(n / 10, abs=1e-4)) for n in range(10)]
+    assert [index for index, _ in taken(path, 12)] == [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]
+
+
+def test_the_picture_is_the_one_of_its_index(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", range(20, 200, 6), rate=30, colours=FULL)
+    shades = {frame.index: int(np.median(frame.grey)) for frame in sample(path, 10, 640)}
+    assert shades == {index: pytest.approx(20 + 6 * index, abs=2) for index in range(0, 30, 3)}
+
+
+def test_a_slower_video_keeps_all_of_its_frames(tmp_path: Path) -> None:
+    assert taken(video(tmp_path / "a.mp4", range(20, 26), rate=5), 10) == [(n, n / 5) for n in range(6)]
+
+
+def test_a_rate_of_ntsc_loses_no_tick(tmp_path: Path) -> None:
+    pts = [round(n * 1001 / 30) for n in range(90)]
+    found = taken(video(tmp_path / "a.mkv", [60] * 90, pts=pts), 10)
+    assert len(found) == 30
+    assert all(0 <= time - n / 10 < 1001 / 30000 + 0.001 for n, (_, time) in enumerate(found))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_variable_rate_is_sampled_evenly_in_time(tmp_path: Path, suffix: str) -> None:
+    pts = [0, 20, 40, 90, 110, 130, 600, 610, 690, 705]  # a burst, a gap of half a second, a burst
+    found = taken(video(tmp_path / f"a.{suffix}", [60] * 10, pts=pts), 10)
+    assert found == [(0, 0.0), (4, 0.11), (6, 0.6), (9, 0.705)]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_times_count_from_the_first_frame(tmp_path: Path, suffix: str) -> None:
+    path = video(tmp_path / f"a.{suffix}", [60] * 4, pts=[700, 800, 900, 1000])
+    assert taken(path) == [(0, 0.0), (1, 0.1), (2, 0.2), (3, 0.3)]
+
+
+def test_frames_stored_out_of_order_come_in_the_order_of_their_times(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "b.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "3", "b-adapt": "0", "crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for index in range(12):
+            frame = stored(np.full((64, 96), 40 + 10 * index, np.uint8), "yuv420p")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert PictureType.B in {frame.pict_type for frame in container.decode(video=0)}
+    frames = list(sample(tmp_path / "b.mp4", 10, 640))
+    assert [(frame.index, frame.time) for frame in frames] == [(n, n / 10) for n in range(12)]
+    assert np.all(np.diff([int(np.median(frame.grey)) for frame in frames]) > 5)
+
+
+def quadrants() -> NDArray[np.uint8]:
+    """A picture whose corners tell its orientation: top left white, top right light, bottom right dark, bottom left black."""
+    return np.kron(np.array([[220, 160], [40, 100]], np.uint8), np.ones((32, 48), np.uint8))
+
+
+def tagged(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Puts the matrix (a, b, c, d) into the video's track header, as phones do."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40  # after version, times, layer and volume: {a, b, u, c, d, v, x, y, w}, 16.16 and 2.30
+    assert struct.unpack_from(">9i", content, at) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    a, b, c, d = (value << 16 for value in matrix)
+    struct.pack_into(">9i", content, at, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+# ISO 14496-12: (x, y) is shown at (ax + cy, bx + dy), y downwards. {0, 1, -1, 0} takes the picture's right to the bottom and its
+# bottom to the left: a quarter turn clockwise, which an upright phone writes.
+@pytest.mark.parametrize(
+    ("matrix", "corners"),
+    [
+        ((1, 0, 0, 1), [[220, 160], [40, 100]]),
+        ((0, 1, -1, 0), [[40, 220], [100, 160]]),
+        ((-1, 0, 0, -1), [[100, 40], [160, 220]]),
+        ((0, -1, 1, 0), [[160, 100], [220, 40]]),
+    ],
+    ids=["upright", "clockwise", "upside down", "counterclockwise"],
+)
+def test_the_rotation_tag_is_honoured(tmp_path: Path, matrix: tuple[int, int, int, int], corners: list[list[int]]) -> None:
+    path = tagged(video(tmp_path / "a.mp4", [quadrants()] * 2, colours=FULL), matrix)
+    grey = first(path)
+    height, width = grey.shape
+    assert (height, width) == ((64, 96) if matrix[0] else (96, 64))
+    shown = grey[height // 4 :: height // 2, width // 4 :: width // 2]
+    np.testing.assert_allclose(shown, corners, atol=3)
+
+
+def test_a_turned_video_is_shrunk_by_its_longer_side(tmp_path: Path) -> None:
+    path = tagged(video(tmp_path / "a.mp4", [quadrants()] * 2), (0, 1, -1, 0))
+    assert first(path, 48).shape == (48, 32)
+
+
+PATCHES = [16, 60, 126, 180, 235]
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("colours", [LIMITED, FULL])
+def test_known_greys_come_out_in_full_range(tmp_path: Path, pix_fmt: str, codec: str, colours: int) -> None:
+    path = video(tmp_path / "a.mp4", PATCHES, codec=codec, pix_fmt=pix_fmt, colours=colours)
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).format.name in (pix_fmt, pix_fmt.replace("yuv", "yuvj"))
+    shades = [frame.grey for frame in sample(path, 10, 640)]
+    expected = PATCHES if colours == FULL else [(patch - 16) * 255 / 219 for patch in PATCHES]
+    for shade, value in zip(shades, expected, strict=True):
+        np.testing.assert_allclose(shade, value, atol=2)
+
+
+def test_values_outside_the_limited_range_do_not_wrap(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", [4, 250], codec="libx265")
+    assert [int(frame.grey[0, 0]) for frame in sample(path, 10, 640)] == [0, 255]
+
+
+def test_lossless_grey_comes_out_as_it_is(tmp_path: Path) -> None:
+    pictures = [np.random.default_rng(n).integers(0, 256, (48, 48), dtype=np.uint8) for n in range(3)]
+    path = video(tmp_path / "a.mkv", pictures, codec="ffv1", pix_fmt="gray")
+    assert all(np.array_equal(frame.grey, picture) for frame, picture in zip(sample(path, 10, 640), pictures, strict=True))
+
+
+def test_colour_pictures_become_grey(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
+        colours = [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+        for index, colour in enumerate(colours):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), colour, np.uint8), format="rgb24").reformat(format="bgr0")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    shades = [int(frame.grey[9, 9]) for frame in sample(tmp_path / "a.mkv", 10, 640)]
+    assert shades == [pytest.approx(value, abs=2) for value in (0, 255, 76, 150, 29)]  # Rec. 601
+
+
+@pytest.mark.parametrize(("pix_fmt", "size"), [("yuv444p", (63, 95)), ("yuv420p", (63, 95)), ("gray", (49, 53))])
+def test_odd_sizes_keep_every_row_and_column(tmp_path: Path, pix_fmt: str, size: tuple[int, int]) -> None:
+    ramp = np.add.outer(np.arange(size[0]), np.arange(size[1])).astype(np.uint8) + 30
+    path = video(tmp_path / "a.mkv", [ramp] * 2, codec="ffv1", pix_fmt=pix_fmt, colours=FULL)
+    np.testing.assert_array_equal(first(path), ramp)
+
+
+def test_a_large_picture_is_shrunk_and_a_small_one_left(tmp_path: Path) -> None:
+    wide = video(tmp_path / "a.mp4", [60] * 2, size=(180, 320))
+    assert first(wide, 640).shape == (180, 320)
+    assert first(wide, 100).shape == (56, 100)
+    assert first(video(tmp_path / "b.mp4", [60] * 2, size=(320, 180)), 100).shape == (100, 56)
+
+
+def test_shrinking_averages(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([0, 200], np.uint8), (64, 48))
+    path = video(tmp_path / "a.mkv", [stripes] * 2, codec="ffv1", pix_fmt="gray")
+    np.testing.assert_allclose(first(path, 48), 100, atol=1)
+
+
+def test_a_sound_file_has_no_video_stream(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert refused(path) == "has no video stream; give a video"
+
+
+def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path / "no.mp4").startswith("cannot be decoded (there is no such file); replace")
+    (tmp_path / "empty.mp4").touch()
+    assert refused(tmp_path / "empty.mp4").startswith("cannot be decoded (the file is empty); replace")
+    (tmp_path / "text.mp4").write_text("no video at all\n" * 50)
+    assert refused(tmp_path / "text.mp4").startswith("cannot be decoded (Invalid data found")
+    (tmp_path / "folder.mp4").mkdir()
+    assert refused(tmp_path / "folder.mp4").startswith("cannot be decoded (Is a directory); replace")
+
+
+@pytest.mark.parametrize("movflags", ["", "faststart"], ids=["moov last", "moov first"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_a_truncated_file_is_refused(tmp_path: Path, movflags: str, share: float) -> None:
+    path = video(tmp_path / "a.mp4", noise(20), movflags=movflags)
+    content = path.read_bytes()
+    assert (content.index(b"moov") < content.index(b"mdat")) == (movflags == "faststart")
+    path.write_bytes(content[: int(share * len(content))])
+    line = refused(path)
+    assert line.startswith(("is truncated, ", "cannot be decoded (Invalid data found"))
+    assert line.endswith("; replace the file or take it out")
+
+
+def test_a_file_cut_between_two_frames_is_refused(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.mp4", noise(20), movflags="faststart")
+    with av.open(str(path)) as container:
+        at = [packet.pos for packet in container.demux(video=0) if packet.pos is not None]
+    path.write_bytes(path.read_bytes()[: at[12]])
+    assert refused(path).startswith("is truncated, 12 of 20 frames decode")
+
+
+def test_a_trimmed_file_is_not_truncated(tmp_path: Path) -> None:
+    """A phone that trims a video keeps all frames in the file; its edit list says which are shown."""
+    path = video(tmp_path / "a.mp4", [*range(20, 220, 10), *range(220, 20, -10)], colours=FULL)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"elst") + 12
+    with av.open(str(path)) as container:
+        ticks = round(1 / container.streams.video[0].time_base)
+    assert struct.unpack_from(">Ii", content, at)[0] == 4000
+    struct.pack_into(">Ii", content, at, 1000, struct.unpack_from(">i", content, at + 4)[0] + 2 * ticks)
+    path.write_bytes(content)
+    frames = list(sample(path, 10, 640))
+    assert [frame.time for frame in frames] == [pytest.approx(n / 10) for n in range(10)]
+    assert [int(frame.grey[9, 9]) for frame in frames] == [pytest.approx(220 - 10 * n, abs=2) for n in range(10)]
+
+
+def test_tags_in_another_encoding_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Zoeé"
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        container.mux(stream.encode(stored(np.full((64, 96), 60, np.uint8), "yuv420p")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert content.count("Zoeé".encode()) == 1
+    path.write_bytes(content.replace("Zoeé".encode(), b"Zoe\xe9x"))
+    assert taken(path) == [(0, 0.0)]
+
+
+def job(tmp_path: Path, source: Path, **changes: float) -> FramesJob:
+    return FramesJob("toy/a", source, tmp_path / "out" / "toy" / "a.parquet", "scene", PARAMS.model_copy(update=changes))
+
+
+def test_the_table_holds_each_frame(tmp_path: Path) -> None:
+    source = video(tmp_path / "a.mp4", [*([30] * 70), *([200] * 70)], size=(90, 160))
+    work = job(tmp_path, source, max_side=80)
+    assert write(work) == 140
+    with pq.ParquetFile(work.target) as file:
+        assert file.schema_arrow.equals(FRAMES_SCHEMA)
+        kept = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+        assert kept == {"clip": "toy/a", "framing": "scene", "width": "80", "height": "45"}
+        assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [64, 64, 12]
+        table = file.read()
+    assert table["frame"].to_pylist() == list(range(140))
+    assert table["time"].to_pylist() == [pytest.approx(n / 10) for n in range(140)]
+    pictures = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) for data in table["jpeg"].to_pylist()]
+    assert {picture.shape for picture in pictures} == {(45, 80)}
+    expected = [(shade - 16) * 255 / 219 for shade in [*([30] * 70), *([200] * 70)]]
+    np.testing.assert_allclose([np.median(picture) for picture in pictures], expected, atol=3)
+
+
+def test_the_same_video_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = video(tmp_path / "a.mp4", noise(5))
+    write(first_time := job(tmp_path / "x", source))
+    write(second_time := job(tmp_path / "y", source))
+    assert first_time.target.read_bytes() == second_time.target.read_bytes()
+
+
+def test_one_frame_is_too_few_and_said_so(tmp_path: Path) -> None:
+    source = video(tmp_path / "a.mp4", [60])
+    assert taken(source) == [(0, 0.0)]
+    with pytest.raises(ClipError, match=r"a\.mp4: gives 1 frame, fewer than frames\.min_frames \(2\); take it out"):
+        write(job(tmp_path, source))
+    assert write(job(tmp_path, source, min_frames=1)) == 1
+
+
+def test_a_failure_leaves_nothing_behind_and_the_former_table_alone(tmp_path: Path) -> None:
+    whole = video(tmp_path / "a.mp4", noise(100), movflags="faststart")
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(0.9 * whole.stat().st_size)])
+    for source in (cut, tmp_path / "no.mp4"):
+        with pytest.raises(ClipError):
+            write(job(tmp_path, source))
+        assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+    write(job(tmp_path, whole))
+    before = job(tmp_path, whole).target.read_bytes()
+    with pytest.raises(ClipError):
+        write(job(tmp_path, cut))
+    assert job(tmp_path, whole).target.read_bytes() == before
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["a.parquet"]
+
+
+def test_real_clips_decode_whole(real_data: Path) -> None:
+    clips = sorted((real_data / "ravdess").rglob("*.mp4"))
+    if not clips:
+        pytest.skip(f"no RAVDESS clips under {real_data}")
+    for path in clips:
+        with av.open(str(path)) as container:
+            rate = float(container.streams.video[0].average_rate or 0)
+            # The edit list of the published clips hides their last frame.
+            shown = sum(bool(packet.size) and not packet.is_discard for packet in container.demux(video=0))
+        frames = list(sample(path, 1000, 320))
+        assert [frame.index for frame in frames] == list(range(shown))
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(shown) / rate, atol=2e-3)
+        check_sampled(frames, list(sample(path, 10, 320)), shown / rate)
+
+
+def check_sampled(every: list[Frame], sampled: list[Frame], seconds: float) -> None:
+    """Ten a second, each the first at or after its tick, the same pixels as when all are taken."""
+    assert abs(len(sampled) - 10 * seconds) <= 1
+    assert all(-1e-6 <= frame.time - n / 10 < 0.035 for n, frame in enumerate(sampled))
+    assert all(np.array_equal(frame.grey, every[frame.index].grey) for frame in sampled)
+
+
+def test_other_real_videos_decode(real_data: Path) -> None:
+    for path in sorted((real_data / "videos").iterdir()):
+        frames = list(sample(path, 2, 160))
+        assert len(frames) > 1
+        assert max(frames[0].grey.shape) == 160

@@ -1,0 +1,208 @@
+"""The pipeline as a user runs it: real `dvc` commands in a repository of its own, on a tiny rendered dataset."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vfer import manifest, sample
+from vfer.manifest import Clip
+
+HOME = Path(__file__).resolve().parent.parent
+TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "weights/README.md")
+FAST = {"cnn": {"epochs": 1, "embedding": 8, "deterministic": False}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
+FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
+AFTER_LSTM = ["lstm", "evaluate", "register"]
+
+
+@dataclass
+class Repository:
+    """A git and DVC repository with vfer's pipeline."""
+
+    root: Path
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "VFER_"))}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def ran(self, *command: str) -> list[str]:
+        """Runs a DVC command and returns the stages that it ran."""
+        return re.findall(r"^Running stage '(\w+)'", self.run("dvc", *command), re.MULTILINE)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "change")
+
+    def metrics(self, stage: str) -> dict[str, object]:
+        return dict(json.loads((self.root / "outputs" / stage / "metrics.json").read_text()))
+
+    def experiments(self) -> list[dict[str, str]]:
+        """Returns the params and tags of the MLflow runs that stand for experiments, the newest first."""
+        code = (
+            "import json, mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
+            "runs = mlflow.MlflowClient().search_runs(['1'], \"tags.`vfer.kind` = 'experiment'\"); "
+            "print(json.dumps([{**r.data.params, **r.data.tags, 'id': r.info.run_id, 'at': r.info.artifact_uri} for r in runs]))"
+        )
+        return list(json.loads(self.run(sys.executable, "-W", "ignore", "-c", code).splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    root = tmp_path_factory.mktemp("pipeline")
+    for name in TRACKED:
+        source, target = HOME / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else shutil.copy(source, target)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    for section, values in FAST.items():
+        params[section] |= values
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    sample.write(root / "data", actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+    repo = Repository(root)
+    repo.run("git", "init", "--quiet")
+    repo.run("dvc", "init", "--quiet")
+    repo.run("dvc", "config", "core.analytics", "false")
+    repo.run("dvc", "add", "--quiet", "data")
+    repo.commit()
+    return repo
+
+
+@pytest.fixture(scope="module")
+def first(repository: Repository) -> list[str]:
+    stages = repository.ran("repro")
+    repository.commit()
+    return stages
+
+
+def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]) -> None:
+    assert sorted(first) == sorted(["frames", "faces", "cnn", "features", "lstm", "evaluate", "register"])
+    assert repository.metrics("frames")["clips"] == 28
+    assert repository.metrics("evaluate")["leakage"] == {"recording": 0.0, "subject": 0.0}
+    assert len(repository.experiments()) == 1
+
+
+def test_nothing_to_do_runs_nothing(repository: Repository, first: list[str]) -> None:
+    assert first
+    assert repository.ran("repro") == []
+
+
+def test_a_knob_of_the_lstm_runs_only_what_follows_it_and_once(repository: Repository, first: list[str]) -> None:
+    assert first
+    assert repository.ran("exp", "run", "--name", "wider", "-S", "lstm.units=6") == AFTER_LSTM
+    assert repository.ran("exp", "run", "--name", "wider-again", "-S", "lstm.units=6") == []
+    assert sorted(run["lstm.units"] for run in repository.experiments()) == ["4", "6"]
+    shown = repository.run("dvc", "exp", "show", "--csv")
+    rows = {row["Experiment"]: row for row in csv.DictReader(shown[shown.index("Experiment,") :].splitlines())}
+    assert rows["wider"]["lstm.units"] == "6"
+    assert rows["wider"]["accuracy.value"]
+
+
+def test_going_back_restores_from_the_cache(repository: Repository, first: list[str]) -> None:
+    assert first
+    repository.run("git", "checkout", "--quiet", "--force", ".")
+    assert repository.ran("repro") == []
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_in_a_temporary_copy_lands_in_the_same_store(repository: Repository, first: list[str]) -> None:
+    assert first
+    before = len(repository.experiments())
+    assert repository.ran("exp", "run", "--temp", "--name", "aside", "-S", "lstm.units=5") == AFTER_LSTM
+    newest = repository.experiments()[0]
+    assert len(repository.experiments()) == before + 1
+    assert newest["dvc.experiment"] == "aside"
+    assert newest["at"].startswith((repository.root / "mlruns").resolve().as_uri())
+
+
+def test_a_deleted_run_is_made_again_from_the_cache(repository: Repository, first: list[str]) -> None:
+    assert first
+    before = repository.experiments()
+    code = f"import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); mlflow.MlflowClient().delete_run('{before[-1]['id']}')"
+    repository.run(sys.executable, "-W", "ignore", "-c", code)
+    assert repository.ran("repro", "--force", "--single-item", "register") == ["register"]
+    after = repository.experiments()
+    assert sorted(run["vfer.key"] for run in after) == sorted(run["vfer.key"] for run in before)
+    assert before[-1]["id"] not in [run["id"] for run in after]
+
+
+def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Repository, first: list[str]) -> None:
+    assert first
+    data = repository.root / "data"
+    clips = manifest.read(data / "clips.csv")
+    twin = data / "clips" / "sample" / "again.mp4"
+    shutil.copy(data / clips[0].path, twin)
+    (data / "clips" / "sample" / "empty.mp4").write_bytes(b"")
+    added = [
+        Clip("sample/again", "clips/sample/again.mp4", clips[0].expression, clips[0].subject, clips[0].recording, "sample"),
+        Clip("sample/empty", "clips/sample/empty.mp4", clips[0].expression, clips[0].subject, "sample/other", "sample"),
+    ]
+    manifest.write(data / "clips.csv", [*clips, *added])
+    repository.run("dvc", "add", "--quiet", "data")
+    output = repository.run("dvc", "repro")
+    assert "Running stage 'cnn'" not in output
+    assert "sample/empty" in output
+    assert "the file is empty" in output
+    assert repository.metrics("frames") == {"clips": 29, "set_aside": 1, "frames": repository.metrics("frames")["frames"]}
+    assert (repository.root / "outputs" / "faces" / "clips" / "sample" / "again.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "line"),
+    [
+        ({"lstm": {"unit": 5}}, "lstm", "params.yaml: lstm.unit: unknown key"),
+        ({"lstm": {"units": 0}}, "lstm", "params.yaml: lstm.units: input should be greater than or equal to 1"),
+        ({"split": {"fold": 9}}, "lstm", "params.yaml: split"),
+        ({"split": {"folds": 60}}, "lstm", "subjects cannot fill 60 folds"),
+        ({"labels": {"clips": ["happy", "bored"]}}, "lstm", "nothing is labelled bored"),
+        ({"faces": {"detector": "scrfd"}}, "faces", "vfer detector add"),
+        ({"frames": {"fps": -1}}, "frames", "params.yaml: frames.fps"),
+    ],
+)
+def test_bad_params_end_in_one_line_and_lose_nothing(
+    repository: Repository, first: list[str], change: dict[str, dict[str, object]], stage: str, line: str
+) -> None:
+    assert first
+    path = repository.root / "params.yaml"
+    kept = path.read_text()
+    params = yaml.safe_load(kept)
+    for section, values in change.items():
+        params[section] |= values
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    try:
+        output = repository.run("dvc", "repro", "--single-item", stage, fails=True)
+    finally:
+        path.write_text(kept)
+    assert line in output
+    assert "Traceback" not in output
+    repository.run("dvc", "checkout", "--quiet", "--force")
+    assert (repository.root / "outputs" / "lstm" / "model.onnx").is_file()
+
+
+def test_no_data_at_all_is_one_clear_line(repository: Repository, first: list[str]) -> None:
+    assert first
+    command = [sys.executable, "-m", "stages.frames", "--clips", "nowhere/clips.csv", "--params", "params.yaml", "--out", "elsewhere"]
+    output = repository.run(*command, fails=True)
+    assert "nowhere/clips.csv: cannot be read" in output
+    assert "vfer data add" in output
+    assert "Traceback" not in output
+
+
+def test_a_tracking_server_that_is_down_stops_before_the_training(repository: Repository, first: list[str]) -> None:
+    assert first
+    command = ["env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", sys.executable, "-m", "stages.lstm"]
+    options = {"features": "outputs/features/features.parquet", "clips": "data/clips.csv", "params": "params.yaml", "out": "elsewhere"}
+    output = repository.run(*command, *(word for name, value in options.items() for word in (f"--{name}", value)), fails=True)
+    assert "does not answer" in output
+    assert "unset MLFLOW_TRACKING_URI" in output
+    assert "Traceback" not in output

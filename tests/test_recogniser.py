@@ -1,0 +1,92 @@
+"""The recogniser must answer as the stages do, to the last bit."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import toys
+
+from vfer import features, frames
+from vfer.errors import ClipError
+from vfer.faces import clip as faces_clip
+from vfer.faces import table, weights
+from vfer.faces.detector import Detector
+from vfer.faces.params import FacesParams
+from vfer.frames import FramesJob, FramesParams
+from vfer.lstm.sequences import predict
+from vfer.recogniser import Recogniser
+from vfer.session import Session
+
+FRAMES = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0)
+FACES = FacesParams(detector="centerface")
+MOST = 6
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    return weights.resolve(FACES, tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toys.render(tmp_path_factory.mktemp("videos") / "clip.mp4")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder, rng = tmp_path_factory.mktemp("models"), np.random.default_rng(1)
+    return toys.convolutional_cnn(folder / "cnn.onnx"), toys.lstm(folder / "lstm.onnx", rng.normal(0, 1, (16, 2)).tolist())
+
+
+def recogniser(models: tuple[Path, Path], detector: Detector, params: FramesParams = FRAMES) -> Recogniser:
+    return Recogniser(Session(models[0]), Session(models[1]), detector, params, FACES, MOST)
+
+
+@pytest.mark.parametrize(("threads", "batch_size"), [(1, 256), (2, 3)])
+def test_it_gives_the_stages_embeddings_and_probabilities_to_the_last_bit(
+    threads: int, batch_size: int, video: Path, models: tuple[Path, Path], detector: Detector, tmp_path: Path
+) -> None:
+    frames.write(FramesJob("toy/clip", video, tmp_path / "frames.parquet", "scene", FRAMES))
+    table.write(tmp_path / "faces.parquet", faces_clip.find_in(tmp_path / "frames.parquet", detector, FACES))
+    found = features.embed(Session(models[0], threads=threads), "toy/clip", table.read(tmp_path / "faces.parquet"), batch_size)
+    features.write(tmp_path / "features.parquet", [found], {})
+    [cached] = features.read(tmp_path / "features.parquet")
+
+    shown = recogniser(models, detector).recognise(video)
+    assert len(cached.faces) > MOST, "too few faces to test thinning"
+    np.testing.assert_array_equal(shown.sequence.status, cached.status)
+    np.testing.assert_array_equal(shown.sequence.time, cached.time)
+    np.testing.assert_array_equal(shown.sequence.embedding, cached.embedding)
+    np.testing.assert_array_equal(shown.sequence.probabilities, cached.probabilities)
+    np.testing.assert_array_equal(shown.probabilities, predict(Session(models[1]), [cached.faces], MOST)[0])
+    assert shown.probabilities.sum() == pytest.approx(1)
+
+
+def test_a_clip_without_a_face_has_no_probabilities(models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
+    with toys.Writer(tmp_path / "grey.mp4", (96, 64), 10, crf=30, sound=False) as writer:
+        for level in range(4):
+            writer.add(np.full((64, 96, 3), 90 + level, np.uint8))
+    shown = recogniser(models, detector).recognise(tmp_path / "grey.mp4")
+    assert shown.sequence.status.tolist() == ["none"] * 4
+    assert np.isnan(shown.probabilities).all()
+    assert shown.probabilities.shape == (2,)
+
+
+def test_a_video_that_cannot_be_used_is_a_clip_error(video: Path, models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
+    ready = recogniser(models, detector)
+    with pytest.raises(ClipError, match="there is no such file"):
+        ready.recognise(tmp_path / "none.mp4")
+    (tmp_path / "bad.mp4").write_bytes(video.read_bytes()[:300])
+    with pytest.raises(ClipError, match="cannot be decoded"):
+        ready.recognise(tmp_path / "bad.mp4")
+    with pytest.raises(ClipError, match="cannot be decoded"):
+        ready.recognise(tmp_path)
+    with pytest.raises(ClipError, match=r"gives 10 frame, fewer than frames\.min_frames \(50\)"):
+        recogniser(models, detector, FRAMES.model_copy(update={"min_frames": 50})).recognise(video)
+
+
+def test_a_picture_is_seen_as_a_video_of_one_frame(models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((64, 64), np.uint8))
+    with pytest.raises(ClipError, match="gives 1 frame"):
+        recogniser(models, detector).recognise(tmp_path / "picture.png")

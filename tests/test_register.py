@@ -1,0 +1,280 @@
+"""The experiment's MLflow run, its registered models and aliases, on toy models and a synthetic set of outputs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import toys
+import yaml
+
+from stages.evaluate import main as evaluate
+from stages.features import main as cache
+from stages.register import main
+from vfer import split, tracking
+from vfer.artifacts import write_csv, write_json
+from vfer.errors import DataError
+from vfer.faces import table
+from vfer.register.gate import compare
+from vfer.split import SplitParams
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HOME = Path(__file__).resolve().parents[1]
+NAMES = ["vfer", "vfer-cnn", "vfer-lstm"]
+LEARNED = [{"epoch": i, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0} for i in (1, 2)]
+WEAK = [[0.1, 0], [0, 0.1]]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of MLflow and of what it imports
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),  # MLflow keeps its connections
+]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository's outputs, as the first six stages leave them, in a folder with an MLflow store."""
+
+    root: Path
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / "outputs"
+
+    def arguments(self) -> tuple[Path, Path, Path, Path, Path]:
+        return self.outputs, self.root / "data.dvc", self.root / "weights", self.root / "params.yaml", self.outputs / "register"
+
+    def register(self) -> dict[str, Any]:
+        main(*self.arguments())
+        return dict(json.loads((self.outputs / "register" / "register.json").read_text()))
+
+    def train(self, save: Callable[[Path], Path], **lstm: object) -> None:
+        """Puts another sequence model in place, with other params of its section, and evaluates it."""
+        content = yaml.safe_load((HOME / "params.yaml").read_text())
+        content["lstm"] |= lstm
+        content["evaluate"]["resamples"] = 20
+        (self.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        model = save(self.outputs / "lstm" / "model.onnx")
+        model.with_suffix(".keras").write_bytes(b"a Keras model")
+        features, parts = self.outputs / "features" / "features.parquet", self.outputs / "lstm" / "split.parquet"
+        evaluate(features, model, parts, self.root / "params.yaml", self.outputs / "evaluate")
+
+
+def make(root: Path) -> Project:
+    project = Project(root)
+    outputs = project.outputs
+    (root / "weights").mkdir()
+    (root / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
+    clips = toys.clips(6, 3)
+    rows = split.split(clips, [clip.expression for clip in clips], SplitParams(protocol="subject", folds=3, fold=0), 7, root)
+    split.write(outputs / "lstm" / "split.parquet", rows)
+    for i, row in enumerate(rows):  # the first clip of all shows no face
+        faces = toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if i == 0 else (), seed=i)
+        table.write(outputs / "faces" / "clips" / f"{row.clip}.parquet", faces)
+    toys.cnn(outputs / "cnn" / "model.onnx").with_suffix(".keras").write_bytes(b"a Keras model")
+    for stage in ("frames", "faces", "cnn", "lstm"):
+        write_json(outputs / stage / "metrics.json", {"clips": 36, "test": {"accuracy": 0.5}, "detector": "centerface"})
+    for stage in ("cnn", "lstm"):
+        write_json(outputs / stage / "run.json", {"run_id": f"{stage}-run"})
+        write_csv(outputs / stage / "history.csv", list(LEARNED[0]), LEARNED)
+    cache(outputs / "faces" / "clips", outputs / "cnn" / "model.onnx", HOME / "params.yaml", outputs / "features")
+    return project
+
+
+@pytest.fixture(scope="module")
+def project(store: Path) -> Iterator[Project]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("DVC_ROOT", str(store))
+        patch.setenv("DVC_EXP_NAME", "quick-fox")
+        yield make(store)
+
+
+@pytest.fixture(scope="module")
+def client(project: Project) -> "MlflowClient":
+    return tracking.connect(project.root)[0]
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> dict[str, Any]:
+    project.train(toys.constant_lstm)
+    return project.register()
+
+
+def experiments(client: "MlflowClient", key: str = "") -> list[str]:
+    """The ids of the experiments' runs."""
+    number = client.get_experiment_by_name("vfer").experiment_id
+    wanted = "tags.`vfer.kind` = 'experiment'" + (f" and tags.`vfer.key` = '{key}'" if key else "")
+    return [run.info.run_id for run in client.search_runs([number], wanted)]
+
+
+def aliases(client: "MlflowClient", alias: str) -> list[str]:
+    return [str(client.get_model_version_by_alias(name, alias).version) for name in NAMES]
+
+
+def test_an_experiment_is_one_run_with_params_metrics_data_pictures_and_links(first: dict[str, Any], client: "MlflowClient") -> None:
+    assert experiments(client) == [first["run_id"]]
+    run = client.get_run(first["run_id"])
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["lstm.units"], run.data.params["seed"], run.data.params["split.protocol"]) == ("64", "7", "subject")
+    assert run.data.metrics["test.accuracy.value"] == 0.5
+    assert run.data.metrics["cnn.test.accuracy"] == 0.5
+    tags = run.data.tags
+    assert (tags["vfer.run.cnn"], tags["vfer.run.lstm"], tags["dvc.experiment"]) == ("cnn-run", "lstm-run", "quick-fox")
+    assert tags["data.md5"] == "0123456789abcdef0123456789abcdef.dir"
+    [dataset] = run.inputs.dataset_inputs
+    assert dataset.dataset.digest.startswith("0123456789abcdef")
+    assert {file.path for file in client.list_artifacts(first["run_id"], "curves")} == {"curves/cnn.png", "curves/lstm.png"}
+    assert {file.path for file in client.list_artifacts(first["run_id"], "evaluate")} >= {"evaluate/predictions.parquet", "evaluate/plots"}
+
+
+def test_the_first_models_take_both_aliases(first: dict[str, Any], client: "MlflowClient") -> None:
+    assert first["versions"] == dict.fromkeys(NAMES, "1")
+    assert (first["champion"], first["reason"]) == (True, "there was no champion")
+    assert aliases(client, "challenger") == aliases(client, "champion") == ["1", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "made"),
+    [
+        ("vfer-cnn", {"crop": (-1, 48, 48, 1)}, {"embedding": (-1, 2), "probabilities": (-1, 2)}),
+        ("vfer-lstm", {"embeddings": (-1, -1, 2)}, {"probabilities": (-1, 2)}),
+    ],
+)
+def test_a_network_has_a_signature_of_free_batch_and_time_and_an_example_that_runs(
+    name: str, given: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]], first: dict[str, Any]
+) -> None:
+    import mlflow
+
+    assert first["versions"][name] == "1"
+    model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    assert {spec.name: spec.shape for spec in model.metadata.signature.inputs} == given
+    assert {spec.name: spec.shape for spec in model.metadata.signature.outputs} == made
+    example = model.input_example
+    assert all(0 not in np.asarray(value).shape for value in example.values()), "the example is empty"
+    answer = model.predict({key: np.asarray(value, np.float32) for key, value in example.items()})
+    assert answer["probabilities"].sum() == pytest.approx(1)
+
+
+def test_registering_again_makes_no_second_run_and_no_version(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:
+    again = project.register()
+    assert {name: again[name] for name in ("run_id", "key", "versions")} == {name: first[name] for name in ("run_id", "key", "versions")}
+    assert experiments(client) == [first["run_id"]]
+    assert [len(client.search_model_versions(f"name = '{name}'")) for name in NAMES] == [1, 1, 1]
+
+
+PREDICT = """
+import json, sys
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+answers = mlflow.pyfunc.load_model("models:/vfer@champion").predict(sys.argv[2:])
+print(json.dumps([answer.model_dump() for answer in answers]))
+print(json.dumps(sorted({"tensorflow", "keras"} & set(sys.modules))))
+"""
+
+
+def test_the_champion_answers_in_a_fresh_process_elsewhere_without_tensorflow(
+    first: dict[str, Any], project: Project, tmp_path: Path
+) -> None:
+    assert first["champion"]
+    video = toys.render(tmp_path / "happy.mp4")
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DVC_ROOT")}
+    command = [sys.executable, "-c", PREDICT, tracking.uri(project.root), str(video), str(tmp_path / "bad.mp4"), "none.mp4"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    found, loaded = (json.loads(line) for line in ended.stdout.splitlines()[-2:])
+    assert loaded == []
+    assert [answer["path"] for answer in found] == command[4:]
+    assert found[0]["expression"] == "dark"
+    assert found[0]["error"] is None
+    assert found[0]["probabilities"] == pytest.approx({"dark": 0.731, "light": 0.269}, abs=1e-3)
+    assert found[0]["coverage"] == 1
+    assert len(found[0]["timeline"]) == 10
+    assert {moment["status"] for moment in found[0]["timeline"]} == {"detected"}
+    assert "cannot be decoded" in found[1]["error"]
+    assert "there is no such file" in found[2]["error"]
+    assert [answer["expression"] for answer in found[1:]] == [None, None]
+
+
+def test_a_better_model_is_champion_only_when_the_test_says_so_and_a_deleted_run_is_made_anew(
+    first: dict[str, Any], project: Project, client: "MlflowClient"
+) -> None:
+    # Version 2 differs in a param alone, and is right on the same clips: a challenger.
+    project.train(toys.constant_lstm, units=65)
+    second = project.register()
+    assert second["run_id"] != first["run_id"]
+    assert set(experiments(client)) == {first["run_id"], second["run_id"]}
+    assert client.get_run(second["run_id"]).data.params["lstm.units"] == "65"
+    assert (second["champion"], second["reason"].split(":")[0]) == (False, "not more accurate")
+    assert (aliases(client, "challenger"), aliases(client, "champion")) == (["2"] * 3, ["1"] * 3)
+
+    # Version 3 gains the six light test clips of twelve: p = 2 / 2^6.
+    project.train(toys.good_lstm, units=66)
+    third = project.register()
+    assert third["champion"], third["reason"]
+    assert third["reason"] == "more accurate: 1.000 against the champion's 0.500 on the same 12 clips, p 0.0312"
+    assert aliases(client, "challenger") == aliases(client, "champion") == ["3"] * 3
+
+    client.delete_run(third["run_id"])
+    anew = project.register()
+    assert anew["key"] == third["key"]
+    assert anew["run_id"] != third["run_id"]
+    assert experiments(client, third["key"]) == [anew["run_id"]]
+    assert anew["champion"]
+    assert aliases(client, "champion") == ["4"] * 3
+
+
+@pytest.mark.slow
+def test_two_at_once_make_one_run(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:
+    project.train(lambda path: toys.lstm(path, WEAK), units=67)
+    words = ("--outputs", "--data", "--weights", "--params", "--out")
+    options = [word for pair in zip(words, map(str, project.arguments()), strict=True) for word in pair]
+    command = [sys.executable, "-m", "stages.register", *options]
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment["PYTHONPATH"] = str(HOME / "src")
+    both = [
+        subprocess.Popen(command, cwd=HOME, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
+    ]
+    ended = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    made = json.loads((project.outputs / "register" / "register.json").read_text())
+    assert made["key"] != first["key"]
+    assert experiments(client, made["key"]) == [made["run_id"]]
+    assert all(f"run {made['run_id']}" in text for text in ended)
+
+
+def test_an_output_that_is_missing_is_one_line(project: Project, tmp_path: Path) -> None:
+    shutil.copytree(project.outputs, tmp_path / "outputs")
+    (tmp_path / "outputs" / "lstm" / "metrics.json").unlink()
+    _, *others = project.arguments()
+    with pytest.raises(DataError, match=r"an earlier stage's output is missing or damaged \(.*metrics\.json.*\); run `dvc repro`"):
+        main(tmp_path / "outputs", *others)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "promoted", "reason"),
+    [
+        (6, 0, True, "more accurate"),
+        (5, 0, False, "by chance"),
+        (9, 1, True, "more accurate"),
+        (8, 2, False, "by chance"),
+        (3, 3, False, "not"),
+    ],
+)
+def test_the_gate_is_mcnemars_exact_test(gained: int, lost: int, promoted: bool, reason: str) -> None:
+    challenger = np.repeat([True, False, True, False], [gained, lost, 40, 5])
+    champion = np.repeat([False, True, True, False], [gained, lost, 40, 5])
+    verdict = compare(challenger, champion, 0.05)
+    assert verdict.promoted is promoted
+    assert reason in verdict.reason

@@ -1,0 +1,157 @@
+"""The split of clips into train, validation and test, and the labels that it keeps alike."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import toys
+
+from vfer import split
+from vfer.errors import DataError, ParamsError
+from vfer.labels import LabelsParams, classes
+from vfer.manifest import Clip
+from vfer.params import load
+from vfer.split import PARTS, Row, SplitParams
+
+WHERE = Path("clips.csv")
+
+
+def divide(clips: list[Clip], protocol: str, folds: int, fold: int = 0, seed: int = 7) -> list[Row]:
+    params = SplitParams(protocol=protocol, folds=folds, fold=fold)  # type: ignore[arg-type]
+    return split.split(clips, [clip.expression for clip in clips], params, seed, WHERE)
+
+
+def of(rows: list[Row], part: str, column: str) -> set[str]:
+    return {getattr(row, column) for row in rows if row.part == part}
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_no_subject_stands_on_two_sides_of_a_subject_split(fold: int) -> None:
+    rows = divide(toys.clips(11, 2, ("a", "b", "c"), twins=True), "subject", 4, fold)
+    subjects = [of(rows, part, "subject") for part in PARTS]
+    assert all(subjects)
+    assert sum(map(len, subjects)) == 11
+
+
+def test_a_random_split_of_ten_folds_gives_the_papers_shares_for_every_expression() -> None:
+    clips = toys.clips(10, 10, ("a", "b", "c"))
+    rows = divide(clips, "random", 10)
+    counts = Counter((row.part, row.expression) for row in rows)
+    assert counts == {(part, name): n for part, n in (("train", 80), ("validation", 10), ("test", 10)) for name in "abc"}
+
+
+def test_a_random_split_parts_twins() -> None:
+    rows = divide(toys.clips(8, 2, twins=True), "random", 4)
+    assert of(rows, "test", "recording") & of(rows, "train", "recording")
+    assert of(rows, "test", "subject") & of(rows, "train", "subject")
+
+
+@pytest.mark.parametrize("protocol", ["subject", "random"])
+def test_the_split_depends_on_the_seed_and_not_on_the_order(protocol: str) -> None:
+    clips = toys.clips(12, 3)
+    first = divide(clips, protocol, 4)
+    shuffled = random.Random(0).sample(clips, len(clips))
+    assert divide(shuffled, protocol, 4) == first
+    assert divide(clips, protocol, 4, seed=8) != first
+    assert [row.clip for row in first] == sorted(clip.clip for clip in clips)
+
+
+@pytest.mark.parametrize("protocol", ["subject", "random"])
+def test_over_all_folds_each_clip_tests_once_and_validates_once(protocol: str) -> None:
+    clips = toys.clips(9, 2)
+    rows = [row for fold in range(3) for row in divide(clips, protocol, 3, fold)]
+    for part in ("test", "validation"):
+        assert Counter(row.clip for row in rows if row.part == part) == dict.fromkeys((clip.clip for clip in clips), 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_with_as_many_subjects_as_folds_no_part_is_empty(seed: int) -> None:
+    """Also where subjects differ much in their number of clips, and show only some of the expressions."""
+    rng = np.random.default_rng(seed)
+    clips = [
+        Clip(f"toy/{subject}-{i}", f"{subject}-{i}.mp4", str(rng.choice(list("abc"))), f"toy/{subject}", f"toy/{subject}-{i}", "toy")
+        for subject in range(5)
+        for i in range(rng.integers(1, 12))
+    ]
+    for fold in range(5):
+        assert {row.part for row in divide(clips, "subject", 5, fold, seed)} == set(PARTS)
+
+
+def test_the_merged_expression_is_what_is_kept() -> None:
+    clips = toys.clips(6, 1)
+    rows = split.split(clips, ["one"] * len(clips), SplitParams(protocol="subject", folds=3, fold=0), 0, WHERE)
+    assert {row.expression for row in rows} == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("clips", "protocol", "message"),
+    [
+        (toys.clips(3, 2), "subject", "3 subjects cannot fill 4 folds; lower split.folds or add data"),
+        (toys.clips(1, 1), "random", "2 clips cannot fill 4 folds"),
+        (toys.clips(1, 3), "random", "no expression has as many clips as split.folds (4)"),
+    ],
+)
+def test_too_little_data_is_one_line(clips: list[Clip], protocol: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        divide(clips, protocol, 4)
+    assert str(caught.value).startswith("clips.csv: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["{protocol: subject, folds: 4, fold: 4}", "{protocol: actor, folds: 4, fold: 0}"])
+def test_params_out_of_range_are_refused(section: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(f"split: {section}\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml: split"):
+        load(file, "split", SplitParams)
+
+
+def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
+    rows = divide(toys.clips(6, 2), "subject", 3)
+    for name in ("a.parquet", "b.parquet"):
+        split.write(tmp_path / "new" / name, rows)
+    assert split.read(tmp_path / "new" / "a.parquet") == rows
+    assert (tmp_path / "new" / "a.parquet").read_bytes() == (tmp_path / "new" / "b.parquet").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.parquet", "b.parquet"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "other columns", "empty column"])
+def test_a_damaged_split_is_one_line(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "split.parquet"
+    if damage == "garbage":
+        path.write_bytes(b"PAR1 no more")
+    elif damage == "other columns":
+        pq.write_table(pa.table({"clip": ["a"], "part": ["test"]}), path)
+    elif damage == "empty column":
+        names = split.SPLIT_SCHEMA.names
+        pq.write_table(pa.table({name: pa.array([None if name == "part" else "a"], pa.string()) for name in names}), path)
+    with pytest.raises(DataError, match="is no split that can be read; run `dvc repro lstm`"):
+        split.read(path)
+
+
+def test_classes_are_sorted_or_as_listed_and_twice_named_ones_count_once() -> None:
+    assert classes(["b", "a", "b", "c"], "all", WHERE) == ["a", "b", "c"]
+    assert classes(["b", "a", "c"], ["c", "a", "c"], WHERE) == ["c", "a"]
+
+
+def test_merging_renames_and_leaves_the_rest() -> None:
+    labels = LabelsParams(stills="all", clips="all", merge={"neutral": "calm"})
+    assert labels.merged(["neutral", "calm", "sad"]) == ["calm", "calm", "sad"]
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "message"),
+    [
+        (["a"], "all", "at least two expressions are needed, found a"),
+        ([], "all", "found none"),
+        (["a", "b"], ["a", "joy"], "nothing is labelled joy, which labels in params.yaml lists; found a, b"),
+    ],
+)
+def test_classes_that_cannot_be_learned_are_refused(present: list[str], wanted: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        classes(present, wanted, WHERE)

@@ -1,0 +1,179 @@
+"""The MLflow store and the live runs of trainings: what is made once, found again, and survived."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vfer import tracking
+from vfer.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own and those of what it imports
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),  # MLflow keeps its connections
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("DVC_EXP_NAME", "quick-fox")
+
+
+@pytest.fixture
+def copied(store: Path, tmp_path: Path) -> Path:
+    """A store of one's own, to break."""
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(store / "mlflow.db", root)
+    return root
+
+
+@pytest.fixture
+def client(store: Path) -> "MlflowClient":
+    return tracking.connect(store)[0]
+
+
+def test_two_processes_at_once_make_one_experiment(store: Path) -> None:
+    client, experiment = tracking.connect(store)
+    assert [found.experiment_id for found in client.search_experiments(filter_string="name = 'vfer'")] == [experiment]
+    assert client.get_experiment(experiment).artifact_location == (store / "mlruns").as_uri()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from vfer import tracking
+with tracking.training(Path(sys.argv[1]), "lstm", {"units": 3}, "killed", 5) as live:
+    (live.checkpoint / "weights").write_text("half way")
+    live.on_epoch(0, {"loss": 2.0})
+    Path("note.txt").write_text("kept")
+    tracking.connect(Path(sys.argv[1]))[0].log_artifact(live.run.id, "note.txt")
+    print(live.run.id, flush=True)
+    os._exit(9)
+"""
+
+
+def test_a_killed_training_finds_its_run_and_its_checkpoint_again(store: Path, client: "MlflowClient", tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(store)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 9, ended.stderr
+    first = ended.stdout.split()[-1]
+    assert client.get_run(first).info.status == "RUNNING"
+    with tracking.training(store, "lstm", {"units": 3}, "killed", 5) as live:
+        assert live.run.id == first
+        assert live.checkpoint is not None
+        assert (live.checkpoint / "weights").read_text() == "half way"
+        live.on_epoch(1, {"loss": 1.0})
+    run = client.get_run(first)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"units": "3"}
+    assert run.data.tags["vfer.stage"] == "lstm"
+    assert [(metric.step, metric.value) for metric in client.get_metric_history(first, "loss")] == [(1, 2.0), (2, 1.0)]
+    assert not live.checkpoint.exists()
+    assert (store / "mlruns" / first / "artifacts" / "note.txt").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["note.txt"], "artifacts land where the process happened to run"
+
+
+def test_a_finished_training_has_another_run_the_next_time_and_names_the_dvc_experiment(store: Path, client: "MlflowClient") -> None:
+    ids = []
+    for _ in range(2):
+        with tracking.training(store, "lstm", {}, "twice", 1) as live:
+            ids.append(live.run.id)
+    assert ids[0] != ids[1]
+    assert client.get_run(ids[0]).data.tags["dvc.experiment"] == "quick-fox"
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_training_that_breaks_off_says_so_and_goes_on_in_the_same_run(
+    error: type[BaseException], status: str, store: Path, client: "MlflowClient"
+) -> None:
+    with pytest.raises(error), tracking.training(store, "cnn", {}, status, 2) as live:
+        raise error
+    assert client.get_run(live.run.id).info.status == status
+    with tracking.training(store, "cnn", {}, status, 2) as again:
+        assert again.run.id == live.run.id
+        assert client.get_run(live.run.id).info.status == "RUNNING"
+
+
+def test_a_run_that_was_deleted_meanwhile_is_made_anew(store: Path, client: "MlflowClient") -> None:
+    with pytest.raises(RuntimeError), tracking.training(store, "cnn", {}, "deleted", 2) as live:
+        raise RuntimeError
+    client.delete_run(live.run.id)
+    with tracking.training(store, "cnn", {"a": 1}, "deleted", 2) as again:
+        assert again.run.id != live.run.id
+    assert client.get_run(again.run.id).data.params == {"a": "1"}
+
+
+def test_of_two_equal_trainings_at_once_only_the_first_keeps_a_checkpoint(store: Path) -> None:
+    with tracking.training(store, "cnn", {}, "both", 1) as first, tracking.training(store, "cnn", {}, "both", 1) as second:
+        assert first.checkpoint is not None
+        assert second.checkpoint is None
+        assert first.run.id != second.run.id
+
+
+def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tracking.training(copied, "cnn", {}, "dying", 3) as live:
+        live.on_epoch(0, {"loss": 2.0})
+        (copied / "mlflow.db").write_bytes(b"no database any more" * 50_000)
+        live.on_epoch(1, {"loss": 1.0})
+        live.on_epoch(2, {"loss": 0.5})
+    shown = capsys.readouterr().out
+    assert shown.count("warning: the training goes on, but its figures are no longer logged") == 1
+    assert live.checkpoint is not None
+    assert not live.checkpoint.exists()
+
+
+def closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_a_server_that_is_down_is_one_line_within_half_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{closed_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    started = time.monotonic()
+    with pytest.raises(TrackingError) as caught, tracking.training(tmp_path, "cnn", {}, "down", 1):
+        pytest.fail("the training began")
+    assert time.monotonic() - started < 30
+    assert str(caught.value).startswith(f"MLflow store {address} does not answer")
+    assert "start the server, or unset MLFLOW_TRACKING_URI" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(TrackingError) as caught:
+        tracking.connect(tmp_path)
+    assert "file is not a database" in str(caught.value)
+    assert "move that file away" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda settings, _: settings, True),
+        (lambda settings, _: dict(reversed(settings.items())), True),
+        (lambda settings, _: settings | {"units": 4}, False),
+        (lambda settings, file: file.write_text("other") and settings, False),
+    ],
+    ids=["nothing", "order", "a param", "an input"],
+)
+def test_a_key_names_the_settings_and_the_inputs(
+    change: "Callable[[dict[str, object], Path], dict[str, object]]", same: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "input"
+    file.write_text("content")
+    settings: dict[str, object] = {"units": 3, "classes": ["a", "b"]}
+    before = tracking.key(settings, file)
+    assert (tracking.key(change(settings, file), file) == before) is same

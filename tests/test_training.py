@@ -1,0 +1,252 @@
+"""The training loop, its batches, and the export: Keras on toy nets."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from numpy.typing import NDArray
+
+from vfer import export, training
+from vfer.errors import VferError, WeightsError
+from vfer.session import Session
+from vfer.training import Batches, Fit, Logs
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx
+    pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),  # of tf2onnx
+]
+
+
+def examples(n: int = 40, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points of two classes that a line parts, and their one-hot targets."""
+    points = np.random.default_rng(seed).normal(0, 1, (n, 4)).astype(np.float32)
+    return points, np.eye(2, dtype=np.float32)[(points[:, 0] > 0).astype(int)]
+
+
+def batches(n: int = 40, *, seed: int = 1, shuffle: bool = True, noise: float = 0.0, targets: NDArray[np.float32] | None = None) -> Batches:
+    points, own = examples(n)
+
+    def make(chosen: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+        return (points[chosen] + noise * rng.normal(0, 1, (len(chosen), 4))).astype(np.float32)
+
+    return Batches(make, own if targets is None else targets, np.arange(1, n + 1, dtype=np.float32), 16, seed, shuffle=shuffle)
+
+
+def net(dropout: float = 0.0, *, learning_rate: float = 0.02, steps: int = 30) -> keras.Model:
+    training.seed_everything(3, deterministic=True)
+    inputs = keras.Input((4,), name="points")
+    x = layers.Dense(6, activation="relu", name="dense")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax", name="probabilities")(x))
+    training.compile_classifier(model, learning_rate=learning_rate, steps=steps, weight_decay=0.01, label_smoothing=0.05)
+    return model
+
+
+def run(
+    model: keras.Model,
+    checkpoint: Path | None = None,
+    *,
+    epochs: int = 6,
+    patience: int = 6,
+    on_epoch: Callable[[int, Logs], None] = lambda *_: None,
+    wrong: bool = False,
+) -> Fit:
+    validation = batches(24, shuffle=False, targets=examples(24)[1][:, ::-1].copy() if wrong else None)
+    return training.fit(model, batches(noise=0.3), validation, epochs=epochs, patience=patience, checkpoint=checkpoint, on_epoch=on_epoch)
+
+
+def seen(of: Batches) -> list[tuple[bytes, bytes, bytes]]:
+    return [tuple(part.tobytes() for part in of[i]) for i in range(len(of))]  # type: ignore[misc]
+
+
+def test_batches_depend_on_seed_epoch_and_index_alone() -> None:
+    one, other = batches(noise=1.0), batches(noise=1.0)
+    one.start(2)
+    other.start(5)
+    other.start(2)
+    assert one[1][0].tobytes() == other[1][0].tobytes(), "asked out of order"
+    assert seen(one) == seen(other)
+    other.start(3)
+    assert seen(one) != seen(other)
+    different = batches(noise=1.0, seed=2)
+    different.start(2)
+    assert seen(one) != seen(different)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_example_stands_once_in_an_epoch_with_its_own_target_and_weight(shuffle: bool) -> None:
+    points, targets = examples()
+    found = batches(shuffle=shuffle)
+    found.start(4)
+    assert [len(found[i][0]) for i in range(len(found))] == [16, 16, 8]
+    inputs, labels, weights = (np.concatenate(parts) for parts in zip(*(found[i] for i in range(len(found))), strict=True))
+    order = weights.astype(int) - 1
+    assert sorted(order) == list(range(40))
+    assert (order.tolist() == list(range(40))) is not shuffle
+    np.testing.assert_array_equal(inputs, points[order])
+    np.testing.assert_array_equal(labels, targets[order])
+
+
+@pytest.mark.parametrize("balance", [0, 0.5, 1])
+def test_class_weights_have_mean_1_and_balance_the_classes(balance: float) -> None:
+    labels = np.repeat([0, 1, 2], [10, 30, 60])
+    weights = training.class_weights(labels, 4, balance)
+    assert weights.dtype == np.float32
+    assert weights.mean() == pytest.approx(1)
+    said = [weights[labels == i].sum() for i in range(3)]
+    assert said[2] / said[0] == pytest.approx(6 ** (1 - balance), rel=1e-5)
+
+
+def test_a_training_learns_and_keeps_the_weights_of_its_lowest_validation_loss() -> None:
+    model = net(learning_rate=0.05)
+    kept: list[list[NDArray[np.float32]]] = []
+    fit = run(model, epochs=8, patience=20, on_epoch=lambda *_: kept.append(model.get_weights()), wrong=True)
+    losses = [logs["val_loss"] for logs in fit.history]
+    assert fit.best == int(np.argmin(losses)) < 7, "the last epoch was the best: this tells nothing"
+    for value, expected in zip(model.get_weights(), kept[fit.best], strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert fit.history[-1]["loss"] < 0.8 * fit.history[0]["loss"], "it did not learn what it was given"
+    assert [row["epoch"] for row in fit.rows()] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_it_stops_after_as_many_epochs_without_a_lower_loss(patience: int) -> None:
+    fit = run(net(learning_rate=0.05), epochs=30, patience=patience, wrong=True)
+    assert len(fit.history) == fit.best + 1 + patience < 30
+
+
+class Interrupted(Exception):  # noqa: N818  # it stands for a kill
+    """A kill."""
+
+
+def interrupted(dropout: float, checkpoint: Path, after: int, epochs: int, *, wrong: bool = False) -> tuple[keras.Model, Fit, list[int]]:
+    """A training that breaks off after an epoch, and goes on in a new model."""
+
+    def stop(epoch: int, _: Logs) -> None:
+        if epoch + 1 == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(net(dropout), checkpoint, epochs=epochs, patience=2, on_epoch=stop, wrong=wrong)
+    model, went = net(dropout), []
+    return model, run(model, checkpoint, epochs=epochs, patience=2, on_epoch=lambda epoch, _: went.append(epoch), wrong=wrong), went
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_an_interrupted_training_goes_on_as_if_it_never_stopped(dropout: float, tmp_path: Path) -> None:
+    whole = net(dropout)
+    expected = run(whole, epochs=4, patience=2)
+    model, fit, went = interrupted(dropout, tmp_path / "checkpoint", 2, 4)
+    assert went == [2, 3]
+    assert fit.best == expected.best
+    for row, other in zip(fit.history, expected.history, strict=True):
+        assert row == pytest.approx(other, abs=1e-5)
+    for value, other in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(value, other, atol=1e-6)
+
+
+def test_best_weights_from_before_the_interruption_come_back(tmp_path: Path) -> None:
+    whole = net()
+    expected = run(whole, epochs=9, patience=2, wrong=True)
+    after = expected.best + 2
+    model, fit, went = interrupted(0, tmp_path / "checkpoint", after, 9, wrong=True)
+    assert fit.best == expected.best < after
+    assert went == [after], "it stops when the uninterrupted training does"
+    for value, other in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(value, other, atol=1e-6)
+
+
+def test_a_checkpoint_holds_the_last_and_the_best_epoch_and_nothing_more(tmp_path: Path) -> None:
+    fit = run(net(learning_rate=0.05), tmp_path, epochs=9, patience=2, wrong=True)
+    last, best = len(fit.history), fit.best + 1
+    assert last != best
+    assert {path.name for path in tmp_path.iterdir()} == {"state.json", f"epoch-{last}.keras", f"epoch-{best}.keras"}
+
+
+def test_a_loss_that_is_no_number_names_the_epoch() -> None:
+    targets = examples()[1].copy()
+    model, fitted = net(), batches()
+    bad = Batches(lambda chosen, _: np.full((len(chosen), 4), np.nan, np.float32), targets, np.ones(40, np.float32), 16, 0, shuffle=False)
+    with pytest.raises(VferError, match="epoch 1: the loss is no longer a number; lower the learning rate"):
+        training.fit(model, bad, fitted, epochs=3, patience=1, checkpoint=None, on_epoch=lambda *_: None)
+    seen_epochs: list[int] = []
+
+    def poison(epoch: int, _: Logs) -> None:
+        seen_epochs.append(epoch)
+        model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
+
+    model = net()
+    with pytest.raises(VferError, match="epoch 2: "):
+        training.fit(model, fitted, batches(24, shuffle=False), epochs=3, patience=1, checkpoint=None, on_epoch=poison)
+    assert seen_epochs == [0]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
+    model = net(learning_rate=0.5, steps=100)
+    rates = [float(model.optimizer._learning_rate(step)) for step in range(101)]
+    assert rates[0] == pytest.approx(0.005)
+    assert max(rates) == pytest.approx(0.5)
+    assert int(np.argmax(rates)) == 5
+    assert rates[100] == pytest.approx(0, abs=1e-6)
+
+
+def named() -> keras.Model:
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((None, 3), name="sequence")
+    x = layers.BatchNormalization(name="norm")(inputs)
+    summed = layers.GlobalAveragePooling1D(name="mean")(x)
+    return keras.Model(
+        inputs, {"embedding": summed, "probabilities": layers.Dense(2, activation="softmax", name="dense")(summed)}, name="toy"
+    )
+
+
+def sample(n: int = 5, time: int = 4) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 1, (n, time, 3)).astype(np.float32)
+
+
+def test_the_onnx_twin_answers_alike_for_any_batch_and_time_and_names_its_classes(tmp_path: Path) -> None:
+    model = named()
+    model.get_layer("norm").set_weights([np.array(v, np.float32) for v in ([1, 2, 3], [0, 1, 0], [5, -5, 1], [4, 1, 9])])
+    export.save(model, tmp_path / "new", sample(), ["sad", "glad"])
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["model.keras", "model.onnx"]
+    session = Session(tmp_path / "new" / "model.onnx")
+    assert session.classes == ["sad", "glad"]
+    for n, time in ((1, 1), (7, 9)):
+        expected = model(sample(n, time), training=False)
+        found = session(sample(n, time))
+        assert set(found) == {"embedding", "probabilities"}
+        for name, value in found.items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-4)
+    back = keras.models.load_model(tmp_path / "new" / "model.keras", compile=False)
+    np.testing.assert_allclose(back(sample())["embedding"], model(sample(), training=False)["embedding"], atol=1e-6)
+
+
+def test_an_export_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(WeightsError, match=r"model\.onnx: the ONNX export differs from Keras by .* in embedding; it was not kept"):
+        export.save_onnx(named(), tmp_path / "model.onnx", sample(), ["a", "b"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    code = f"import sys\nfrom pathlib import Path\nimport {__name__}\nfrom vfer import export\n"
+    code += f"export.save_keras({__name__}.named(), Path('second.keras'))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    export.save_keras(named(), tmp_path / "first.keras")
+    assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.keras", "second.keras"]
+
+
+def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(WeightsError, match=r"model\.onnx: is no ONNX model that can be loaded"):
+        Session(tmp_path / "model.onnx")

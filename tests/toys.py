@@ -1,0 +1,135 @@
+"""Toy networks, written node by node, and toy tables: what the tests of the later stages run on instead of trained models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from vfer.faces import table
+from vfer.manifest import Clip
+from vfer.sample.dataset import Recording
+from vfer.sample.dataset import frames as rendered
+from vfer.sample.video import Writer
+
+CLASSES = ["dark", "light"]
+LEVELS = {"dark": 40, "light": 210}
+
+
+def _constant(name: str, values: "NDArray[np.generic]") -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.asarray(values), name)
+
+
+def _save(path: Path, nodes: list[onnx.NodeProto], given: list[object], made: list[object], constants: list[onnx.TensorProto]) -> Path:
+    model = helper.make_model(helper.make_graph(nodes, "toy", given, made, constants), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    helper.set_model_props(model, {"classes": json.dumps(CLASSES)})
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path
+
+
+def _value(name: str, shape: list[object]) -> object:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def cnn(path: Path) -> Path:
+    """Saves a CNN whose embedding is (darkness, lightness) of a crop, from 0 to 1, and which answers by it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["crop"], ["level"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["level", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "start"], ["raw"]),
+        helper.make_node("Relu", ["raw"], ["embedding"]),
+        helper.make_node("Mul", ["embedding", "ten"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    constants = [
+        _constant("slope", np.array([[-1 / 255, 1 / 255]], np.float32)),
+        _constant("start", np.array([1, 0], np.float32)),
+        _constant("ten", np.array(10, np.float32)),
+    ]
+    made = [_value("embedding", ["batch", 2]), _value("probabilities", ["batch", 2])]
+    return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], made, constants)
+
+
+def convolutional_cnn(path: Path, width: int = 16) -> Path:
+    """Saves a CNN of two random convolutions, whose sums come out alike only where the same arithmetic runs."""
+    rng = np.random.default_rng(0)
+    shapes = {"first": (8, 1, 3, 3), "second": (width, 8, 3, 3), "dense": (width, 2)}
+    constants = [_constant(name, rng.normal(0, 0.05, shape).astype(np.float32)) for name, shape in shapes.items()]
+    nodes = [
+        helper.make_node("Transpose", ["crop"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "first"], ["conv1"], strides=[2, 2]),
+        helper.make_node("Relu", ["conv1"], ["relu1"]),
+        helper.make_node("Conv", ["relu1", "second"], ["conv2"], strides=[2, 2]),
+        helper.make_node("Relu", ["conv2"], ["relu2"]),
+        helper.make_node("GlobalAveragePool", ["relu2"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["embedding"]),
+        helper.make_node("MatMul", ["embedding", "dense"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    made = [_value("embedding", ["batch", width]), _value("probabilities", ["batch", 2])]
+    return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], made, constants)
+
+
+def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0, 0)) -> Path:
+    """Saves a sequence model that answers by the weighted sum over time; padding, being negative, counts as nothing."""
+    nodes = [
+        helper.make_node("Relu", ["embeddings"], ["seen"]),
+        helper.make_node("ReduceSum", ["seen", "time"], ["sum"], keepdims=0),
+        helper.make_node("MatMul", ["sum", "weights"], ["weighted"]),
+        helper.make_node("Add", ["weighted", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    constants = [
+        _constant("time", np.array([1], np.int64)),
+        _constant("weights", np.array(weights, np.float32)),
+        _constant("bias", np.array(bias, np.float32)),
+    ]
+    return _save(path, nodes, [_value("embeddings", ["batch", "time", len(weights)])], [_value("probabilities", ["batch", 2])], constants)
+
+
+def good_lstm(path: Path) -> Path:
+    """Saves a sequence model that is always right on the toy clips."""
+    return lstm(path, [[2, 0], [0, 2]])
+
+
+def constant_lstm(path: Path) -> Path:
+    """Saves a sequence model that always answers `dark`."""
+    return lstm(path, [[0, 0], [0, 0]], (1, 0))
+
+
+def faces(level: int, frames: int = 4, none: tuple[int, ...] = (), seed: int = 0) -> table.Faces:
+    """Returns a clip's faces: noisy crops of one level of grey, some frames without a face."""
+    rng = np.random.default_rng(seed)
+    crops = np.clip(level + rng.normal(0, 8, (frames, 48, 48)), 0, 255).astype(np.uint8)
+    status = ["none" if i in none else "detected" for i in range(frames)]
+    box, score = np.tile(np.array([1, 2, 40, 42], np.float32), (frames, 1)), np.full(frames, 0.9, np.float32)
+    for i in none:
+        crops[i], box[i], score[i] = 0, np.nan, np.nan
+    return table.Faces(np.arange(frames, dtype=np.int32) * 3, np.arange(frames) / 10, status, score, box, crops, {"clip": "toy"})
+
+
+def render(path: Path, expression: str = "happy", seconds: float = 1.0) -> Path:
+    """Renders one small clip of the sample's first actor."""
+    job = Recording(path.parent, 1, expression, 0, ("02",), (160, 120), seconds, 15, 0)
+    with Writer(path, job.size, job.fps, crf=28, sound=False) as writer:
+        for frame in rendered(job):
+            writer.add(frame)
+    return path
+
+
+def clips(subjects: int = 6, takes: int = 2, expressions: tuple[str, ...] = tuple(CLASSES), twins: bool = False) -> list[Clip]:
+    """Returns the rows of a manifest: every subject shows every expression in every take, perhaps as twin files."""
+    rows = []
+    for subject in range(subjects):
+        for expression in expressions:
+            for take in range(takes):
+                name = f"s{subject:02d}-{expression}-{take}"
+                for modality in ("01", "02") if twins else ("01",):
+                    clip = f"toy/{modality}-{name}"
+                    rows.append(Clip(clip, f"clips/{clip}.mp4", expression, f"toy/s{subject:02d}", f"toy/{name}", "toy"))
+    return rows
