@@ -96,7 +96,12 @@ def test_clips_that_kill_their_workers_or_cannot_be_used_cost_only_themselves(tm
     refused = {clip: str(result) for clip, result in found.items() if isinstance(result, ClipError)}
     assert refused == {"1": f"1: {died}", "4": "4: cannot be used", "6": f"6: {died}"}
     assert {clip: result for clip, result in found.items() if clip not in refused} == {clip: int(clip) ** 2 for clip in "0235789"}
-    assert len(list(tmp_path.glob("1-*"))) == 2, "it is tried once more, alone"
+
+
+def test_a_clip_that_kills_its_worker_is_tried_once_more_alone(tmp_path: Path) -> None:
+    jobs = [Toy(str(number), "exit" if number == 1 else "square", tmp_path) for number in range(4)]
+    assert isinstance(results(jobs, 2)["1"], ClipError)
+    assert len(list(tmp_path.glob("1-*"))) == 2
 
 
 def test_few_jobs_are_under_way_at_once(tmp_path: Path) -> None:
