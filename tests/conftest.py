@@ -13,6 +13,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN crashes in float32
 CONNECT = "import sys\nfrom pathlib import Path\nfrom vfer import tracking\nprint(tracking.connect(Path(sys.argv[1]))[1])"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the longest file, since one worker runs a file whole."""
+    items.sort(key=lambda item: item.path.stem != "test_pipeline")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real datasets (`VFER_REAL_DATA`); tests that need it are skipped where it is absent."""

@@ -107,7 +107,7 @@ def client(project: Project) -> "MlflowClient":
 
 @pytest.fixture(scope="module")
 def first(project: Project) -> dict[str, Any]:
-    project.train(toys.constant_lstm)
+    project.train(toys.constant_lstm, units=12)
     return project.register()
 
 
@@ -126,7 +126,9 @@ def test_an_experiment_is_one_run_with_params_metrics_data_pictures_and_links(fi
     assert experiments(client) == [first["run_id"]]
     run = client.get_run(first["run_id"])
     assert run.info.status == "FINISHED"
-    assert (run.data.params["lstm.units"], run.data.params["seed"], run.data.params["split.protocol"]) == ("64", "7", "subject")
+    given = yaml.safe_load((HOME / "params.yaml").read_text())
+    assert run.data.params["lstm.units"] == "12"
+    assert (run.data.params["seed"], run.data.params["split.protocol"]) == (str(given["seed"]), given["split"]["protocol"])
     assert run.data.metrics["test.accuracy.value"] == 0.5
     assert run.data.metrics["cnn.test.accuracy"] == 0.5
     tags = run.data.tags
