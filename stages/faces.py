@@ -15,6 +15,7 @@ from vfer.faces.clip import FacesJob, Worker, statuses
 from vfer.faces.params import FacesParams
 from vfer.store import Clips, Recipe, Store, recipe
 
+CODE = (faces,)
 PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
 
 
@@ -46,7 +47,7 @@ def main(
 def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
     """Returns all that decides a clip's faces table, beside its frames."""
     settings = section.model_dump(exclude={"detector", "max_faceless"})
-    return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, [faces], PACKAGES)
+    return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE, PACKAGES)
 
 
 def list_jobs(frames: Path, out: Path) -> list[FacesJob]:

@@ -11,6 +11,7 @@ from vfer.errors import ClipError
 from vfer.frames import FramesJob, FramesParams
 from vfer.store import Clips, Recipe, Store, recipe
 
+CODE = (frames,)
 PACKAGES = ("av", "opencv-python", "pyarrow")
 
 
@@ -40,7 +41,7 @@ def main(
 
 def recipe_of(section: FramesParams) -> Recipe:
     """Returns all that decides a clip's frames table, beside the clip."""
-    return recipe("frames", section.model_dump(exclude={"max_bad"}), [frames], PACKAGES)
+    return recipe("frames", section.model_dump(exclude={"max_bad"}), CODE, PACKAGES)
 
 
 def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, int], artifacts.Refused]:

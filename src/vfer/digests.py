@@ -58,5 +58,10 @@ class Digests:
             with closing(sqlite3.connect(self._memory, timeout=SECONDS)) as database, database:
                 database.execute(CREATE)
                 return ask(database)
-        except (OSError, sqlite3.Error):
+        except sqlite3.OperationalError:  # another run writes for long, or the disk is full
+            return []
+        except sqlite3.DatabaseError:
+            self._memory.unlink(missing_ok=True)  # damaged
+            return []
+        except OSError:
             return []

@@ -58,12 +58,13 @@ class Recipe:
 
 def recipe(step: str, settings: Mapping[str, object], code: Iterable[ModuleType], packages: Iterable[str]) -> Recipe:
     """Returns the recipe of a step; of a package in `code`, every module counts."""
-    files = sorted(path for module in code for path in _sources(Path(str(module.__file__))))
+    files = sorted(path for module in code for path in sources(Path(str(module.__file__))))
     parts = [settings, [digest(path) for path in files], {name: version(name) for name in sorted(packages)}]
     return Recipe(step, _hash(parts))
 
 
-def _sources(file: Path) -> list[Path]:
+def sources(file: Path) -> list[Path]:
+    """Returns the source files of a module, or of all modules of a package, by the file that an import names."""
     return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
 
 
