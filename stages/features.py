@@ -34,7 +34,7 @@ def main(
         sha256 = digest(model)
         kept: Clips[FeaturesJob] = Clips(Store(env.store()), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers())
         run(jobs, kept, model, chosen.batch_size)
-        sequences = (features.read_part(job.target, job.clip) for job in jobs)
+        sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
         rows = features.write(out / "features.parquet", sequences, {"model_sha256": sha256})
         shutil.rmtree(parts)
         stage.made = f"{rows} frames of {len(jobs)} clips{kept.told} -> {out / 'features.parquet'}"

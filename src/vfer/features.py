@@ -1,6 +1,7 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,9 +81,7 @@ class Worker:
     @classmethod
     def work(cls, job: FeaturesJob) -> int:
         """Writes one clip's part and returns its number of rows."""
-        sequence = embed(cls.session, job.clip, faces.read(job.source), cls.batch_size)
-        write_part(job.target, sequence)
-        return len(sequence.frame)
+        return write_part(job.target, (embed(cls.session, job.clip, piece, cls.batch_size) for piece in faces.pieces(job.source)))
 
 
 def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -93,7 +92,7 @@ def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDA
 
 
 def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> int:
-    """Writes the cache, atomically, in the order of the clips as they come; returns the number of rows.
+    """Writes the cache, atomically, in the order of the clips, or of pieces of them, as they come; returns the number of rows.
 
     Not compressed and not encoded, so that a reader gets the vectors as they lie on the disk.
     """
@@ -124,27 +123,39 @@ def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]
     return total
 
 
-def write_part(path: Path, sequence: Sequence) -> None:
-    """Writes one clip's rows without its name, atomically, as an Arrow file."""
+def write_part(path: Path, pieces: Iterable[Sequence]) -> int:
+    """Writes one clip's rows without its name, atomically, as an Arrow file; returns their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    rows = pa.table(_columns(sequence))
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-        writer.write_table(rows)
+    rows = 0
+    with ExitStack() as stack:
+        writer = None
+        for piece in pieces:
+            batch = pa.record_batch(_columns(piece))
+            writer = writer or stack.enter_context(pa.ipc.new_file(stack.enter_context(pa.OSFile(str(temporary), "wb")), batch.schema))
+            writer.write_batch(batch)
+            rows += len(piece.frame)
     temporary.replace(path)
+    return rows
 
 
-def read_part(path: Path, clip: str) -> Sequence:
-    """Reads one clip's rows, which stay on the disk until they are used."""
-    rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-    embedding, probabilities = (_matrix(rows[name]) for name in ("embedding", "probabilities"))
-    status = rows["status"].to_numpy().astype(str)
-    return Sequence(clip, rows["frame"].to_numpy(), rows["time"].to_numpy(), status, embedding, probabilities)
+def read_part(path: Path, clip: str) -> Iterator[Sequence]:
+    """Reads one clip's rows, a piece of it at a time."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for index in range(reader.num_record_batches):
+            rows = pa.table(reader.get_batch(index))
+            embedding, probabilities = (_matrix(rows[name]) for name in ("embedding", "probabilities"))
+            yield Sequence(
+                clip, rows["frame"].to_numpy(), rows["time"].to_numpy(), rows["status"].to_numpy().astype(str), embedding, probabilities
+            )
 
 
 def rows_in(path: Path) -> int:
     """Returns the number of rows in a part."""
-    return int(pa.ipc.open_file(pa.memory_map(str(path))).read_all().num_rows)
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        return sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
 
 
 def _table(sequence: Sequence, metadata: Mapping[str, str]) -> pa.Table:
