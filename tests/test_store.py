@@ -182,6 +182,14 @@ def test_where_there_are_no_hard_links_the_store_copies(bench: Bench, monkeypatc
     assert (bench.root / "out" / "a").stat().st_nlink == 1
 
 
+def test_another_user_s_entries_are_taken_where_they_can_be_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("link", "utime"):  # the system lets only the owner do either
+        monkeypatch.setattr(os, name, Mock(side_effect=PermissionError(errno.EPERM, os.strerror(errno.EPERM))))
+    bench.run()
+    assert bench.made() == []
+    assert bench.out() == {"a": "one", "b": "two"}
+
+
 def test_a_recipe_changes_with_params_code_and_only_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     first = store.recipe("s", {"a": 1, "b": 2}, [store], ["numpy"])
     assert store.recipe("s", {"b": 2, "a": 1}, [store], ["numpy"]) == first

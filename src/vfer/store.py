@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -138,7 +139,8 @@ def link(source: Path, target: Path) -> None:
 
 def _used(entry: Path) -> None:
     """Notes the time in the entry's access time, which `vfer store prune` goes by; the other times are DVC's to go by."""
-    os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
+    with suppress(OSError):  # only its owner may
+        os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
 
 
 @dataclass(frozen=True)
