@@ -1,9 +1,11 @@
 """What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
 
 import errno
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -64,6 +66,21 @@ def progress() -> Progress:
 def warn(message: str) -> None:
     """Prints a warning of one line."""
     console.print(f"warning: {message}", style="yellow", markup=False)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keeps what native code prints while TensorFlow is imported off the standard error; Python's exceptions still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Stage:
