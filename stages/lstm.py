@@ -33,7 +33,7 @@ def main(
     chosen = params.load(config, "lstm", LstmParams)
     seed = params.seed(config)
     with console.Stage("lstm") as stage:
-        sequences = {sequence.clip: sequence.faces for sequence in features.read(cache)}
+        sequences = features.faces(cache)
         names, rows = rows_of(clips, config, set(sequences), seed)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with console.hushed():

@@ -49,6 +49,18 @@ def test_the_cache_is_read_as_it_was_written_in_any_number_of_row_groups(
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_clip_that_comes_in_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "ROWS", 2)
+    features.write(tmp_path / "a", [sequence("a", 3), sequence("a", 3), sequence("b", 1), sequence("b", 1)], {})
+    assert [(found.clip, len(found.frame)) for found in features.read(tmp_path / "a")] == [("a", 6), ("b", 2)]
+
+
+def test_a_part_is_read_as_it_was_written(tmp_path: Path) -> None:
+    pieces = [sequence("a", 3, none=(1,)), sequence("a", 2)]
+    assert features.write_part(tmp_path / "a.arrow", pieces) == features.rows_in(tmp_path / "a.arrow") == 5
+    assert all(same(one, other) for one, other in zip(pieces, features.read_part(tmp_path / "a.arrow", "a"), strict=True))
+
+
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         features.write(tmp_path / name, (sequence(f"c{i}", 5) for i in range(3)), {"k": "v"})
@@ -64,6 +76,18 @@ def test_frames_without_a_face_are_zero_and_left_out_of_faces(tmp_path: Path) ->
     assert found.faces.shape == (4, 2)
     np.testing.assert_allclose(found.faces[:, 1], faces.crop[faces.present].mean(axis=(1, 2)) / 255, atol=1e-5)
     np.testing.assert_array_equal(found.frame, faces.frame)
+
+
+def test_the_faces_alone_are_those_of_the_whole_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "ROWS", 6)
+    path = tmp_path / "features.parquet"
+    features.write(path, [sequence("b", 4), sequence("a", 3, (0, 2)), sequence("c", 2, (0, 1)), sequence("d", 9)], {})
+    found = features.faces(path)
+    assert list(found) == ["b", "a", "c", "d"]
+    assert [len(faces) for faces in found.values()] == [4, 1, 0, 9]
+    for whole in features.read(path):
+        np.testing.assert_array_equal(found[whole.clip], whole.faces)
+        assert found[whole.clip].dtype == np.float32
 
 
 def test_a_clip_without_any_face_keeps_its_frames(tmp_path: Path) -> None:
@@ -101,7 +125,7 @@ def test_a_failure_midway_leaves_no_cache_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("damage", ["missing", "garbage", "cut", "other columns", "other types"])
+@pytest.mark.parametrize("damage", ["missing", "garbage", "cut", "other columns", "other types", "lists"])
 def test_a_damaged_cache_is_one_line(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
     if damage == "garbage":
@@ -111,10 +135,15 @@ def test_a_damaged_cache_is_one_line(damage: str, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "other columns":
         pq.write_table(pa.table({"clip": ["a"]}), path)
+    elif damage == "lists":  # how the vectors lay before
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(4, np.float32)), 2)
+        pq.write_table(pa.table({"clip": ["a", "a"], "status": ["none", "none"], "embedding": vectors, "probabilities": vectors}), path)
     elif damage == "other types":
         pq.write_table(pa.table({name: ["a"] for name in ("clip", "frame", "time", "status", "embedding", "probabilities")}), path)
     with pytest.raises(DataError, match="is no feature cache that can be read; run `dvc repro features`"):
         features.read(path)
+    with pytest.raises(DataError, match="is no feature cache that can be read; run `dvc repro features`"):
+        features.faces(path)
 
 
 @pytest.fixture
