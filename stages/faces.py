@@ -11,7 +11,7 @@ import typer
 from vfer import artifacts, console, env, faces, params
 from vfer.errors import ClipError, DataError
 from vfer.faces import table, weights
-from vfer.faces.clip import FacesJob, Worker, statuses
+from vfer.faces.clip import FacesJob, Worker
 from vfer.faces.params import FacesParams
 from vfer.store import Clips, Recipe, Store, recipe
 
@@ -72,7 +72,7 @@ def run_jobs(
     initargs = (partial(chosen.load, section), section)
     with console.progress() as progress:
         task = progress.add_task("faces", total=len(jobs))
-        for job, result in kept.each(Worker.work, jobs, statuses, Worker.start, initargs):
+        for job, result in kept.each(Worker.work, jobs, table.counts, Worker.start, initargs):
             if isinstance(result, ClipError):
                 refused[job.clip] = str(result)
             else:

@@ -203,7 +203,7 @@ def test_the_champion_answers_in_a_fresh_process_elsewhere_without_tensorflow(
     assert found[0]["probabilities"] == pytest.approx({"dark": 0.731, "light": 0.269}, abs=1e-3)
     assert found[0]["coverage"] == 1
     assert len(found[0]["timeline"]) == 10
-    assert {moment["status"] for moment in found[0]["timeline"]} == {"detected"}
+    assert {moment["status"] for moment in found[0]["timeline"]} == {"detected", "tracked"}
     assert "cannot be decoded" in found[1]["error"]
     assert "there is no such file" in found[2]["error"]
     assert [answer["expression"] for answer in found[1:]] == [None, None]

@@ -105,25 +105,28 @@ def _reason(path: Path, error: Exception) -> str:
 
 def upright(frame: VideoFrame, max_side: int) -> NDArray[np.uint8]:
     """Returns a decoded frame's luma, uint8 (h, w), of full range, its longer side at most `max_side`, turned as its tag says."""
-    grey = _luma(frame)
+    grey, limited = _luma(frame)
     height, width = grey.shape
     scale = max_side / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if limited:  # after shrinking, when there is less to expand
+        grey = cv2.LUT(grey, EXPAND)  # type: ignore[assignment]
+    elif scale >= 1:
+        grey = grey.copy()  # the decoder's memory is used again
     turn = TURNS.get(frame.rotation % 360)
     return grey if turn is None else cv2.rotate(grey, turn)  # type: ignore[return-value]
 
 
-def _luma(frame: VideoFrame) -> NDArray[np.uint8]:
+def _luma(frame: VideoFrame) -> tuple[NDArray[np.uint8], bool]:
+    """Returns a view of a decoded frame's luma, or a grey copy, and whether its range is limited to 16 to 235."""
     name = frame.format.name
     if name not in LUMA_FIRST:
-        return frame.to_ndarray(format="gray").astype(np.uint8, copy=False)
+        return frame.to_ndarray(format="gray").astype(np.uint8, copy=False), False
     plane = frame.planes[0]
     grey = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    if name == "gray" or name.startswith("yuvj") or frame.color_range == FULL_RANGE:
-        return np.ascontiguousarray(grey)
-    return cv2.LUT(grey, EXPAND)  # type: ignore[return-value]
+    return grey, not (name == "gray" or name.startswith("yuvj") or frame.color_range == FULL_RANGE)
 
 
 def write(job: FramesJob) -> int:
