@@ -29,7 +29,7 @@ def main(
     with console.Stage("faces") as stage:
         section = params.load(params_, "faces", FacesParams)
         chosen = weights.choose(section, weights_)
-        chosen.load(section)
+        chosen.check()
         console.console.print(f"faces: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
         jobs = list_jobs(frames, out / "clips")
         clear(out / "clips")

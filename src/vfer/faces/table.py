@@ -131,7 +131,8 @@ def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
 
 def counts(path: Path) -> dict[str, int]:
     """Returns how many frames of a faces table have each status."""
-    found = Counter(pq.read_table(path, columns=["status"])["status"].to_pylist())
+    with pq.ParquetFile(path) as parquet:
+        found = Counter(parquet.read(["status"])["status"].to_pylist())
     return {status: found[status] for status in STATUSES}
 
 
