@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help env repro test test-slow check ui sample
+.PHONY: help env repro test test-slow check bench ui sample
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: $(READY) ## Lint, format and type-check
 	ruff check .
 	ruff format --check .
 	mypy
+
+bench: $(READY) ## Measure all, or ONLY=loading,added, into benchmarks/RESULTS.md
+	python -m benchmarks --only "$(ONLY)"
 
 ui: $(READY) ## Open the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"

@@ -219,24 +219,25 @@ def _sequences(table: pa.Table) -> Iterator[Sequence]:
     frame, time = table["frame"].to_numpy(), table["time"].to_numpy()
     statuses, codes = _named(table["status"])
     status = np.array(statuses)[codes]
-    for clip, rows in _clips(table):
-        yield Sequence(clip, frame[rows], time[rows], status[rows], embedding[rows], probabilities[rows])
+    for clip, a, b in zip(*_clips(table), strict=True):
+        yield Sequence(clip, frame[a:b], time[a:b], status[a:b], embedding[a:b], probabilities[a:b])
 
 
 def _faces(table: pa.Table) -> Iterator[tuple[str, NDArray[np.float32]]]:
     embedding = _matrix(table["embedding"])
     statuses, codes = _named(table["status"])
     present = np.array([status != "none" for status in statuses])[codes]
-    for clip, rows in _clips(table):
-        shown = present[rows]
-        yield clip, embedding[rows] if shown.all() else embedding[rows][shown]
+    clips, starts, ends = _clips(table)
+    whole = np.logical_and.reduceat(present, starts).tolist()
+    for clip, a, b, all_present in zip(clips, starts, ends, whole, strict=True):
+        yield clip, embedding[a:b] if all_present else embedding[a:b][present[a:b]]
 
 
-def _clips(table: pa.Table) -> Iterator[tuple[str, slice]]:
-    names, clips = _named(table["clip"])
-    starts = np.flatnonzero(np.diff(clips, prepend=-1)).tolist()
-    for start, end in zip(starts, [*starts[1:], len(clips)], strict=True):
-        yield names[clips[start]], slice(start, end)
+def _clips(table: pa.Table) -> tuple[list[str], list[int], list[int]]:
+    """Returns each clip's name, and where its rows start and end."""
+    names, codes = _named(table["clip"])
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    return [names[code] for code in codes[starts].tolist()], starts.tolist(), [*starts[1:].tolist(), len(codes)]
 
 
 def _named(column: "pa.ChunkedArray[Any]") -> tuple[list[str], NDArray[np.int32]]:

@@ -1,0 +1,68 @@
+"""Feature cache to training tensors, against `numpy.load` of the same array.
+
+`vfer.features.faces` is what `stages.lstm` calls: the embeddings of every clip as float32 arrays. `vfer.features.read` gives all of
+the cache. The file is in the page cache. MB are those of the embeddings, so what else the cache holds counts against it.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.rows import Goal, Row, in_turn, ratios, row
+from vfer import features
+from vfer.features import Sequence
+
+CLIPS, FRAMES, WIDTH, CLASSES = 4000, 60, 128, 7
+FACELESS = 20  # every so many clips has one frame without a face
+ROUNDS = 15
+LEAST = 0.8
+
+
+def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
+    """Measures the three ways in turn, after one round that is not counted."""
+    folder = scratch / "run" / "loading"
+    folder.mkdir(parents=True, exist_ok=True)
+    cache, array = folder / "features.parquet", folder / "features.npy"
+    features.write(cache, sequences(), {})
+    np.save(array, np.concatenate([sequence.embedding for sequence in features.read(cache)]))
+    ways: dict[str, Callable[[], object]] = {
+        "numpy": lambda: np.load(array),
+        "faces": lambda: features.faces(cache),
+        "read": lambda: [sequence.faces for sequence in features.read(cache)],
+    }
+    tasks = {name: lambda way=way: _seconds(way) for name, way in ways.items()}
+    in_turn(tasks, 1)
+    taken = in_turn(tasks, ROUNDS)
+    size = CLIPS * FRAMES * WIDTH * 4 / 1e6
+    speed = {name: [size / seconds for seconds in samples] for name, samples in taken.items()}
+    return [
+        row(f"numpy.load, {size:.0f} MB", speed["numpy"], "MB/s"),
+        row(f"vfer.features.faces, {CLIPS} clips of {FRAMES} frames", speed["faces"], "MB/s"),
+        row("vfer.features.read and the faces of each clip", speed["read"], "MB/s"),
+        row("vfer.features.faces, of numpy.load", ratios(speed["faces"], speed["numpy"]), "x", Goal(least=LEAST)),
+        row("vfer.features.read, of numpy.load", ratios(speed["read"], speed["numpy"]), "x"),
+    ]
+
+
+def sequences() -> Iterator[Sequence]:
+    """Yields random clips."""
+    random = np.random.default_rng(0)
+    for index in range(CLIPS):
+        embedding, probabilities = (random.random((FRAMES, width), np.float32) for width in (WIDTH, CLASSES))
+        status = np.array(["detected"] * FRAMES)
+        if index % FACELESS == 0:
+            status[0], embedding[0], probabilities[0] = "none", 0, 0
+        frame = np.arange(FRAMES, dtype=np.int32)
+        yield Sequence(f"bench/{index:05d}", frame, frame / 10, status, embedding, probabilities)
+
+
+def _seconds(way: Callable[[], object]) -> float:
+    start = perf_counter()
+    held = way()
+    took = perf_counter() - start
+    del held  # freeing it is not loading
+    pa.default_memory_pool().release_unused()  # else the next one would get memory that is mapped already, which numpy never gets
+    return took

@@ -1,0 +1,38 @@
+"""Exports the CNN of params.yaml, untrained: it takes as long as a trained one. Run as `python -m benchmarks.model PARAMS OUT`."""
+
+import sys
+from pathlib import Path
+
+from benchmarks import processes
+from benchmarks.repository import HOME
+
+CLASSES = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+
+
+def made(scratch: Path) -> Path:
+    """Returns the model of this run, which the first benchmark that needs it makes, in a process of its own (TensorFlow)."""
+    path = scratch / "run" / "cnn.onnx"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "benchmarks.model", str(HOME / "params.yaml"), str(path)]
+        processes.run(command, HOME, PYTHONPATH=str(HOME / "src"), TF_ENABLE_ONEDNN_OPTS="0")
+    return path
+
+
+def main(config: Path, out: Path) -> None:
+    """Builds and exports the network."""
+    import keras
+    import numpy as np
+
+    from vfer import export, params
+    from vfer.cnn import model
+    from vfer.cnn.params import CnnParams
+
+    chosen = params.load(config, "cnn", CnnParams)
+    keras.utils.set_random_seed(0)
+    network = model.build(chosen.architecture, len(CLASSES), chosen.embedding, chosen.dropout)
+    export.save_onnx(network, out, np.random.default_rng(0).uniform(0, 255, (2, 48, 48, 1)).astype(np.float32), CLASSES)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

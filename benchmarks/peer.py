@@ -1,0 +1,58 @@
+"""The package `fer`, installed into an environment of its own and run over every frame as its documentation does."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import processes
+from vfer.errors import VferError
+
+HERE = Path(__file__).parent
+REQUIREMENTS = HERE / "fer.txt"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of `fer` over clips: seconds until it was ready, seconds of the frames, and what it saw."""
+
+    ready: float
+    loop: float
+    frames: int
+    faces: int
+    threads: int
+
+    @property
+    def whole(self) -> float:
+        """Seconds from the start of the process to the last frame."""
+        return self.ready + self.loop
+
+
+def install(cache: Path) -> Path:
+    """Returns the Python of fer's environment, made by `uv` where it is not there yet; raises `VferError` where it cannot be made."""
+    folder, done = cache / "fer", cache / "fer" / "requirements.txt"
+    python = folder / "bin" / "python"
+    if done.exists() and done.read_bytes() == REQUIREMENTS.read_bytes():
+        return python
+    uv = shutil.which("uv", path=processes.environment({})["PATH"])
+    if not uv:
+        raise VferError("uv is not installed; `make env` installs it")
+    cache.mkdir(parents=True, exist_ok=True)
+    processes.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], cache)
+    command = [uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(REQUIREMENTS)]
+    try:
+        processes.run([*command, "--torch-backend", "cpu"], cache)
+    except VferError:  # that one is on PyTorch's own index, which is not always within reach; the usual one is larger
+        processes.run(command, cache)
+    shutil.copyfile(REQUIREMENTS, done)
+    return python
+
+
+def watch(python: Path, detector: str, clips: Sequence[Path]) -> Pass:
+    """Runs `fer` with the detector `haar` or `mtcnn` over every frame of the clips, on as many threads as it likes."""
+    command = [str(python), str(HERE / "fer_frames.py"), detector, *map(str, clips)]
+    printed = processes.run(command, HERE, CUDA_VISIBLE_DEVICES="", STARTED=repr(time.time()))
+    return Pass(**json.loads(printed.splitlines()[-1]))
