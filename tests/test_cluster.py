@@ -1,6 +1,7 @@
 """The map over clips on a real Ray cluster of two nodes: the executor's contract, equal outputs, and what may go wrong."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import yaml
 from test_executor import Contract, Toy, results
 
 from vfer import cluster, sample
@@ -23,6 +25,7 @@ from vfer.cluster import driver, node
 from vfer.errors import ClusterError
 from vfer.executor import each_clip
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several Ray nodes on one machine need Linux")
 HOME = Path(__file__).resolve().parents[1]
 PATHS = os.pathsep.join(str(HOME / folder) for folder in ("src", "", "tests"))
 SMALL = ["--num-cpus=1", "--object-store-memory=80000000", "--min-worker-port=0", "--max-worker-port=0", "--include-log-monitor=false"]
@@ -303,3 +306,15 @@ def test_as_many_jobs_are_under_way_as_the_cluster_has_room_for(
     cpus.pop()
     assert room() == 3 * 4
     assert capsys.readouterr().out == ""
+
+
+def test_the_manifests_of_the_docs_mount_the_same_on_head_and_workers() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (HOME / "docs" / "scale.md").read_text(), re.DOTALL)
+    manifests = {manifest["kind"]: manifest for block in blocks for manifest in yaml.safe_load_all(block)}
+    pods = [manifests["RayCluster"]["spec"]["headGroupSpec"], *manifests["RayCluster"]["spec"]["workerGroupSpecs"]]
+    first, *others = [pod["template"]["spec"] for pod in pods]
+    assert others == [first]
+    claims = {volume["name"]: volume["persistentVolumeClaim"]["claimName"] for volume in first["volumes"]}
+    assert {mount["name"] for mount in first["containers"][0]["volumeMounts"]} == set(claims)
+    assert manifests["PersistentVolumeClaim"]["metadata"]["name"] in claims.values()
+    assert manifests["PersistentVolumeClaim"]["spec"]["volumeName"] == manifests["PersistentVolume"]["metadata"]["name"]
