@@ -1,6 +1,7 @@
 """Every environment variable that vfer reads."""
 
 import os
+import re
 from pathlib import Path
 
 from vfer.errors import VferError
@@ -14,6 +15,14 @@ def workers() -> int:
     if not value.isdecimal() or int(value) < 1:
         raise VferError(f"VFER_WORKERS: expected a whole number of at least 1, got {value!r}; set it so, or unset it")
     return int(value)
+
+
+def ray_address() -> str | None:
+    """Ray cluster that runs the maps over clips: `VFER_RAY_ADDRESS`, `host:port` or `auto`; none means processes of this machine."""
+    value = os.environ.get("VFER_RAY_ADDRESS")
+    if value and value != "auto" and not re.fullmatch(r"[^\s/]+:\d+", value):
+        raise VferError(f"VFER_RAY_ADDRESS: expected host:port (6379 as a rule) or auto, got {value!r}; set it so, or unset it")
+    return value or None
 
 
 def insightface_url() -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vfer.artifacts import replacing
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
 from vfer.params import Params
@@ -100,24 +101,16 @@ def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]
     The vectors are float32, little-endian, as binary of a fixed size, neither compressed nor encoded: Parquet's lists of
     numbers take ten times as long to read. No clip is spread over two row groups.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    writer: pq.ParquetWriter | None = None
     total = 0
-    try:
+    with replacing(path) as temporary, ExitStack() as stack:
+        writer = None
         for group in _groups(sequences, metadata):
             if writer is None:
-                writer = pq.ParquetWriter(temporary, group.schema, compression="none", use_dictionary=REPEATED)  # type: ignore[arg-type]
+                writer = stack.enter_context(pq.ParquetWriter(temporary, group.schema, compression="none", use_dictionary=REPEATED))  # type: ignore[arg-type]
             writer.write_table(group, row_group_size=group.num_rows)
             total += group.num_rows
         if writer is None:
             raise DataError(f"{path}: no clip gave faces; run `dvc repro faces`")
-        writer.close()
-        temporary.replace(path)
-    finally:
-        if writer:
-            writer.close()
-        temporary.unlink(missing_ok=True)
     return total
 
 
@@ -136,17 +129,14 @@ def _groups(sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> Itera
 
 def write_part(path: Path, pieces: Iterable[Sequence]) -> int:
     """Writes one clip's rows without its name, atomically, as an Arrow file; returns their number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
     rows = 0
-    with ExitStack() as stack:
+    with replacing(path) as temporary, ExitStack() as stack:
         writer = None
         for piece in pieces:
             batch = pa.record_batch(_columns(piece))
             writer = writer or stack.enter_context(pa.ipc.new_file(stack.enter_context(pa.OSFile(str(temporary), "wb")), batch.schema))
             writer.write_batch(batch)
             rows += len(piece.frame)
-    temporary.replace(path)
     return rows
 
 

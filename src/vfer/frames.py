@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vfer.artifacts import replacing
 from vfer.errors import ClipError
 from vfer.manifest import Framing
 from vfer.params import Params
@@ -180,15 +181,10 @@ def write(job: FramesJob) -> int:
     Raises `ClipError`, and leaves no table, where the clip cannot be decoded or gives too few frames.
     """
     cv2.setNumThreads(1)  # clips run side by side, one thread each
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = job.target.with_suffix(".tmp")
-    try:
+    with replacing(job.target) as temporary:
         written = _write(job, temporary)
         if written < job.params.min_frames:
             raise ClipError(f"{job.source}: gives {written} frame, fewer than frames.min_frames ({job.params.min_frames}); take it out")
-        temporary.replace(job.target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return written
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vfer.artifacts import LEFTOVER
 from vfer.errors import DataError
 
 DAY = 86_400
-LEFTOVER = ".tmp"  # what a killed run left of an entry under way
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def entries(root: Path) -> list[Entry]:
 def choose(found: Sequence[Entry], days: float, most: int | None, now: float) -> list[Entry]:
     """Returns the entries to delete: unused for `days`, then the longest unused until the others hold at most `most` bytes.
 
-    What a run has under way is left alone for a day.
+    What a run has under way, or left when it was killed, is kept for a day.
     """
     old = [entry for entry in found if now - entry.used > (1 if entry.path.suffix == LEFTOVER else days) * DAY]
     kept = [entry for entry in found if entry not in set(old) and entry.path.suffix != LEFTOVER]

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from vfer import console
+from vfer.artifacts import replacing, sweep
 from vfer.digests import Digests, digest
 from vfer.errors import ClipError
 from vfer.executor import each_clip
@@ -125,16 +126,11 @@ class Store:
 
 def link(source: Path, target: Path) -> None:
     """Puts a file at `target`, whole or not at all: as a hard link, or as a copy where the file system has none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         try:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _used(entry: Path) -> None:
@@ -209,6 +205,7 @@ class Clips(Generic[J]):
     def _twins(self, twins: list[J], outcome: "tuple[R, str] | ClipError") -> Iterator[tuple[J, R | ClipError]]:
         first = twins[0]
         if isinstance(outcome, ClipError):
+            sweep(first.target)
             yield first, outcome
             for twin in twins[1:]:
                 yield twin, ClipError(f"{twin.source}: has the content of {first.clip}, which was set aside; mend both, or take them out")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vfer.artifacts import replacing
 from vfer.errors import DataError
 
 SIDE = 48
@@ -108,24 +110,15 @@ def write(path: Path, faces: Faces) -> None:
 
 def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
     """Writes the faces of one clip as its parts come, at least one, as `write` does; returns how many frames have each status."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
     made = dict.fromkeys(STATUSES, 0)
-    writer = None
-    try:
+    with replacing(path) as temporary, ExitStack() as stack:
+        writer = None
         for part in parts:
             rows = _table(part)
-            writer = writer or pq.ParquetWriter(temporary, rows.schema, compression="none")
+            writer = writer or stack.enter_context(pq.ParquetWriter(temporary, rows.schema, compression="none"))
             writer.write_table(rows, row_group_size=ROWS)
             for status in part.status:
                 made[status] += 1
-        if writer:
-            writer.close()
-            temporary.replace(path)
-    finally:
-        if writer:
-            writer.close()
-        temporary.unlink(missing_ok=True)
     return made
 
 
