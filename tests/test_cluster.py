@@ -190,7 +190,7 @@ def test_the_stages_write_the_same_bytes_as_here(nodes: Nodes, tmp_path: Path) -
         shown[out] += stage("faces", out, tmp_path, address, "--frames", f"{out}/frames/clips", "--weights", "weights")
         shown[out] += stage("features", out, tmp_path, address, "--faces", f"{out}/faces/clips", "--model", "cnn.onnx")
     here, there = contents(tmp_path / "here"), contents(tmp_path / "there")
-    assert len([name for name in here if name.endswith(".parquet")]) == 2 * 7
+    assert len([name for name in here if name.endswith(".parquet")]) == 2 * 7 + 1
     assert there == here
     assert len(shown["there"].splitlines()) == len(shown["here"].splitlines())  # Ray says nothing
     assert not list(tmp_path.glob(".vfer*"))
