@@ -51,8 +51,8 @@ def main(
             raise TrackingError(
                 f"MLflow at {tracking.uri(root)} failed ({reason}); nothing is lost: mend it and run `dvc repro`"
             ) from error
-        made = {"run_id": run_id, "key": inputs.key, "versions": versions, "champion": verdict.promoted, "reason": verdict.reason}
-        artifacts.write_json(out / "register.json", made)
+        made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
+        artifacts.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"
         stage.made = (
             f"run {run_id}, models {', '.join(f'{name} v{version}' for name, version in versions.items())} ({alias}: {verdict.reason})"

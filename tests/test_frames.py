@@ -321,7 +321,7 @@ def test_the_table_holds_each_frame(tmp_path: Path) -> None:
     with pq.ParquetFile(work.target) as file:
         assert file.schema_arrow.equals(FRAMES_SCHEMA)
         kept = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        assert kept == {"clip": "toy/a", "framing": "scene", "width": "80", "height": "45"}
+        assert kept == {"framing": "scene", "width": "80", "height": "45"}
         assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [64, 64, 12]
         table = file.read()
     assert table["frame"].to_pylist() == list(range(140))

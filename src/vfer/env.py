@@ -27,6 +27,14 @@ def repository() -> Path | None:
     return Path(root) if root else None
 
 
+def store() -> Path | None:
+    """Folder of the clip store: `VFER_STORE` (`none` for no store), or beside the DVC cache of the repository that runs this stage."""
+    value, root = os.environ.get("VFER_STORE"), repository()
+    if value:
+        return None if value == "none" else Path(value)
+    return root / ".dvc" / "cache" / "vfer" if root else None
+
+
 def experiment() -> str | None:
     """Name of the DVC experiment under way; none under plain `dvc repro`."""
     return os.environ.get("DVC_EXP_NAME") or None

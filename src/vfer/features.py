@@ -1,6 +1,7 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vfer.errors import DataError
-from vfer.faces.table import Faces
+from vfer.faces import table as faces
 from vfer.params import Params
 from vfer.session import Session
 
@@ -48,14 +49,39 @@ class Sequence:
         return np.asarray(self.embedding[self.status != "none"])
 
 
-def embed(session: Session, clip: str, faces: Faces, batch_size: int) -> Sequence:
+def embed(session: Session, clip: str, found: faces.Faces, batch_size: int) -> Sequence:
     """Runs the cut CNN over the crops of one clip."""
-    crops = faces.crop[faces.present][..., np.newaxis]
+    crops = found.crop[found.present][..., np.newaxis]
     parts = [session(crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)] or [session(np.zeros((1, 48, 48, 1)))]
-    status = np.array(faces.status)
-    return Sequence(
-        clip, faces.frame, faces.time, status, _spread(parts, "embedding", faces.present), _spread(parts, "probabilities", faces.present)
-    )
+    embedding, probabilities = (_spread(parts, name, found.present) for name in ("embedding", "probabilities"))
+    return Sequence(clip, found.frame, found.time, np.array(found.status), embedding, probabilities)
+
+
+@dataclass(frozen=True)
+class FeaturesJob:
+    """A clip's faces, and the part of the cache that is made of them."""
+
+    clip: str
+    source: Path
+    target: Path
+    about: str = ""
+
+
+class Worker:
+    """Makes the parts of clips with one session of the cut CNN, which a process loads once."""
+
+    session: Session
+    batch_size: int
+
+    @classmethod
+    def start(cls, model: Path, batch_size: int) -> None:
+        """Loads this process's session, on one thread, since the clips already fill the cores."""
+        cls.session, cls.batch_size = Session(model), batch_size
+
+    @classmethod
+    def work(cls, job: FeaturesJob) -> int:
+        """Writes one clip's part and returns its number of rows."""
+        return write_part(job.target, (embed(cls.session, job.clip, piece, cls.batch_size) for piece in faces.pieces(job.source)))
 
 
 def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -66,7 +92,7 @@ def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDA
 
 
 def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> int:
-    """Writes the cache, atomically, in the order of the clips as they come; returns the number of rows.
+    """Writes the cache, atomically, in the order of the clips, or of pieces of them, as they come; returns the number of rows.
 
     Not compressed and not encoded, so that a reader gets the vectors as they lie on the disk.
     """
@@ -97,16 +123,54 @@ def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]
     return total
 
 
+def write_part(path: Path, pieces: Iterable[Sequence]) -> int:
+    """Writes one clip's rows without its name, atomically, as an Arrow file; returns their number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    rows = 0
+    with ExitStack() as stack:
+        writer = None
+        for piece in pieces:
+            batch = pa.record_batch(_columns(piece))
+            writer = writer or stack.enter_context(pa.ipc.new_file(stack.enter_context(pa.OSFile(str(temporary), "wb")), batch.schema))
+            writer.write_batch(batch)
+            rows += len(piece.frame)
+    temporary.replace(path)
+    return rows
+
+
+def read_part(path: Path, clip: str) -> Iterator[Sequence]:
+    """Reads one clip's rows, a piece of it at a time."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for index in range(reader.num_record_batches):
+            rows = pa.table(reader.get_batch(index))
+            embedding, probabilities = (_matrix(rows[name]) for name in ("embedding", "probabilities"))
+            yield Sequence(
+                clip, rows["frame"].to_numpy(), rows["time"].to_numpy(), rows["status"].to_numpy().astype(str), embedding, probabilities
+            )
+
+
+def rows_in(path: Path) -> int:
+    """Returns the number of rows in a part."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        return sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
+
+
 def _table(sequence: Sequence, metadata: Mapping[str, str]) -> pa.Table:
-    columns: dict[str, pa.Array[Any]] = {
-        "clip": pa.array([sequence.clip] * len(sequence.frame), pa.string()),
+    names: dict[str, pa.Array[Any]] = {"clip": pa.array([sequence.clip] * len(sequence.frame), pa.string())}
+    return pa.table(names | _columns(sequence)).replace_schema_metadata(dict(metadata))
+
+
+def _columns(sequence: Sequence) -> "dict[str, pa.Array[Any]]":
+    return {
         "frame": pa.array(sequence.frame, pa.int32()),
         "time": pa.array(sequence.time, pa.float64()),
         "status": pa.array(sequence.status.tolist(), pa.string()),
         "embedding": _vectors(sequence.embedding),
         "probabilities": _vectors(sequence.probabilities),
     }
-    return pa.table(columns).replace_schema_metadata(dict(metadata))
 
 
 def _vectors(values: NDArray[np.float32]) -> "pa.Array[Any]":

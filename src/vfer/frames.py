@@ -57,6 +57,11 @@ class FramesJob:
     framing: Framing
     params: FramesParams
 
+    @property
+    def about(self) -> str:
+        """What the table holds of the clip beside its content."""
+        return self.framing
+
 
 def sample(path: Path, fps: float, max_side: int) -> Iterator[Frame]:
     """Decodes a video from start to end and yields about `fps` frames a second of it, the first frame always.
@@ -130,17 +135,17 @@ def write(job: FramesJob) -> int:
     job.target.parent.mkdir(parents=True, exist_ok=True)
     temporary = job.target.with_suffix(".tmp")
     try:
-        count = _write(job, temporary)
-        if count < job.params.min_frames:
-            raise ClipError(f"{job.source}: gives {count} frame, fewer than frames.min_frames ({job.params.min_frames}); take it out")
+        written = _write(job, temporary)
+        if written < job.params.min_frames:
+            raise ClipError(f"{job.source}: gives {written} frame, fewer than frames.min_frames ({job.params.min_frames}); take it out")
         temporary.replace(job.target)
     finally:
         temporary.unlink(missing_ok=True)
-    return count
+    return written
 
 
 def _write(job: FramesJob, path: Path) -> int:
-    count = 0
+    written = 0
     writer = None
     rows: list[dict[str, object]] = []
     try:
@@ -148,7 +153,7 @@ def _write(job: FramesJob, path: Path) -> int:
             if writer is None:
                 writer = pq.ParquetWriter(path, FRAMES_SCHEMA.with_metadata(_metadata(job, frame)), compression="none")
             rows.append({"frame": frame.index, "time": frame.time, "jpeg": encode(frame.grey, job.params.jpeg_quality)})
-            count += 1
+            written += 1
             if len(rows) == ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, FRAMES_SCHEMA))
                 rows.clear()
@@ -157,7 +162,12 @@ def _write(job: FramesJob, path: Path) -> int:
     finally:
         if writer:
             writer.close()
-    return count
+    return written
+
+
+def frames_in(path: Path) -> int:
+    """Returns the number of frames in a frames table."""
+    return int(pq.read_metadata(path).num_rows)
 
 
 def encode(grey: NDArray[np.uint8], quality: int) -> bytes:
@@ -175,4 +185,4 @@ def decode(jpeg: bytes) -> NDArray[np.uint8]:
 
 def _metadata(job: FramesJob, frame: Frame) -> dict[str, str]:
     height, width = frame.grey.shape
-    return {"clip": job.clip, "framing": job.framing, "width": str(width), "height": str(height)}
+    return {"framing": job.framing, "width": str(width), "height": str(height)}

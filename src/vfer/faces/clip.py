@@ -1,6 +1,6 @@
 """One clip's work: finds its face, follows it, crops it; what a worker process runs."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ class FacesJob:
     clip: str
     source: Path
     target: Path
+    about: str = ""
 
 
 class Worker:
@@ -48,7 +49,16 @@ class Worker:
         """Writes one clip's faces and returns how many frames have each status; raises `ClipError` for damaged frames."""
         faces = find_in(job.source, cls.detector, cls.params)
         table.write(job.target, faces)
-        return {status: faces.status.count(status) for status in table.STATUSES}
+        return _counted(faces.status)
+
+
+def statuses(path: Path) -> dict[str, int]:
+    """Returns how many frames of a faces table have each status."""
+    return _counted([str(status) for status in pq.read_table(path, columns=["status"])["status"].to_pylist()])
+
+
+def _counted(status: Sequence[str]) -> dict[str, int]:
+    return {name: list(status).count(name) for name in table.STATUSES}
 
 
 def find_in(source: Path, detector: Detector, params: FacesParams) -> table.Faces:

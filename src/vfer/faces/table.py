@@ -1,7 +1,8 @@
 """The faces of one clip as a Parquet file: schema, reading and writing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,27 @@ class Faces:
 
 def read(path: Path) -> Faces:
     """Reads the faces of one clip; raises `DataError` where the file is damaged or not of this schema."""
+    with _open(path) as parquet:
+        return _faces(path, parquet.read)
+
+
+def pieces(path: Path) -> Iterator[Faces]:
+    """Reads the faces of one clip a row group at a time, as `read` does."""
+    with _open(path) as parquet:
+        for group in range(parquet.num_row_groups):
+            yield _faces(path, partial(parquet.read_row_group, group))
+
+
+def _open(path: Path) -> pq.ParquetFile:
     try:
-        table = pq.read_table(path)
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
+
+
+def _faces(path: Path, load: Callable[[], pa.Table]) -> Faces:
+    try:
+        table = load()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
     if not table.schema.equals(FACES_SCHEMA):
