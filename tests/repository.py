@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +55,12 @@ class Repository:
         return list(json.loads(self.run(sys.executable, "-W", "ignore", "-c", code).splitlines()[-1]))
 
 
-def build(root: Path, environment: dict[str, str] | None = None) -> Repository:
+def render(data: Path) -> None:
+    """Fills a dataset of 28 rendered clips."""
+    sample.write(data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+
+
+def build(root: Path, environment: dict[str, str] | None = None, fill: Callable[[Path], None] = render) -> Repository:
     """Makes the repository in an empty folder, with its data tracked and committed, and nothing run yet."""
     for name in TRACKED:
         source, target = HOME / name, root / name
@@ -64,11 +70,11 @@ def build(root: Path, environment: dict[str, str] | None = None) -> Repository:
     for section, values in FAST.items():
         params[section] |= values
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    sample.write(root / "data", actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+    fill(root / "data")
     repo = Repository(root, environment or {})
     repo.run("git", "init", "--quiet")
     repo.run("dvc", "init", "--quiet")
-    repo.run("dvc", "config", "core.analytics", "false")
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     repo.run("dvc", "add", "--quiet", "data")
     repo.commit()
     return repo

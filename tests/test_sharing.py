@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import project
 import pytest
 import servers
 import toys
@@ -23,8 +24,7 @@ from vfer import manifest
 from vfer.doctor.remote import PATIENCE, remote
 from vfer.manifest import Clip
 
-URL = "s3://team/vfer"
-SHARED = "evaluate.resamples=21"  # a knob that trains nothing
+KNOB = "register.significance=0.01"
 VERSIONS = """
 import json, mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
@@ -41,10 +41,10 @@ def s3() -> Iterator[servers.S3]:
         yield server
 
 
-def connect(repository: Repository, s3: servers.S3, url: str = URL) -> None:
-    """Gives a repository the team's remote, as docs/sharing.md says."""
-    repository.run("dvc", "remote", "add", "--force", "--default", "team", url)
-    repository.run("dvc", "remote", "modify", "team", "endpointurl", s3.address)
+def configure(repository: Repository, **options: str) -> None:
+    """Gives a repository the default remote `team`, as `dvc remote` does."""
+    lines = "".join(f"    {name} = {value}\n" for name, value in options.items())
+    (repository.root / ".dvc" / "config").write_text(f"[core]\n    remote = team\n['remote \"team\"']\n{lines}")
 
 
 @pytest.fixture(scope="module")
@@ -55,40 +55,59 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def developer(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3, origin: Path) -> Repository:
-    """The clone that runs the pipeline, and shares it."""
-    repository = build(tmp_path_factory.mktemp("developer"), s3.environment)
-    connect(repository, s3)
-    assert len(repository.ran("repro")) == 7
+def share(repository: Repository, s3: servers.S3, origin: Path) -> None:
+    """Commits what was run and pushes it, the files to S3 and the rest to git."""
+    configure(repository, url="s3://team/vfer", endpointurl=s3.address)
     repository.commit()
     repository.run("dvc", "push", "--quiet")
     repository.run("git", "remote", "add", "origin", str(origin))
     repository.run("git", "push", "--quiet", "origin", "HEAD")
-    return repository
+
+
+def clone(origin: Path, root: Path, s3: servers.S3) -> Repository:
+    subprocess.run(["git", "clone", "--quiet", str(origin), str(root)], check=True)
+    return Repository(root, s3.environment)
+
+
+def dataset(data: Path) -> None:
+    """Fills a dataset that no stage reads, since what comes of it is put in place."""
+    (data / "clips").mkdir(parents=True)
+    for name in ("clips/a.mp4", "clips.csv", "stills.parquet"):
+        (data / name).write_text(name)
 
 
 @pytest.fixture(scope="module")
-def experiment(developer: Repository) -> str:
-    """An experiment of the developer, run and shared but on no branch."""
-    assert developer.ran("exp", "run", "--name", "shared", "--set-param", SHARED) == ["evaluate", "register"]
-    developer.run("git", "checkout", "--quiet", "--force", ".")
-    developer.run("dvc", "exp", "push", "origin", "shared")
-    return "shared"
-
-
-def clone(origin: Path, root: Path, environment: dict[str, str]) -> Repository:
-    subprocess.run(["git", "clone", "--quiet", str(origin), str(root)], check=True)
-    return Repository(root, environment)
+def developer(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3, origin: Path) -> Repository:
+    """The clone that shares what it has run; toy networks stand in for all that is trained, and for what that reads."""
+    repository = build(tmp_path_factory.mktemp("developer"), s3.environment, dataset)
+    outputs = repository.root / "outputs"
+    project.fill(outputs)
+    project.Project(repository.root).train(toys.good_lstm)
+    (outputs / "frames" / "clips").mkdir()
+    for stage in ("frames", "faces"):
+        (outputs / stage / "refused.csv").write_text("clip,reason\n")
+    repository.run("dvc", "commit", "--quiet", "--force", "frames", "faces", "cnn", "features", "lstm", "evaluate")
+    assert repository.ran("repro") == ["register"]
+    share(repository, s3, origin)
+    return repository
 
 
 @pytest.fixture(scope="module")
 def colleague(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3, origin: Path, developer: Repository) -> Repository:
     """A clone on another machine, after `dvc pull`."""
     assert developer.root.is_dir()
-    repository = clone(origin, tmp_path_factory.mktemp("colleague") / "vfer", s3.environment)
+    repository = clone(origin, tmp_path_factory.mktemp("colleague") / "vfer", s3)
     repository.run("dvc", "pull", "--quiet")
     return repository
+
+
+@pytest.fixture(scope="module")
+def experiment(colleague: Repository) -> str:
+    """An experiment of the colleague, run and shared, and on no branch."""
+    assert colleague.ran("exp", "run", "--name", "shared", "--set-param", KNOB) == ["register"]
+    colleague.run("git", "checkout", "--quiet", "--force", ".")
+    colleague.run("dvc", "exp", "push", "--quiet", "--run-cache", "origin", "shared")
+    return "shared"
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -100,7 +119,6 @@ def test_a_colleague_gets_the_same_bytes_and_computes_nothing(developer: Reposit
     assert contents(colleague.root / "outputs") == contents(developer.root / "outputs")
     assert contents(colleague.root / "data") == contents(developer.root / "data")
     assert colleague.ran("repro") == []
-    assert "up to date" in colleague.run("dvc", "status")
     assert colleague.run("git", "status", "--porcelain") == ""
     assert not (colleague.root / "mlflow.db").exists()
 
@@ -118,55 +136,68 @@ def test_register_makes_the_run_in_a_store_that_never_saw_the_trainings(develope
     [theirs], [ours] = developer.experiments(), colleague.experiments()
     assert ours["vfer.key"] == theirs["vfer.key"]
     assert ours["id"] != theirs["id"]
-    trained = json.loads((colleague.root / "outputs" / "cnn" / "run.json").read_text())["run_id"]
-    assert ours["vfer.run.cnn"] == theirs["vfer.run.cnn"] == trained
+    assert ours["vfer.run.cnn"] == theirs["vfer.run.cnn"] == "cnn-run"
     runs, champions = json.loads(colleague.run(sys.executable, "-W", "ignore", "-c", VERSIONS).splitlines()[-1])
     assert runs == [ours["id"]], "a run of a training that never happened here"
     assert set(champions.values()) == {ours["id"]}
-    assert colleague.ran("repro") == []
 
 
-def test_a_knob_runs_only_what_follows(colleague: Repository) -> None:
-    assert colleague.ran("exp", "run", "--temp", "--set-param", "evaluate.resamples=22") == ["evaluate", "register"]
+def test_an_experiment_is_shared_without_a_branch(developer: Repository, experiment: str) -> None:
+    developer.run("dvc", "exp", "pull", "--quiet", "origin", experiment)
+    developer.run("dvc", "exp", "apply", "--quiet", experiment)
+    assert yaml.safe_load((developer.root / "params.yaml").read_text())["register"]["significance"] == 0.01
+    assert developer.ran("repro") == []
 
 
-def test_an_experiment_is_shared_without_a_branch(colleague: Repository, experiment: str) -> None:
-    colleague.run("git", "checkout", "--quiet", "--force", ".")
-    assert experiment in colleague.run("dvc", "exp", "list", "origin")
-    colleague.run("dvc", "exp", "pull", "origin", experiment)
-    colleague.run("dvc", "exp", "apply", experiment)
-    assert yaml.safe_load((colleague.root / "params.yaml").read_text())["evaluate"]["resamples"] == 21
-    assert colleague.ran("repro") == []
-
-
-def test_the_run_cache_spares_what_is_on_no_branch_and_in_no_experiment(
-    developer: Repository, experiment: str, origin: Path, s3: servers.S3, tmp_path: Path
+def test_the_run_cache_spares_a_clone_that_knows_no_experiment(
+    colleague: Repository, experiment: str, origin: Path, s3: servers.S3, tmp_path: Path
 ) -> None:
     assert experiment
-    developer.run("dvc", "push", "--quiet", "--run-cache")
-    other = clone(origin, tmp_path / "vfer", s3.environment)
-    other.run("dvc", "pull", "--quiet", "--run-cache")
-    assert other.ran("exp", "run", "--set-param", SHARED) == []
-    assert other.metrics("evaluate") != developer.metrics("evaluate")
+    other = clone(origin, tmp_path / "vfer", s3)
+    assert other.ran("exp", "run", "--pull", "--set-param", KNOB) == []
+    assert contents(other.root / "outputs") == contents(colleague.root / "outputs")
 
 
-@pytest.fixture
-def light(tmp_path: Path, s3: servers.S3) -> Repository:
-    """A repository of a dataset alone, with the team's remote and nothing on it."""
-    root = tmp_path / "light"
-    (root / "data" / "clips" / "sample").mkdir(parents=True)
-    repository = Repository(root, s3.environment)
+@pytest.mark.slow
+def test_a_pipeline_that_trained_is_shared_whole(tmp_path: Path, s3: servers.S3) -> None:
+    origin = tmp_path / "origin.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", str(origin)], check=True)
+    (tmp_path / "trained").mkdir()
+    trained = build(tmp_path / "trained", s3.environment)
+    assert len(trained.ran("repro")) == 7
+    share(trained, s3, origin)
+    other = clone(origin, tmp_path / "other", s3)
+    other.run("dvc", "pull", "--quiet")
+    assert contents(other.root / "outputs") == contents(trained.root / "outputs")
+    assert other.ran("repro") == []
+    assert other.ran("exp", "run", "--set-param", "lstm.units=6") == ["lstm", "evaluate", "register"]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of a dataset alone."""
+    root = tmp_path_factory.mktemp("template")
+    repository = Repository(root)
     repository.run("git", "init", "--quiet")
     repository.run("dvc", "init", "--quiet")
+    (root / "data" / "clips" / "sample").mkdir(parents=True)
     (root / "data" / "clips" / "sample" / "a.mp4").write_bytes(b"a rendered clip")
     manifest.write(root / "data" / "clips.csv", [Clip("sample/a", "clips/sample/a.mp4", "happy", "sample/1", "sample/a", "sample")])
     repository.run("dvc", "add", "--quiet", "data")
-    connect(repository, s3, f"s3://team/{tmp_path.name}")
+    return root
+
+
+@pytest.fixture
+def light(template: Path, tmp_path: Path, s3: servers.S3) -> Repository:
+    """A repository of a dataset alone, whose remote answers and is empty."""
+    repository = Repository(Path(shutil.copytree(template, tmp_path / "light")), s3.environment)
+    configure(repository, url=f"s3://team/{tmp_path.name}", endpointurl=s3.address)
     return repository
 
 
 def test_the_sample_stays_out_of_the_teams_remote_and_ones_own_data_goes_there(light: Repository, s3: servers.S3, tmp_path: Path) -> None:
-    light.run("dvc", "remote", "add", "sample", str(light.root / "sample"))
+    with (light.root / ".dvc" / "config").open("a") as stream:
+        stream.write("['remote \"sample\"']\n    url = ../sample\n")
     light.run("dvc", "push", "--quiet", "--remote", "sample")
     with (light.root / "data.dvc").open("a") as stream:
         stream.write("  remote: sample\n  push: false\n")
@@ -174,12 +205,13 @@ def test_the_sample_stays_out_of_the_teams_remote_and_ones_own_data_goes_there(l
     light.run("dvc", "push")
     assert s3.objects("team") == before
 
+    (tmp_path / "mine" / "happy").mkdir(parents=True)
     toys.render(tmp_path / "mine" / "happy" / "anna_1.mp4")
     light.run("vfer", "data", "add", "folder", str(tmp_path / "mine"), "--source", "mine")
     light.commit()
     light.run("dvc", "push")
     assert contents(light.root / "sample") == sample
-    other = clone(light.root, tmp_path / "other", s3.environment)
+    other = clone(light.root, tmp_path / "other", s3)
     shutil.rmtree(light.root)
     other.run("dvc", "pull", "--quiet")
     assert [clip.clip for clip in manifest.read(other.root / "data" / "clips.csv")] == ["mine/happy/anna_1"]
@@ -223,8 +255,8 @@ def test_doctor_tells_whether_the_remote_holds_the_dataset(light: Repository, to
     assert (found.status, found.detail.split(") ")[1]) == ("ok", "answers and holds the dataset")
 
 
-def test_a_bucket_that_is_missing_is_named(light: Repository, told: SimpleNamespace) -> None:
-    light.run("dvc", "remote", "modify", "team", "url", "s3://none/vfer")
+def test_a_bucket_that_is_missing_is_named(light: Repository, s3: servers.S3, told: SimpleNamespace) -> None:
+    configure(light, url="s3://none/vfer", endpointurl=s3.address)
     assert "The specified bucket does not exist" in light.run("dvc", "push", fails=True)
     found = told.of()
     assert (found.status, found.detail) == ("fail", "team (s3://none/vfer): The specified bucket does not exist")
@@ -240,10 +272,10 @@ def test_credentials_that_are_missing_are_named(light: Repository, s3: servers.S
 
 
 def test_an_endpoint_that_is_down_or_silent_is_told_quickly(light: Repository, told: SimpleNamespace) -> None:
-    light.run("dvc", "remote", "modify", "team", "endpointurl", "http://127.0.0.1:9")
+    configure(light, url="s3://team/vfer", endpointurl="http://127.0.0.1:9")
     assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in told.of().detail
     with silent() as address:
-        light.run("dvc", "remote", "modify", "team", "endpointurl", address)
+        configure(light, url="s3://team/vfer", endpointurl=address)
         started = time.monotonic()
         assert told.of().detail.endswith(f": does not answer within {PATIENCE} seconds")
         assert time.monotonic() - started < 3 * PATIENCE

@@ -1,8 +1,8 @@
 """The aliases of the registered models: `challenger` is the newest, `champion` the best that a test has shown."""
 
 import json
-import time
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +52,7 @@ def _contend(client: "MlflowClient", own: str, inputs: Inputs, faces: Path, sign
         if _number(_champion(client)) == _number(champion):
             client.set_registered_model_alias(NAMES["vfer"], "champion", own)
             taken = verdict
-            time.sleep(pause)
+            sleep(pause)
     return Verdict(False, "other machines keep moving the alias champion; run `dvc repro -f -s register` when they have ended")
 
 
