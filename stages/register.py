@@ -33,17 +33,19 @@ def main(
         found = weights.choose(params.load(config, "faces", FacesParams), detector)
         root = env.repository() or HOME
         client, experiment_id = tracking.connect(root)
+        tracking.allow_uploads()
         from mlflow.exceptions import MlflowException
 
         try:
-            with FileLock(root / "mlruns" / ".register.lock"):  # two at once would give the alias away twice
+            with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the experiment twice
                 run_id = experiment.find(client, experiment_id, inputs.key)
                 versions = registered(client, inputs.key, run_id) if run_id else {}
                 if run_id is None or len(versions) < len(models.NAMES):
                     run_id, versions = log(client, experiment_id, inputs, found, outputs / "faces" / "clips")
                 for name, value in experiment.tags(inputs).items():
                     client.set_tag(run_id, name, value)
-                verdict = aliases.settle(client, versions, inputs, outputs / "faces" / "clips", chosen.significance)
+                pause = aliases.PAUSE if tracking.is_shared(root) else 0
+                verdict = aliases.settle(client, versions, inputs, outputs / "faces" / "clips", chosen.significance, pause)
         except MlflowException as error:
             reason = " ".join(str(error).split())[:160]
             raise TrackingError(
