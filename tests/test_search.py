@@ -12,6 +12,7 @@ import toys
 from numpy.typing import NDArray
 from test_detectors import draw_face
 
+from benchmarks import profile_faces
 from vfer import frames
 from vfer.faces import centerface, clip, likeness, scrfd, table
 from vfer.faces.detector import Detector
@@ -271,8 +272,8 @@ def test_real_faces_are_tracked_as_they_are_detected(real_data: Path) -> None:
     ]
     clips = ["ravdess/Actor_01/02-01-08-01-02-02-01.mp4", "videos/single_face.mp4", "videos/face_noface.mov"]
     for name in clips:
-        for fps in (1000, 10):
-            taken = list(islice(frames.sample(real_data / name, fps, 640), 100))
+        for fps, part in ((1000, slice(40, 100)), (10, slice(None))):
+            taken = list(frames.sample(real_data / name, fps, 640))[part]
             rows = [(frame.index, frame.time, lambda frame=frame: frame.grey) for frame in taken]
             for detector in detectors:
                 faces, truth = (
@@ -284,6 +285,45 @@ def test_real_faces_are_tracked_as_they_are_detected(real_data: Path) -> None:
                 assert overlaps(faces, truth).min() > 0.8, case
                 assert abs(faces.present.mean() - truth.present.mean()) <= 0.01, case
                 assert faces.status.count("detected") < 0.35 * len(rows), case
+
+
+def altered(pictures: Sequence[Grey]) -> dict[str, list[Grey]]:
+    """Real pictures that are shaken, covered by a passing bar, darkened to the edge of being seen, and cut."""
+    height, width = pictures[0].shape
+    noise = np.random.default_rng(0).normal(0, 9, (len(pictures), height, width))
+    moves = [np.array([[1, 0, 60 * np.sin(i / 3)], [0, 1, 30 * np.sin(i / 2)]]) for i in range(len(pictures))]
+    covered = [picture.copy() for picture in pictures]
+    for i, picture in enumerate(covered):
+        picture[:, max(0, 9 * i - 200) : 9 * i] = 90
+    return {
+        "shaken": [
+            cv2.warpAffine(one, move, (width, height), borderMode=cv2.BORDER_REFLECT) for one, move in zip(pictures, moves, strict=True)
+        ],
+        "covered": covered,
+        "dark": [np.clip(picture * 0.12 + grain, 0, 255).astype(np.uint8) for picture, grain in zip(pictures, noise, strict=True)],
+        "cut": [np.ascontiguousarray(picture[:, ::-1]) if i // 7 % 2 else picture for i, picture in enumerate(pictures)],
+    }
+
+
+def test_real_faces_that_are_hard_to_follow_are_detected_instead(real_data: Path) -> None:
+    model = (real_data / "weights" / "scrfd_500m_bnkps.onnx").read_bytes()
+    detector = scrfd.Scrfd(model, "", det_size=320, score=0.5)
+    for name in ("ravdess/Actor_01/02-01-08-02-01-01-01.mp4", "videos/WolfgangLanger_Pexels.mp4"):
+        taken = [frame.grey for frame in islice(frames.sample(real_data / name, 1000, 640), 50)]
+        for change, pictures in altered(taken).items():
+            faces, truth = (find(pictures, detector, detect_every=every) for every in (5, 1))
+            case = f"{name}, {change}"
+            assert overlaps(faces, truth).min() > 0.7, case
+            assert abs(faces.present.mean() - truth.present.mean()) <= 0.01, case
+
+
+def test_the_profile_tells_time_and_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile_faces.main([toys.render(tmp_path / "a.mp4")], detector="centerface", folder=tmp_path, every="5")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "1 clips, 15 frames, centerface; milliseconds a frame"
+    assert [lines[n].split(":")[0] for n in (1, 2, 4)] == ["frames", "faces, detect_every 1", "faces, detect_every 5"]
+    assert lines[3] == "    100% of the frames detected, none tracked; coverage 100.00%"
+    assert "; tracked boxes overlap by 0.9" in lines[5]
 
 
 def test_the_look_is_found_where_it_is() -> None:
