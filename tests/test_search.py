@@ -301,19 +301,19 @@ def altered(pictures: Sequence[Grey]) -> dict[str, list[Grey]]:
         ],
         "covered": covered,
         "dark": [np.clip(picture * 0.12 + grain, 0, 255).astype(np.uint8) for picture, grain in zip(pictures, noise, strict=True)],
-        "cut": [np.ascontiguousarray(picture[:, ::-1]) if i // 7 % 2 else picture for i, picture in enumerate(pictures)],
+        "cut": [np.roll(picture[:, ::-1], 60, axis=1) if i // 7 % 2 else picture for i, picture in enumerate(pictures)],
     }
 
 
 def test_real_faces_that_are_hard_to_follow_are_detected_instead(real_data: Path) -> None:
     model = (real_data / "weights" / "scrfd_500m_bnkps.onnx").read_bytes()
     detector = scrfd.Scrfd(model, "", det_size=320, score=0.5)
-    for name in ("ravdess/Actor_01/02-01-08-02-01-01-01.mp4", "videos/WolfgangLanger_Pexels.mp4"):
-        taken = [frame.grey for frame in islice(frames.sample(real_data / name, 1000, 640), 50)]
+    for name, start in (("ravdess/Actor_01/02-01-08-02-01-01-01.mp4", 0), ("videos/WolfgangLanger_Pexels.mp4", 50)):
+        taken = [frame.grey for frame in islice(frames.sample(real_data / name, 1000, 640), start, start + 50)]
         for change, pictures in altered(taken).items():
             faces, truth = (find(pictures, detector, detect_every=every) for every in (5, 1))
             case = f"{name}, {change}"
-            assert overlaps(faces, truth).min() > 0.7, case
+            assert overlaps(faces, truth).min() > 0.8, case
             assert abs(faces.present.mean() - truth.present.mean()) <= 0.01, case
 
 
