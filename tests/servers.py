@@ -64,7 +64,7 @@ def postgresql() -> Iterator[str]:
         data = folder / "data"
         options = ["--username", "mlflow", "--auth", "trust", "--no-locale", "--encoding", "UTF8", "--no-sync"]
         subprocess.run([initdb, "--pgdata", str(data), *options], check=True, capture_output=True, cwd=folder, user=user)
-        postgres = [str(Path(initdb).with_name("postgres")), "-D", str(data), "-k", str(folder)]
+        postgres = [str(Path(initdb).resolve().with_name("postgres")), "-D", str(data), "-k", str(folder)]
         with _running([*postgres, "-c", "listen_addresses=", "-c", "fsync=off"], "(ready) to accept connections", folder, user=user):
             yield f"postgresql+psycopg2://mlflow@/postgres?host={folder}"
 

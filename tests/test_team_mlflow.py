@@ -47,7 +47,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team() -> Iterator[Team]:
-    with servers.s3() as s3, servers.postgresql() as database:
+    with servers.postgresql() as database, servers.s3() as s3:
         s3.make("mlflow")
         with servers.mlflow(database, "s3://mlflow/vfer", s3.environment | {"MLFLOW_S3_ENDPOINT_URL": s3.address}) as address:
             yield Team(address, s3)
@@ -166,6 +166,26 @@ def test_of_two_machines_that_make_the_experiment_at_once_both_get_the_same(clie
     answers = iter([None, there])
     late: Any = SimpleNamespace(get_experiment_by_name=lambda _: next(answers), create_experiment=client.create_experiment)
     assert tracking._experiment(late, None) == there.experiment_id
+
+
+def test_only_the_repositorys_own_store_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert not tracking.is_shared(tmp_path)
+    own, another = (tracking.uri(root) for root in (tmp_path, tmp_path / "another"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own)  # as MLflow sets it when a stage connects
+    assert not tracking.is_shared(tmp_path)
+    for address in ("http://mlflow.example.org", another):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert tracking.is_shared(tmp_path)
+
+
+@pytest.mark.parametrize(("given", "then"), [(tracking.ANSWER, tracking.UPLOAD), ("7", "7")])
+def test_a_model_may_take_longer_than_an_answer_unless_the_user_says_how_long(
+    given: str, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", given)
+    tracking.allow_uploads()
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == then
 
 
 class Registry:
