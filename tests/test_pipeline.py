@@ -66,6 +66,13 @@ def test_an_experiment_in_a_temporary_copy_lands_in_the_same_store(repository: R
     assert newest["at"].startswith((repository.root / "mlruns").resolve().as_uri())
 
 
+def test_the_clip_store_serves_temporary_copies_too(repository: Repository, first: list[str]) -> None:
+    assert first
+    output = repository.run("dvc", "exp", "run", "--temp", "-S", "frames.max_bad=0.6")
+    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames"]
+    assert "28 clips (28 from the clip store)" in output
+
+
 def test_a_deleted_run_is_made_again_from_the_cache(repository: Repository, first: list[str]) -> None:
     assert first
     before = repository.experiments()
@@ -96,6 +103,7 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
     assert "the file is empty" in output
     assert repository.metrics("frames") == {"clips": 29, "set_aside": 1, "frames": repository.metrics("frames")["frames"]}
     assert (repository.root / "outputs" / "faces" / "clips" / "sample" / "again.parquet").is_file()
+    assert output.count("29 clips (29 from the clip store)") == 3, "the one clip that is new has the content of another"
 
 
 @pytest.mark.parametrize(
