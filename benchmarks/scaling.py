@@ -1,6 +1,6 @@
 """1 and 2 processes (`VFER_WORKERS`), and 1 and 2 Ray nodes of one CPU each on this machine (`VFER_RAY_ADDRESS`).
 
-`frames`, `faces` (CenterFace) and `features` over rendered clips of 640x360, every frame, without any earlier result. Net of start-up:
+`frames`, `faces` (CenterFace) and `features` over rendered clips of 1280x720, every frame, without any earlier result. Net of start-up:
 less the time that the same three commands take for two tiny clips with as many workers. Ratios are of one round each; Ray is measured
 after the processes.
 """
@@ -13,8 +13,8 @@ from benchmarks import clips, cluster, model
 from benchmarks.repository import Repository
 from benchmarks.rows import Goal, Row, in_turn, missing, ratios, row
 
-KIND = clips.Kind((640, 360), 2.0, 25)
-COUNT = 24
+KIND = clips.Kind((1280, 720), 2.0, 25)
+COUNT = 96
 ROUNDS = 3
 RAY_ROUNDS = 2
 WORKERS = (1, 2)
