@@ -29,8 +29,9 @@ def main(
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         if chosen.precision == "float32":
             os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN crashes in float32 convolutions of TensorFlow 2.21
-        from vfer import export
-        from vfer.cnn import train
+        with console.hushed():
+            from vfer import export
+            from vfer.cnn import train
 
         settings = chosen.model_dump() | {"seed": seed, "classes": names}
         key = tracking.key(settings, data)

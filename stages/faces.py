@@ -8,11 +8,15 @@ from typing import Annotated
 
 import typer
 
-from vfer import artifacts, console, env, executor, params
+from vfer import artifacts, console, env, faces, params
 from vfer.errors import ClipError, DataError
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, Worker
 from vfer.faces.params import FacesParams
+from vfer.store import Clips, Recipe, Store, recipe
+
+CODE = (faces,)
+PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
 
 
 def main(
@@ -25,18 +29,25 @@ def main(
     with console.Stage("faces") as stage:
         section = params.load(params_, "faces", FacesParams)
         chosen = weights.choose(section, weights_)
-        chosen.load(section)
+        chosen.check()
         console.console.print(f"faces: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
         jobs = list_jobs(frames, out / "clips")
         clear(out / "clips")
-        counts, refused = run_jobs(jobs, chosen, section)
+        kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers())
+        counts, refused = run_jobs(jobs, kept, chosen, section)
         metrics = summarise(counts, refused) | {"detector": chosen.name, "detector_sha256": chosen.sha256}
         report = artifacts.Refused(refused)
         report.write(out / "refused.csv")
         artifacts.write_json(out / "metrics.json", metrics)
         mend = "mend or remove them, or raise faces.max_faceless or lower faces.score"
         report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
-        stage.made = f"{metrics['clips']} clips, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
+        stage.made = f"{metrics['clips']} clips{kept.told}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
+
+
+def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
+    """Returns all that decides a clip's faces table, beside its frames."""
+    settings = section.model_dump(exclude={"detector", "max_faceless"})
+    return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE, PACKAGES)
 
 
 def list_jobs(frames: Path, out: Path) -> list[FacesJob]:
@@ -53,13 +64,15 @@ def clear(out: Path) -> None:
         shutil.rmtree(out)
 
 
-def run_jobs(jobs: list[FacesJob], chosen: weights.Chosen, section: FacesParams) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+def run_jobs(
+    jobs: list[FacesJob], kept: Clips[FacesJob], chosen: weights.Chosen, section: FacesParams
+) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Returns each clip's frames by status, and why clips were refused; both sorted by clip."""
     counts, refused = {}, {}
     initargs = (partial(chosen.load, section), section)
     with console.progress() as progress:
         task = progress.add_task("faces", total=len(jobs))
-        for job, result in executor.each_clip(Worker.work, jobs, workers=env.workers(), initializer=Worker.start, initargs=initargs):
+        for job, result in kept.each(Worker.work, jobs, table.counts, Worker.start, initargs):
             if isinstance(result, ClipError):
                 refused[job.clip] = str(result)
             else:

@@ -1,17 +1,21 @@
 """`features`: runs the cut CNN over every crop and writes the feature cache."""
 
-import hashlib
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vfer import console, env, params
-from vfer.errors import DataError
+from vfer import console, env, features, params, session
+from vfer.digests import digest
+from vfer.errors import ClipError, DataError
 from vfer.faces import table
-from vfer.features import FeaturesParams, Sequence, embed, write
+from vfer.features import FeaturesJob, FeaturesParams, Worker
 from vfer.session import Session
+from vfer.store import Clips, Store, recipe
+
+CODE = (features, session, table)
+PACKAGES = ("numpy", "onnxruntime", "pyarrow")
 
 
 def main(
@@ -23,20 +27,35 @@ def main(
     """Writes one Parquet file with the embedding of every frame of every clip, sorted by clip."""
     chosen = params.load(config, "features", FeaturesParams)
     with console.Stage("features") as stage:
-        names = sorted(path.relative_to(faces).with_suffix("").as_posix() for path in faces.rglob("*.parquet"))
-        if not names:
-            raise DataError(f"{faces}: holds no clips' faces; run `dvc repro faces`")
-        session = Session(model, threads=env.workers())
-        digest = hashlib.sha256(model.read_bytes()).hexdigest()
-        rows = write(out / "features.parquet", sequences(names, faces, session, chosen.batch_size), {"model_sha256": digest})
-        stage.made = f"{rows} frames of {len(names)} clips -> {out / 'features.parquet'}"
+        parts = out / "clips"
+        shutil.rmtree(parts, ignore_errors=True)
+        jobs = list_jobs(faces, parts)
+        Session(model)  # one that cannot be loaded is said once, not by every worker
+        sha256 = digest(model)
+        kept: Clips[FeaturesJob] = Clips(Store(env.store()), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers())
+        run(jobs, kept, model, chosen.batch_size)
+        sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
+        rows = features.write(out / "features.parquet", sequences, {"model_sha256": sha256})
+        shutil.rmtree(parts)
+        stage.made = f"{rows} frames of {len(jobs)} clips{kept.told} -> {out / 'features.parquet'}"
 
 
-def sequences(names: list[str], faces: Path, session: Session, batch_size: int) -> Iterator[Sequence]:
-    """Yields the clips' features one after the other."""
+def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
+    """Returns one job a faces table, sorted by clip; raises `DataError` where there is none."""
+    names = sorted(path.relative_to(faces).with_suffix("").as_posix() for path in faces.rglob("*.parquet"))
+    if not names:
+        raise DataError(f"{faces}: holds no clips' faces; run `dvc repro faces`")
+    return [FeaturesJob(name, faces / f"{name}.parquet", parts / f"{name}.arrow") for name in names]
+
+
+def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_size: int) -> None:
+    """Makes the parts of the clips."""
     with console.progress() as bar:
-        for name in bar.track(names, description="features"):
-            yield embed(session, name, table.read(faces / f"{name}.parquet"), batch_size)
+        task = bar.add_task("features", total=len(jobs))
+        for _, result in kept.each(Worker.work, jobs, features.rows_in, Worker.start, (model, batch_size)):
+            if isinstance(result, ClipError):
+                raise result  # a faces table that kills its reader is no clip's fault
+            bar.advance(task)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
-from vfer import artifacts, console, env, executor, manifest, params
+from vfer import artifacts, console, env, frames, manifest, params
 from vfer.errors import ClipError
-from vfer.frames import FramesJob, FramesParams, write
+from vfer.frames import FramesJob, FramesParams
+from vfer.store import Clips, Recipe, Store, recipe
+
+CODE = (frames,)
+PACKAGES = ("av", "opencv-python", "pyarrow")
 
 
 def main(
@@ -25,22 +29,28 @@ def main(
             FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, chosen)
             for clip in manifest.read(clips)
         ]
-        counts, refused = run(jobs)
+        kept: Clips[FramesJob] = Clips(Store(env.store()), recipe_of(chosen), env.workers())
+        counts, refused = run(jobs, kept)
         refused.write(out / "refused.csv")
         made = {"clips": len(counts), "set_aside": len(refused.reasons), "frames": sum(counts.values())}
         artifacts.write_json(out / "metrics.json", made)
         mend = "mend the clips, take them out, or raise frames.max_bad"
         refused.check(len(jobs), chosen.max_bad, "frames.max_bad", "were set aside", mend)
-        stage.made = f"{made['clips']} clips, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
+        stage.made = f"{made['clips']} clips{kept.told}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
 
 
-def run(jobs: list[FramesJob]) -> tuple[dict[str, int], artifacts.Refused]:
+def recipe_of(section: FramesParams) -> Recipe:
+    """Returns all that decides a clip's frames table, beside the clip."""
+    return recipe("frames", section.model_dump(exclude={"max_bad"}), CODE, PACKAGES)
+
+
+def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, int], artifacts.Refused]:
     """Decodes the clips; returns how many frames each gave, and why others were refused."""
     counts: dict[str, int] = {}
     reasons: dict[str, str] = {}
     with console.progress() as bar:
         task = bar.add_task("frames", total=len(jobs))
-        for job, result in executor.each_clip(write, jobs, workers=env.workers()):
+        for job, result in kept.each(frames.write, jobs, frames.frames_in):
             if isinstance(result, ClipError):
                 reasons[job.clip] = str(result)
             else:

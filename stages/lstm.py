@@ -36,8 +36,9 @@ def main(
         sequences = features.faces(cache)
         names, rows = rows_of(clips, config, set(sequences), seed)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        from vfer import export
-        from vfer.lstm import train
+        with console.hushed():
+            from vfer import export
+            from vfer.lstm import train
 
         data = {part: part_of(part, rows, names, sequences, clips) for part in ("train", "validation")}
         settings = chosen.model_dump() | {"seed": seed, "classes": names} | params.load(config, "split", SplitParams).model_dump()

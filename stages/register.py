@@ -33,24 +33,26 @@ def main(
         found = weights.choose(params.load(config, "faces", FacesParams), detector)
         root = env.repository() or HOME
         client, experiment_id = tracking.connect(root)
+        tracking.allow_uploads()
         from mlflow.exceptions import MlflowException
 
         try:
-            with FileLock(root / "mlruns" / ".register.lock"):  # two at once would give the alias away twice
+            with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the experiment twice
                 run_id = experiment.find(client, experiment_id, inputs.key)
                 versions = registered(client, inputs.key, run_id) if run_id else {}
                 if run_id is None or len(versions) < len(models.NAMES):
                     run_id, versions = log(client, experiment_id, inputs, found, outputs / "faces" / "clips")
                 for name, value in experiment.tags(inputs).items():
                     client.set_tag(run_id, name, value)
-                verdict = aliases.settle(client, versions, inputs, outputs / "faces" / "clips", chosen.significance)
+                pause = aliases.PAUSE if tracking.is_shared(root) else 0
+                verdict = aliases.settle(client, versions, inputs, outputs / "faces" / "clips", chosen.significance, pause)
         except MlflowException as error:
             reason = " ".join(str(error).split())[:160]
             raise TrackingError(
                 f"MLflow at {tracking.uri(root)} failed ({reason}); nothing is lost: mend it and run `dvc repro`"
             ) from error
-        made = {"run_id": run_id, "key": inputs.key, "versions": versions, "champion": verdict.promoted, "reason": verdict.reason}
-        artifacts.write_json(out / "register.json", made)
+        made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
+        artifacts.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"
         stage.made = (
             f"run {run_id}, models {', '.join(f'{name} v{version}' for name, version in versions.items())} ({alias}: {verdict.reason})"

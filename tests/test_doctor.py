@@ -107,7 +107,7 @@ print(json.dumps([[asdict(check) for check in examine(Path({str(root)!r}))], sor
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     checks, modules = json.loads(ended.stdout)
     assert [item for item in checks if item["status"] == "fail"] == []
-    names = ["python", "packages", "codecs", "params.yaml", "detector", "data", "dvc", "mlflow", "disk", "machine", "precision"]
+    names = ["python", "packages", "codecs", "params.yaml", "detector", "data", "dvc", "remote", "mlflow", "disk", "machine", "precision"]
     assert [item["name"] for item in checks] == names
     assert files(root) == before
     assert {"tensorflow", "keras", "mlflow"} & set(modules) == set()

@@ -2,14 +2,17 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from vfer.errors import ClipError, WeightsError
+from vfer.errors import ClipError, ClusterError, VferError, WeightsError
 from vfer.executor import each_clip
 
 
@@ -44,8 +47,10 @@ class Settings:
     power = 2
 
 
-def start(power: int) -> None:
-    Settings.power = power
+def start(load: Callable[[], int], folder: Path) -> None:
+    """The initialiser; it notes the process that it ran in."""
+    (folder / f"{os.uname().nodename}-{os.getpid()}-{time.time_ns()}").touch()
+    Settings.power = load()
 
 
 def start_badly(sentence: str) -> None:
@@ -62,74 +67,96 @@ def results(jobs: list[Toy], workers: int, function: Callable[[Toy], int] = work
     return dict(pairs)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_every_job_gives_its_own_result_whatever_the_order(workers: int) -> None:
-    jobs = [Toy(str(number), seconds=0.05 * (number % 3 == 0)) for number in range(12)]
-    assert results(jobs, workers) == {str(number): number**2 for number in range(12)}
+class Contract:
+    """What holds wherever the work is done; `test_cluster.py` asks it of a Ray cluster of two CPUs."""
+
+    tries = 2
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_every_job_gives_its_own_result_whatever_the_order(self, workers: int) -> None:
+        jobs = [Toy(str(number), seconds=0.05 * (number % 3 == 0)) for number in range(12)]
+        assert results(jobs, workers) == {str(number): number**2 for number in range(12)}
+
+    def test_results_come_as_they_are_ready(self, tmp_path: Path) -> None:
+        jobs = [Toy("1", "wait", tmp_path), *(Toy(str(number)) for number in range(2, 5))]
+        order = []
+        for job, _ in each_clip(work, jobs, workers=2):
+            order.append(job.clip)
+            if len(order) == 3:
+                (tmp_path / "go").touch()
+        assert order[-1] == "1"
+
+    def test_no_jobs_give_no_results(self) -> None:
+        assert results([], 2) == {}
+
+    def test_any_other_exception_is_raised_and_drops_what_has_not_begun(self, tmp_path: Path) -> None:
+        jobs = [Toy("0", "fail", tmp_path), *(Toy(str(number), folder=tmp_path, seconds=0.3) for number in range(1, 40))]
+        with pytest.raises(ZeroDivisionError, match="0"):
+            results(jobs, 1)
+        assert len(list(tmp_path.iterdir())) < 10  # the one that failed, and what was under way
+
+    def test_clips_that_kill_their_workers_or_cannot_be_used_cost_only_themselves(self, tmp_path: Path) -> None:
+        acts = {"1": "exit", "4": "refuse", "6": "kill"}
+        found = results([Toy(str(number), acts.get(str(number), "square"), tmp_path) for number in range(10)], 2)
+        died = "its worker died (crash or out of memory); check the file"
+        refused = {clip: str(result) for clip, result in found.items() if isinstance(result, ClipError)}
+        assert refused == {"1": f"1: {died}", "4": "4: cannot be used", "6": f"6: {died}"}
+        assert {clip: result for clip, result in found.items() if clip not in refused} == {clip: int(clip) ** 2 for clip in "0235789"}
+
+    def test_a_clip_that_kills_its_worker_is_tried_again(self, tmp_path: Path) -> None:
+        jobs = [Toy(str(number), "exit" if number == 1 else "square", tmp_path) for number in range(4)]
+        assert isinstance(results(jobs, 2)["1"], ClipError)
+        assert len(list(tmp_path.glob("1-*"))) == self.tries
+
+    def test_few_jobs_are_under_way_at_once(self, tmp_path: Path) -> None:
+        jobs = [Toy(str(number), folder=tmp_path) for number in range(60)]
+        pairs = each_clip(work, jobs, workers=2)
+        next(pairs)
+        time.sleep(1)  # long enough for two idle workers to do all sixty
+        assert len(list(tmp_path.iterdir())) <= 3 * 2
+        assert len(list(pairs)) == 59
+
+    def test_a_loop_that_is_left_early_ends_its_workers(self, tmp_path: Path) -> None:
+        jobs = [Toy(str(number), folder=tmp_path, seconds=0.2) for number in range(60)]
+        pairs = each_clip(work, jobs, workers=2)
+        next(pairs)
+        pairs.close()  # type: ignore[attr-defined]
+        count = len(list(tmp_path.iterdir()))
+        assert count <= 6
+        time.sleep(0.5)
+        assert len(list(tmp_path.iterdir())) == count
+
+    def test_each_worker_is_initialised_once(self, tmp_path: Path) -> None:
+        jobs = [Toy(str(number)) for number in range(12)]
+        pairs = list(each_clip(raised, jobs, workers=2, initializer=start, initargs=(partial(int, "3"), tmp_path)))
+        assert {job.clip: result for job, result in pairs} == {str(number): number**3 for number in range(12)}
+        processes = [path.name.rpartition("-")[0] for path in tmp_path.iterdir()]
+        assert 1 <= len(processes) == len(set(processes))
+
+    def test_an_initialiser_that_fails_is_raised_as_itself(self) -> None:
+        pairs = each_clip(raised, [Toy("2"), Toy("3")], workers=2, initializer=start_badly, initargs=("w.onnx: changed; restore it",))
+        with pytest.raises(WeightsError, match=r"^w\.onnx: changed; restore it$"):
+            list(pairs)
 
 
-def test_results_come_as_they_are_ready(tmp_path: Path) -> None:
-    jobs = [Toy("1", "wait", tmp_path), *(Toy(str(number)) for number in range(2, 5))]
-    order = []
-    for job, _ in each_clip(work, jobs, workers=2):
-        order.append(job.clip)
-        if len(order) == 3:
-            (tmp_path / "go").touch()
-    assert order[-1] == "1"
+class TestHere(Contract):
+    def test_ray_is_not_loaded(self) -> None:
+        code = "import sys\nfrom vfer.executor import each_clip\nlist(each_clip(len, [], workers=1))\nassert 'ray' not in sys.modules"
+        subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"VFER_RAY_ADDRESS": ""})
 
 
-def test_no_jobs_give_no_results() -> None:
-    assert results([], 2) == {}
+def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VFER_RAY_ADDRESS", "127.0.0.1:6379")
+    for name in [name for name in sys.modules if name.startswith("vfer.cluster")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("vfer.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ClusterError, match=r"^VFER_RAY_ADDRESS is set, and Ray is not installed; install vfer\[ray\], or unset it$"):
+        each_clip(work, [Toy("1")], workers=1)
 
 
-def test_any_other_exception_is_raised_and_drops_what_has_not_begun(tmp_path: Path) -> None:
-    jobs = [Toy("0", "fail", tmp_path), *(Toy(str(number), folder=tmp_path, seconds=0.3) for number in range(1, 40))]
-    with pytest.raises(ZeroDivisionError, match="0"):
-        results(jobs, 1)
-    assert len(list(tmp_path.iterdir())) < 10  # the one that failed, and what was under way
-
-
-def test_clips_that_kill_their_workers_or_cannot_be_used_cost_only_themselves(tmp_path: Path) -> None:
-    acts = {"1": "exit", "4": "refuse", "6": "kill"}
-    found = results([Toy(str(number), acts.get(str(number), "square"), tmp_path) for number in range(10)], 2)
-    died = "its worker died (crash or out of memory); check the file"
-    refused = {clip: str(result) for clip, result in found.items() if isinstance(result, ClipError)}
-    assert refused == {"1": f"1: {died}", "4": "4: cannot be used", "6": f"6: {died}"}
-    assert {clip: result for clip, result in found.items() if clip not in refused} == {clip: int(clip) ** 2 for clip in "0235789"}
-
-
-def test_a_clip_that_kills_its_worker_is_tried_once_more_alone(tmp_path: Path) -> None:
-    jobs = [Toy(str(number), "exit" if number == 1 else "square", tmp_path) for number in range(4)]
-    assert isinstance(results(jobs, 2)["1"], ClipError)
-    assert len(list(tmp_path.glob("1-*"))) == 2
-
-
-def test_few_jobs_are_under_way_at_once(tmp_path: Path) -> None:
-    jobs = [Toy(str(number), folder=tmp_path) for number in range(60)]
-    pairs = each_clip(work, jobs, workers=2)
-    next(pairs)
-    time.sleep(1)  # long enough for two idle workers to do all sixty
-    assert len(list(tmp_path.iterdir())) <= 3 * 2
-    assert len(list(pairs)) == 59
-
-
-def test_a_loop_that_is_left_early_ends_its_workers(tmp_path: Path) -> None:
-    jobs = [Toy(str(number), folder=tmp_path, seconds=0.2) for number in range(60)]
-    pairs = each_clip(work, jobs, workers=2)
-    next(pairs)
-    pairs.close()  # type: ignore[attr-defined]
-    count = len(list(tmp_path.iterdir()))
-    assert count <= 6
-    time.sleep(0.5)
-    assert len(list(tmp_path.iterdir())) == count
-
-
-def test_each_worker_is_initialised() -> None:
-    pairs = each_clip(raised, [Toy("2"), Toy("3")], workers=2, initializer=start, initargs=(3,))
-    assert sorted(result for _, result in pairs if isinstance(result, int)) == [8, 27]
-
-
-def test_an_initialiser_that_fails_is_raised_as_itself() -> None:
-    pairs = each_clip(raised, [Toy("2"), Toy("3")], workers=2, initializer=start_badly, initargs=("w.onnx: changed; restore it",))
-    with pytest.raises(WeightsError, match=r"^w\.onnx: changed; restore it$"):
-        list(pairs)
+@pytest.mark.parametrize("address", ["localhost", "ray://head:10001", "head:port"])
+def test_an_address_of_another_form_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("VFER_RAY_ADDRESS", address)
+    with pytest.raises(VferError, match=f"^VFER_RAY_ADDRESS: expected host:port .* got '{address}'"):
+        each_clip(work, [Toy("1")], workers=1)

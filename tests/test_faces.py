@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -123,7 +124,7 @@ def test_a_crop_beyond_the_picture_repeats_its_edge() -> None:
 
 
 def example_faces() -> table.Faces:
-    status = ["detected", "interpolated", "none"]
+    status = ["detected", "tracked", "none"]
     nan = np.nan
     crops = np.random.default_rng(0).integers(0, 255, (3, 48, 48), np.uint8)
     crops[2] = 0
@@ -149,6 +150,36 @@ def test_the_table_round_trips_and_its_bytes_are_stable(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.parquet", "deep"]
 
 
+def test_parts_make_the_table_that_the_whole_makes(tmp_path: Path) -> None:
+    faces = example_faces()
+    parts = [
+        table.Faces(
+            faces.frame[at : at + 2], faces.time[at : at + 2], faces.status[at : at + 2], faces.score[at : at + 2], faces.box[at : at + 2],
+            faces.crop[at : at + 2], faces.metadata,
+        )
+        for at in (0, 2)
+    ]  # fmt: skip
+    counts = table.write_parts(tmp_path / "parts.parquet", iter(parts))
+    assert counts == {"detected": 1, "tracked": 1, "interpolated": 0, "given": 0, "none": 1}
+    back = table.read(tmp_path / "parts.parquet")
+    joined = table.join(parts)
+    for name in ("frame", "time", "score", "box", "crop"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(faces, name))
+        np.testing.assert_array_equal(getattr(joined, name), getattr(faces, name))
+    assert back.status == joined.status == faces.status
+    assert dict(back.metadata) == dict(faces.metadata)
+
+
+def test_a_part_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    def parts() -> Iterator[table.Faces]:
+        yield example_faces()
+        raise ClipError("damaged")
+
+    with pytest.raises(ClipError, match="damaged"):
+        table.write_parts(tmp_path / "a.parquet", parts())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1junk")
     with pytest.raises(DataError, match="is no readable Parquet file"):
@@ -169,7 +200,7 @@ def test_a_drawn_face_is_followed_across_row_groups_and_cropped(tmp_path: Path) 
     pictures[4] = np.full_like(pictures[4], 60)
     write_frames(tmp_path / "a.parquet", pictures)
     faces = clip.find_in(tmp_path / "a.parquet", weights.resolve(PARAMS, tmp_path), PARAMS)
-    assert faces.status == ["detected"] * 4 + ["interpolated"] + ["detected"] * 4
+    assert faces.status == ["detected", "tracked", "tracked", "detected", "interpolated", "detected", "tracked", "tracked", "detected"]
     assert faces.frame.tolist() == list(range(0, 27, 3))
     np.testing.assert_allclose((faces.box[:, 0] + faces.box[:, 2]) / 2, [x for x, _ in centres], atol=8)
     seen = np.delete(faces.crop, 4, axis=0).astype(float)
@@ -245,7 +276,8 @@ def test_the_stage_gives_the_same_bytes_with_any_number_of_workers(
     assert refused[2][0] == "b/junk"
     metrics = json.loads(out["metrics.json"])
     assert (metrics["clips"], metrics["faceless"], metrics["set_aside"], metrics["frames"]) == (6, 1, 1, 25)
-    assert (metrics["detected"], metrics["given"], metrics["none"]) == (18, 2, 5)
+    assert (metrics["detected"] + metrics["tracked"], metrics["given"], metrics["none"]) == (18, 2, 5)
+    assert metrics["tracked"] == 12
     assert metrics["coverage"] == 0.8
     assert (metrics["detector"], len(metrics["detector_sha256"])) == ("centerface", 64)
     assert set(table.read(tmp_path / "1" / "clips" / "b" / "empty.parquet").status) == {"none"}
@@ -285,3 +317,4 @@ def test_a_face_that_leaves_a_real_video_is_lost(real_data: Path, tmp_path: Path
     status = clip.find_in(tmp_path / "a.parquet", weights.resolve(params, tmp_path), params).status
     assert 0.3 < status.count("none") / len(status) < 0.9
     assert status.count("detected") > 3
+    assert status.count("tracked") > 3

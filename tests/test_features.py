@@ -49,6 +49,18 @@ def test_the_cache_is_read_as_it_was_written_in_any_number_of_row_groups(
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_clip_that_comes_in_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "ROWS", 2)
+    features.write(tmp_path / "a", [sequence("a", 3), sequence("a", 3), sequence("b", 1), sequence("b", 1)], {})
+    assert [(found.clip, len(found.frame)) for found in features.read(tmp_path / "a")] == [("a", 6), ("b", 2)]
+
+
+def test_a_part_is_read_as_it_was_written(tmp_path: Path) -> None:
+    pieces = [sequence("a", 3, none=(1,)), sequence("a", 2)]
+    assert features.write_part(tmp_path / "a.arrow", pieces) == features.rows_in(tmp_path / "a.arrow") == 5
+    assert all(same(one, other) for one, other in zip(pieces, features.read_part(tmp_path / "a.arrow", "a"), strict=True))
+
+
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         features.write(tmp_path / name, (sequence(f"c{i}", 5) for i in range(3)), {"k": "v"})

@@ -13,6 +13,7 @@ import pytest
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
+from vfer import frames
 from vfer.errors import ClipError
 from vfer.frames import FRAMES_SCHEMA, Frame, FramesJob, FramesParams, sample, write
 
@@ -135,6 +136,43 @@ def test_frames_stored_out_of_order_come_in_the_order_of_their_times(tmp_path: P
     frames = list(sample(tmp_path / "b.mp4", 10, 640))
     assert [(frame.index, frame.time) for frame in frames] == [(n, n / 10) for n in range(12)]
     assert np.all(np.diff([int(np.median(frame.grey)) for frame in frames]) > 5)
+
+
+def predicted(path: Path, count: int = 60, skipped: int = 0) -> Path:
+    """Writes a moving pattern at 30 frames a second, most of it B-frames; the first packets may be left out, as a rough cut does."""
+    pattern = cv2.GaussianBlur(np.random.default_rng(0).integers(30, 220, (64, 96 + count), dtype=np.uint8), (0, 0), 2)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "3", "b-adapt": "0", "crf": "10", "g": "20"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        packets = []
+        for index in range(count):
+            frame = stored(np.ascontiguousarray(pattern[:, index : index + 96]), "yuv420p")
+            frame.pts = index
+            packets.extend(stream.encode(frame))
+        container.mux([*packets, *stream.encode()][skipped:])
+    return path
+
+
+@pytest.mark.parametrize("fps", [1, 4, 7.5, 10, 29])
+@pytest.mark.parametrize("skipped", [0, 7])
+def test_frames_that_are_not_decoded_change_no_pixel(tmp_path: Path, fps: float, skipped: int) -> None:
+    path = predicted(tmp_path / "a.mkv", skipped=skipped)
+    whole = list(sample(path, 1000, 640))
+    assert len(whole) == 60 if not skipped else 30 <= len(whole) < 60
+    taken = list(sample(path, fps, 640))
+    expected = [frame for n, frame in enumerate(whole) if n == 0 or int(frame.time * fps + 1e-5) > int(whole[n - 1].time * fps + 1e-5)]
+    assert [(frame.index, frame.time) for frame in taken] == [(frame.index, frame.time) for frame in expected]
+    assert all(np.array_equal(one.grey, other.grey) for one, other in zip(taken, expected, strict=True))
+
+
+def test_frames_that_no_tick_takes_are_not_decoded_where_no_other_needs_them(tmp_path: Path) -> None:
+    path = predicted(tmp_path / "a.mp4")
+    order, spare = frames._spare(path, 10)
+    assert (len(order), len(spare)) == (60, 39)
+    with av.open(str(path)) as container:
+        decoded = [frame.pts for frame in frames._decode(container, spare)]
+    assert len(decoded) < 45
+    assert set(order) - spare <= set(decoded)
 
 
 def quadrants() -> NDArray[np.uint8]:
@@ -321,7 +359,7 @@ def test_the_table_holds_each_frame(tmp_path: Path) -> None:
     with pq.ParquetFile(work.target) as file:
         assert file.schema_arrow.equals(FRAMES_SCHEMA)
         kept = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        assert kept == {"clip": "toy/a", "framing": "scene", "width": "80", "height": "45"}
+        assert kept == {"framing": "scene", "width": "80", "height": "45"}
         assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [64, 64, 12]
         table = file.read()
     assert table["frame"].to_pylist() == list(range(140))

@@ -1,81 +1,22 @@
 """The pipeline as a user runs it: real `dvc` commands in a repository of its own, on a tiny rendered dataset."""
 
 import csv
-import json
-import os
-import re
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
+from repository import Repository, build
 
-from vfer import manifest, sample
+from vfer import manifest
 from vfer.manifest import Clip
 
-HOME = Path(__file__).resolve().parent.parent
-TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "weights/README.md")
-FAST = {"cnn": {"epochs": 1, "embedding": 8, "deterministic": False}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
-FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
 AFTER_LSTM = ["lstm", "evaluate", "register"]
-
-
-@dataclass
-class Repository:
-    """A git and DVC repository with vfer's pipeline."""
-
-    root: Path
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "VFER_"))}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def ran(self, *command: str) -> list[str]:
-        """Runs a DVC command and returns the stages that it ran."""
-        return re.findall(r"^Running stage '(\w+)'", self.run("dvc", *command), re.MULTILINE)
-
-    def commit(self) -> None:
-        self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "change")
-
-    def metrics(self, stage: str) -> dict[str, object]:
-        return dict(json.loads((self.root / "outputs" / stage / "metrics.json").read_text()))
-
-    def experiments(self) -> list[dict[str, str]]:
-        """Returns the params and tags of the MLflow runs that stand for experiments, the newest first."""
-        code = (
-            "import json, mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
-            "runs = mlflow.MlflowClient().search_runs(['1'], \"tags.`vfer.kind` = 'experiment'\"); "
-            "print(json.dumps([{**r.data.params, **r.data.tags, 'id': r.info.run_id, 'at': r.info.artifact_uri} for r in runs]))"
-        )
-        return list(json.loads(self.run(sys.executable, "-W", "ignore", "-c", code).splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    root = tmp_path_factory.mktemp("pipeline")
-    for name in TRACKED:
-        source, target = HOME / name, root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else shutil.copy(source, target)
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    for section, values in FAST.items():
-        params[section] |= values
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    sample.write(root / "data", actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
-    repo = Repository(root)
-    repo.run("git", "init", "--quiet")
-    repo.run("dvc", "init", "--quiet")
-    repo.run("dvc", "config", "core.analytics", "false")
-    repo.run("dvc", "add", "--quiet", "data")
-    repo.commit()
-    return repo
+    return build(tmp_path_factory.mktemp("pipeline"))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +66,13 @@ def test_an_experiment_in_a_temporary_copy_lands_in_the_same_store(repository: R
     assert newest["at"].startswith((repository.root / "mlruns").resolve().as_uri())
 
 
+def test_the_clip_store_serves_temporary_copies_too(repository: Repository, first: list[str]) -> None:
+    assert first
+    output = repository.run("dvc", "exp", "run", "--temp", "-S", "frames.max_bad=0.6")
+    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames"]
+    assert "28 clips (28 from the clip store)" in output
+
+
 def test_a_deleted_run_is_made_again_from_the_cache(repository: Repository, first: list[str]) -> None:
     assert first
     before = repository.experiments()
@@ -155,6 +103,7 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
     assert "the file is empty" in output
     assert repository.metrics("frames") == {"clips": 29, "set_aside": 1, "frames": repository.metrics("frames")["frames"]}
     assert (repository.root / "outputs" / "faces" / "clips" / "sample" / "again.parquet").is_file()
+    assert output.count("29 clips (29 from the clip store)") == 3, "the one clip that is new has the content of another"
 
 
 @pytest.mark.parametrize(

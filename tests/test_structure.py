@@ -1,6 +1,7 @@
 """How the code hangs together: what an import loads, what a stage depends on, and what no tracked file may hold."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from vfer import store
 
 HOME = Path(__file__).resolve().parents[1]
 LIBRARY = HOME / "src" / "vfer"
@@ -140,6 +143,14 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
     used = [MODULES[name] for name in closure(f"stages.{stage}")]
     stale = [str(dep.relative_to(HOME)) for dep in code_deps(stage) if not any(path.is_relative_to(dep) for path in used)]
     assert stale == [], f"dvc.yaml: {stage}: deps that are not imported, or do not exist"
+
+
+@pytest.mark.parametrize(("stage", "start"), [("frames", "vfer.frames"), ("faces", "vfer.faces.clip"), ("features", "vfer.features")])
+def test_the_store_s_recipe_names_all_the_code_that_makes_an_entry(stage: str, start: str) -> None:
+    script = importlib.import_module(f"stages.{stage}")
+    named = [store.sources(Path(str(module.__file__))) for module in script.CODE]
+    needed = {name for name in closure(start) - INFRASTRUCTURE - {"vfer.manifest"} if not only_reexports(name)}
+    assert {name for name in needed if not any(MODULES[name] in files for files in named)} == set()
 
 
 @pytest.mark.parametrize("stage", WIRING)

@@ -1,16 +1,22 @@
 """What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
 
+import errno
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from vfer.errors import VferError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -21,6 +27,11 @@ def run(main: Callable[..., Any]) -> None:
         typer.run(main)
     except VferError as error:
         fail(error)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        reason = "the disk, or your quota of it, is full"
+        fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: what is done is kept"))
 
 
 def fail(error: VferError) -> None:
@@ -29,12 +40,22 @@ def fail(error: VferError) -> None:
     sys.exit(1)
 
 
+class RateColumn(ProgressColumn):
+    """How much of a task is done a second."""
+
+    def render(self, task: Task) -> Text:
+        """Returns the rate as text; nothing before the first steps."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "")
+
+
 def progress() -> Progress:
-    """Returns a progress bar with count, elapsed and remaining time; it stays silent where there is no terminal."""
+    """Returns a progress bar with count, rate, elapsed and remaining time; it stays silent where there is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -45,6 +66,21 @@ def progress() -> Progress:
 def warn(message: str) -> None:
     """Prints a warning of one line."""
     console.print(f"warning: {message}", style="yellow", markup=False)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keeps what native code prints while TensorFlow is imported off the standard error; Python's exceptions still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Stage:

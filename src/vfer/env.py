@@ -1,6 +1,7 @@
 """Every environment variable that vfer reads."""
 
 import os
+import re
 from pathlib import Path
 
 from vfer.errors import VferError
@@ -16,6 +17,14 @@ def workers() -> int:
     return int(value)
 
 
+def ray_address() -> str | None:
+    """Ray cluster that runs the maps over clips: `VFER_RAY_ADDRESS`, `host:port` or `auto`; none means processes of this machine."""
+    value = os.environ.get("VFER_RAY_ADDRESS")
+    if value and value != "auto" and not re.fullmatch(r"[^\s/]+:\d+", value):
+        raise VferError(f"VFER_RAY_ADDRESS: expected host:port (6379 as a rule) or auto, got {value!r}; set it so, or unset it")
+    return value or None
+
+
 def insightface_url() -> str:
     """Address under which insightface's packs lie: `VFER_INSIGHTFACE_URL`, or its release page."""
     return os.environ.get("VFER_INSIGHTFACE_URL", INSIGHTFACE_URL).rstrip("/")
@@ -25,6 +34,14 @@ def repository() -> Path | None:
     """Root of the DVC repository that runs this stage (the parent one in `dvc exp run --temp`)."""
     root = os.environ.get("DVC_ROOT")
     return Path(root) if root else None
+
+
+def store() -> Path | None:
+    """Folder of the clip store: `VFER_STORE` (`none` for no store), or beside the DVC cache of the repository that runs this stage."""
+    value, root = os.environ.get("VFER_STORE"), repository()
+    if value:
+        return None if value == "none" else Path(value)
+    return root / ".dvc" / "cache" / "vfer" if root else None
 
 
 def experiment() -> str | None:

@@ -23,3 +23,7 @@ class WeightsError(VferError):
 
 class TrackingError(VferError):
     """The MLflow store cannot be reached or used."""
+
+
+class ClusterError(VferError):
+    """A Ray cluster cannot be reached, or one of its nodes cannot do the work."""

@@ -1,4 +1,4 @@
-"""Maps a function over clips, one clip a job, in processes of this machine."""
+"""Maps a function over clips, one clip a job: in processes of this machine, or on a Ray cluster where one is set."""
 
 import multiprocessing
 import signal
@@ -8,7 +8,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from vfer.errors import ClipError
+from vfer import env
+from vfer.errors import ClipError, ClusterError
 
 
 class Job(Protocol):
@@ -35,9 +36,33 @@ def each_clip(
     """Yields each job with its result, or with the `ClipError` that sets its clip aside, in the order of completion.
 
     At most a few jobs a worker are under way at once, so memory does not grow with their number. A worker that dies
-    (a decoder that crashes) takes no other clip with it: the jobs that were under way run again, one at a time, and the one
-    that kills its worker a second time is set aside. Other exceptions of `work`, and those of `initializer`, are raised.
+    (a decoder that crashes) takes no other clip with it: the jobs that were under way run again, and the one that kills its
+    worker each time is set aside. Other exceptions of `work`, and those of `initializer`, are raised; they, and a loop
+    that is left early, drop what has not begun. With `VFER_RAY_ADDRESS` set, the cluster's CPUs do the work instead.
     """
+    address = env.ray_address()
+    if address is None:
+        return _each_here(work, jobs, workers, initializer, initargs)
+    try:
+        from vfer import cluster
+    except ModuleNotFoundError as error:
+        raise ClusterError("VFER_RAY_ADDRESS is set, and Ray is not installed; install vfer[ray], or unset it") from error
+    return cluster.each_clip(address, work, jobs, workers=workers, initializer=initializer, initargs=initargs)
+
+
+def died(clip: str) -> ClipError:
+    """Returns why a clip is set aside that kills its worker each time."""
+    return ClipError(f"{clip}: its worker died (crash or out of memory); check the file")
+
+
+def _each_here(
+    work: Callable[[J], R],
+    jobs: Sequence[J],
+    workers: int,
+    initializer: Callable[..., None] | None,
+    initargs: tuple[Any, ...],
+) -> Iterator[tuple[J, R | ClipError]]:
+    """Runs the jobs in processes of this machine; where one dies, those that were under way run again, one at a time."""
     queue = list(reversed(jobs))
     suspects: list[J] = []
     while queue:
@@ -61,7 +86,7 @@ def each_clip(
                 try:
                     outcome = _result(pool.submit(_work, work, job))
                 except BrokenProcessPool:
-                    dead, outcome = True, ClipError(f"{job.clip}: its worker died (crash or out of memory); check the file")
+                    dead, outcome = True, died(job.clip)
                 yield job, outcome
 
 

@@ -1,6 +1,7 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,8 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vfer.artifacts import replacing
 from vfer.errors import DataError
-from vfer.faces.table import Faces
+from vfer.faces import table as faces_table
 from vfer.params import Params
 from vfer.session import Session
 
@@ -51,14 +53,39 @@ class Sequence:
         return self.embedding if present.all() else self.embedding[present]
 
 
-def embed(session: Session, clip: str, faces: Faces, batch_size: int) -> Sequence:
+def embed(session: Session, clip: str, found: faces_table.Faces, batch_size: int) -> Sequence:
     """Runs the cut CNN over the crops of one clip."""
-    crops = faces.crop[faces.present][..., np.newaxis]
+    crops = found.crop[found.present][..., np.newaxis]
     parts = [session(crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)] or [session(np.zeros((1, 48, 48, 1)))]
-    status = np.array(faces.status)
-    return Sequence(
-        clip, faces.frame, faces.time, status, _spread(parts, "embedding", faces.present), _spread(parts, "probabilities", faces.present)
-    )
+    embedding, probabilities = (_spread(parts, name, found.present) for name in ("embedding", "probabilities"))
+    return Sequence(clip, found.frame, found.time, np.array(found.status), embedding, probabilities)
+
+
+@dataclass(frozen=True)
+class FeaturesJob:
+    """A clip's faces, and the part of the cache that is made of them."""
+
+    clip: str
+    source: Path
+    target: Path
+    about: str = ""
+
+
+class Worker:
+    """Makes the parts of clips with one session of the cut CNN, which a process loads once."""
+
+    session: Session
+    batch_size: int
+
+    @classmethod
+    def start(cls, model: Path, batch_size: int) -> None:
+        """Loads this process's session, on one thread, since the clips already fill the cores."""
+        cls.session, cls.batch_size = Session(model), batch_size
+
+    @classmethod
+    def work(cls, job: FeaturesJob) -> int:
+        """Writes one clip's part and returns its number of rows."""
+        return write_part(job.target, (embed(cls.session, job.clip, piece, cls.batch_size) for piece in faces_table.pieces(job.source)))
 
 
 def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -69,49 +96,84 @@ def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDA
 
 
 def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> int:
-    """Writes the cache, atomically, in the order of the clips as they come; returns the number of rows.
+    """Writes the cache, atomically, in the order of the clips, or of pieces of them, as they come; returns the number of rows.
 
     The vectors are float32, little-endian, as binary of a fixed size, neither compressed nor encoded: Parquet's lists of
     numbers take ten times as long to read. No clip is spread over two row groups.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    writer: pq.ParquetWriter | None = None
-    waiting: list[pa.Table] = []
-    rows = total = 0
-    try:
-        for sequence in sequences:
-            waiting.append(_table(sequence, metadata))
-            rows, total = rows + waiting[-1].num_rows, total + waiting[-1].num_rows
+    total = 0
+    with replacing(path) as temporary, ExitStack() as stack:
+        writer = None
+        for group in _groups(sequences, metadata):
             if writer is None:
-                writer = pq.ParquetWriter(temporary, waiting[0].schema, compression="none", use_dictionary=REPEATED)  # type: ignore[arg-type]
-            if rows >= ROWS:
-                writer.write_table(pa.concat_tables(waiting), row_group_size=rows)
-                waiting, rows = [], 0
+                writer = stack.enter_context(pq.ParquetWriter(temporary, group.schema, compression="none", use_dictionary=REPEATED))  # type: ignore[arg-type]
+            writer.write_table(group, row_group_size=group.num_rows)
+            total += group.num_rows
         if writer is None:
             raise DataError(f"{path}: no clip gave faces; run `dvc repro faces`")
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting), row_group_size=rows)
-        writer.close()
-        temporary.replace(path)
-    finally:
-        if writer:
-            writer.close()
-        temporary.unlink(missing_ok=True)
     return total
 
 
+def _groups(sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    rows, clip = 0, ""
+    for sequence in sequences:
+        if rows >= ROWS and sequence.clip != clip:
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+        waiting.append(_table(sequence, metadata))
+        rows, clip = rows + waiting[-1].num_rows, sequence.clip
+    if rows:
+        yield pa.concat_tables(waiting)
+
+
+def write_part(path: Path, pieces: Iterable[Sequence]) -> int:
+    """Writes one clip's rows without its name, atomically, as an Arrow file; returns their number."""
+    rows = 0
+    with replacing(path) as temporary, ExitStack() as stack:
+        writer = None
+        for piece in pieces:
+            batch = pa.record_batch(_columns(piece))
+            writer = writer or stack.enter_context(pa.ipc.new_file(stack.enter_context(pa.OSFile(str(temporary), "wb")), batch.schema))
+            writer.write_batch(batch)
+            rows += len(piece.frame)
+    return rows
+
+
+def read_part(path: Path, clip: str) -> Iterator[Sequence]:
+    """Reads one clip's rows, a piece of it at a time."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for index in range(reader.num_record_batches):
+            rows = pa.table(reader.get_batch(index))
+            embedding, probabilities = (_matrix(rows[name]) for name in ("embedding", "probabilities"))
+            yield Sequence(
+                clip, rows["frame"].to_numpy(), rows["time"].to_numpy(), rows["status"].to_numpy().astype(str), embedding, probabilities
+            )
+
+
+def rows_in(path: Path) -> int:
+    """Returns the number of rows in a part."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        return sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
+
+
 def _table(sequence: Sequence, metadata: Mapping[str, str]) -> pa.Table:
-    columns: dict[str, pa.Array[Any]] = {
-        "clip": pa.array([sequence.clip] * len(sequence.frame), pa.string()),
+    names: dict[str, pa.Array[Any]] = {"clip": pa.array([sequence.clip] * len(sequence.frame), pa.string())}
+    columns = names | _columns(sequence)
+    schema = pa.schema([pa.field(name, column.type, nullable=False) for name, column in columns.items()])
+    return pa.Table.from_arrays(list(columns.values()), schema=schema.with_metadata(dict(metadata)))
+
+
+def _columns(sequence: Sequence) -> "dict[str, pa.Array[Any]]":
+    return {
         "frame": pa.array(sequence.frame, pa.int32()),
         "time": pa.array(sequence.time, pa.float64()),
         "status": pa.array(sequence.status.tolist(), pa.string()),
         "embedding": _vectors(sequence.embedding),
         "probabilities": _vectors(sequence.probabilities),
     }
-    schema = pa.schema([pa.field(name, column.type, nullable=False) for name, column in columns.items()])
-    return pa.Table.from_arrays(list(columns.values()), schema=schema.with_metadata(dict(metadata)))
 
 
 def _vectors(values: NDArray[np.float32]) -> "pa.Array[Any]":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from vfer import features, frames
 from vfer.errors import ClipError
-from vfer.faces.clip import find
+from vfer.faces.clip import Picture, find
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.frames import FramesParams
@@ -49,11 +50,11 @@ class Recogniser:
         if len(stored) < self._frames.min_frames:
             raise ClipError(f"{video}: gives {len(stored)} frame, fewer than frames.min_frames ({self._frames.min_frames})")
 
-        def pictures() -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
+        def pictures() -> Iterator[Picture]:
             for index, time, jpeg in stored:  # through JPEG, as the stages store them, for the same answer to the last bit
-                yield index, time, frames.decode(jpeg)
+                yield index, time, partial(frames.decode, jpeg)
 
-        height, width = next(pictures())[2].shape
+        height, width = frames.decode(stored[0][2]).shape
         metadata = {"clip": str(video), "framing": "scene", "width": str(width), "height": str(height)}
         sequence = features.embed(self._cnn, str(video), find(pictures, metadata, self._detector, self._faces), batch_size=256)
         return Recognition(predict(self._lstm, [sequence.faces], self._max_frames)[0], sequence)

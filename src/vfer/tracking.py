@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "vfer"
+ANSWER, UPLOAD = "20", "600"  # most seconds that the store may take to answer, and to take in a model
 
 
 def uri(root: Path) -> str:
     """Address of the MLflow store: the user's server where one is set, else SQLite in the repository at `root`."""
     return env.tracking_uri() or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def is_shared(root: Path) -> bool:
+    """Whether other machines may use the store, too: any but the repository's own."""
+    return uri(root) != f"sqlite:///{(root / 'mlflow.db').resolve()}"
 
 
 def connect(root: Path) -> tuple["MlflowClient", str]:
@@ -37,7 +43,7 @@ def connect(root: Path) -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", ANSWER)
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # MLflow passes it on while it opens a database
@@ -52,16 +58,30 @@ def connect(root: Path) -> tuple["MlflowClient", str]:
         with FileLock(artifacts / ".lock"):
             mlflow.set_tracking_uri(address)
             client = mlflow.MlflowClient()
-            found = client.get_experiment_by_name(EXPERIMENT)
-            experiment = (
-                found.experiment_id
-                if found
-                else client.create_experiment(EXPERIMENT, artifact_location=None if served else artifacts.as_uri())
-            )
+            experiment = _experiment(client, None if served else artifacts.as_uri())
             mlflow.set_experiment(experiment_id=experiment)
     except (MlflowException, SQLAlchemyError) as error:
         raise TrackingError(_unreachable(address, error, served=served)) from error
     return client, experiment
+
+
+def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if found := client.get_experiment_by_name(EXPERIMENT):
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    except MlflowException:
+        if found := client.get_experiment_by_name(EXPERIMENT):  # another machine was quicker
+            return str(found.experiment_id)
+        raise
+
+
+def allow_uploads() -> None:
+    """Lets a request to the store that has answered take as long as a model's upload, unless the user has set a limit."""
+    if os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") == ANSWER:
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = UPLOAD
 
 
 def _unreachable(address: str, error: Exception, *, served: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vfer import console
-from vfer.cli import data, detector
+from vfer.cli import data, detector, store
 from vfer.cli.doctor import doctor
 from vfer.cli.sample import sample
 from vfer.cli.summary import summary
@@ -22,6 +22,7 @@ app = typer.Typer(
 data.app.command("render")(sample)
 app.add_typer(data.app, name="data")
 app.add_typer(detector.app, name="detector")
+app.add_typer(store.app, name="store")
 app.command()(doctor)
 app.command()(summary)
 

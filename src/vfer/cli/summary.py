@@ -34,7 +34,10 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     console.print(f"MLflow run  {register['run_id']} in {tracking.uri(root.resolve())}", markup=False)
     console.print(f"models      {models}", markup=False)
     console.print(f"champion    {'yes' if register['champion'] else 'no'}: {register['reason']}", markup=False)
-    console.print("look at it  `make ui`, then http://127.0.0.1:5000", markup=False)
+    uri = tracking.uri(root.resolve())
+    served = uri.startswith("http")
+    page = f"{uri if served else 'http://127.0.0.1:5000'}/#/experiments/{register['experiment_id']}/runs?workflowType=machine_learning"
+    console.print(f"look at it  {'' if served else '`make ui`, then '}{page}", markup=False)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from vfer.doctor import machine, repository
+from vfer.doctor import machine, remote, repository
 from vfer.doctor.check import Check
 
 CHECKS = (
@@ -14,6 +14,7 @@ CHECKS = (
     repository.detector,
     repository.data,
     repository.dvc,
+    remote.remote,
     repository.mlflow,
     machine.disk,
     machine.machine,

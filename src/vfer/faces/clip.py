@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +16,24 @@ from vfer.errors import ClipError
 from vfer.faces import crop, table, track
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
+from vfer.faces.search import search
 
-Picture = tuple[int, float, NDArray[np.uint8]]
+Grey = NDArray[np.uint8]
+Picture = tuple[int, float, Callable[[], Grey]]
 Pictures = Callable[[], Iterable[Picture]]
-Followed = tuple[NDArray[np.int32], NDArray[np.float64], track.Path]
+HELD = 4096  # crops kept while it is open which face is followed, 9 MB; in a clip that has more, later pictures are decoded twice
+NOTHING = np.zeros((table.SIDE, table.SIDE), np.uint8)
+
+
+class _Row(NamedTuple):
+    """One frame of the faces table."""
+
+    frame: int
+    time: float
+    status: str
+    score: float
+    box: NDArray[np.float32]
+    crop: Grey
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,7 @@ class FacesJob:
     clip: str
     source: Path
     target: Path
+    about: str = ""
 
 
 class Worker:
@@ -46,9 +63,8 @@ class Worker:
     @classmethod
     def work(cls, job: FacesJob) -> dict[str, int]:
         """Writes one clip's faces and returns how many frames have each status; raises `ClipError` for damaged frames."""
-        faces = find_in(job.source, cls.detector, cls.params)
-        table.write(job.target, faces)
-        return {status: faces.status.count(status) for status in table.STATUSES}
+        pictures = partial(_pictures, job.source)
+        return table.write_parts(job.target, find_parts(pictures, _metadata(job.source), cls.detector, cls.params))
 
 
 def find_in(source: Path, detector: Detector, params: FacesParams) -> table.Faces:
@@ -57,39 +73,54 @@ def find_in(source: Path, detector: Detector, params: FacesParams) -> table.Face
 
 
 def find(pictures: Pictures, metadata: Mapping[str, str], detector: Detector, params: FacesParams) -> table.Faces:
-    """Returns the faces in a clip's pictures; `metadata` is kept, and names what it was found with.
+    """Returns the faces in a clip's pictures, of which there is one at least, as `find_parts` does, in one piece."""
+    return table.join(list(find_parts(pictures, metadata, detector, params)))
 
-    `pictures` is called twice and yields (frame, seconds, (h, w) uint8) afresh: to detect, and to crop once it is known
-    which face is followed; so no picture is held. Where `metadata` gives the framing `face`, each whole picture is the crop
-    and nothing is detected.
+
+def find_parts(pictures: Pictures, metadata: Mapping[str, str], detector: Detector, params: FacesParams) -> Iterator[table.Faces]:
+    """Yields the faces in a clip's pictures, a row group at a time; `metadata` is kept, and names what they were found with.
+
+    `pictures` is called twice and yields (frame, seconds, a function that decodes the (h, w) uint8 picture) afresh: to search,
+    and to crop once it is known which face is followed. Only few pictures are held, and few are decoded twice. Where `metadata`
+    gives the framing `face`, each whole picture is the crop and nothing is detected.
     """
     given = metadata.get("framing") == "face"
-    frames, times, path = _given(pictures()) if given else _followed(pictures(), detector, params)
-    crops = np.zeros((len(frames), table.SIDE, table.SIDE), np.uint8)
-    for index, (_, _, grey) in enumerate(pictures()):
-        if path.status[index] != "none":
-            crops[index] = crop.resize(grey) if given else crop.crop(grey, path.box[index], params.margin)
     name, sha256 = ("", "") if given else (detector.name, detector.sha256)
     full = {**metadata, "detector": name, "detector_sha256": sha256}
-    return table.Faces(frames, times, path.status, path.score, path.box, crops, full)
+    rows = _given(pictures()) if given else _followed(pictures, detector, params)
+    while part := list(islice(rows, table.ROWS)):
+        frame, time, status, score, box, crops = zip(*part, strict=True)
+        numbers = np.array(frame, np.int32), np.array(time, np.float64), list(status), np.array(score, np.float32)
+        yield table.Faces(*numbers, np.stack(box), np.stack(crops), full)
 
 
-def _followed(pictures: Iterable[Picture], detector: Detector, params: FacesParams) -> Followed:
-    frames, times, found, size = [], [], [], (0, 0)
-    for frame, time, grey in pictures:
-        frames.append(frame)
-        times.append(time)
-        found.append(detector(grey))
-        size = grey.shape[1], grey.shape[0]
-    seconds = np.array(times, np.float64)
-    return np.array(frames, np.int32), seconds, track.follow(found, seconds, size, params.follow, params.max_gap)
+def _given(pictures: Iterable[Picture]) -> Iterator[_Row]:
+    for frame, time, decode in pictures:
+        grey = decode()
+        yield _Row(frame, time, "given", np.nan, np.array([0, 0, *grey.shape[::-1]], np.float32), crop.resize(grey))
 
 
-def _given(pictures: Iterable[Picture]) -> Followed:
-    rows = [(frame, time, (0, 0, grey.shape[1], grey.shape[0])) for frame, time, grey in pictures]
-    frames, times, boxes = (list(column) for column in zip(*rows, strict=True))
-    path = track.Path(["given"] * len(rows), np.full(len(rows), np.nan, np.float32), np.array(boxes, np.float32))
-    return np.array(frames, np.int32), np.array(times, np.float64), path
+def _followed(pictures: Pictures, detector: Detector, params: FacesParams) -> Iterator[_Row]:
+    times: list[float] = []
+    found: list[NDArray[np.float32]] = []
+    tracked: set[int] = set()
+    crops: dict[tuple[int, bytes], Grey] = {}
+    size = (0, 0)
+    for index, seen in enumerate(search(((frame, time, decode()) for frame, time, decode in pictures()), detector, params)):
+        times.append(seen.time)
+        found.append(seen.boxes)
+        size = seen.grey.shape[1], seen.grey.shape[0]
+        if seen.tracked:
+            tracked.add(index)
+        for box in seen.boxes[: HELD - len(crops), :4]:
+            crops[index, box.tobytes()] = crop.crop(seen.grey, box, params.margin)
+    path = track.follow(found, np.array(times, np.float64), size, params.follow, params.max_gap, tracked)
+    for index, (frame, time, decode) in enumerate(pictures()):
+        box = path.box[index]
+        face = NOTHING if path.status[index] == "none" else crops.pop((index, box.tobytes()), None)
+        if face is None:
+            face = crop.crop(decode(), box, params.margin)
+        yield _Row(frame, time, path.status[index], path.score[index], box, face)
 
 
 def _metadata(source: Path) -> dict[str, str]:
@@ -98,19 +129,23 @@ def _metadata(source: Path) -> dict[str, str]:
 
 
 def _pictures(source: Path) -> Iterator[Picture]:
-    import cv2
-
     parquet = _open(source)
     try:
         for group in range(parquet.num_row_groups):
             rows = parquet.read_row_group(group, columns=["frame", "time", "jpeg"]).to_pydict()
             for frame, time, jpeg in zip(rows["frame"], rows["time"], rows["jpeg"], strict=True):
-                grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-                if grey is None:
-                    raise ClipError(f"{source}: frame {frame} is no JPEG; run `dvc repro frames`")
-                yield frame, time, np.asarray(grey, np.uint8)
+                yield frame, time, partial(_decode, source, frame, jpeg)
     except (OSError, pa.ArrowException, KeyError) as error:
         raise ClipError(f"{source}: is no frames table or is damaged; run `dvc repro frames`") from error
+
+
+def _decode(source: Path, frame: int, jpeg: bytes) -> Grey:
+    import cv2
+
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise ClipError(f"{source}: frame {frame} is no JPEG; run `dvc repro frames`")
+    return np.asarray(grey, np.uint8)
 
 
 def _open(source: Path) -> pq.ParquetFile:

@@ -14,6 +14,8 @@ def crop(grey: NDArray[np.uint8], box: NDArray[np.float32], margin: float) -> ND
     x0, y0, x1, y1 = (float(value) for value in box[:4])
     side = max(1, round((1 + margin) * max(x1 - x0, y1 - y0)))
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+    if left >= 0 and top >= 0 and left + side <= grey.shape[1] and top + side <= grey.shape[0]:
+        return resize(grey[top : top + side, left : left + side])
     rows = np.clip(np.arange(top, top + side), 0, grey.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, grey.shape[1] - 1)
     return resize(grey[np.ix_(rows, columns)])

@@ -1,11 +1,13 @@
-"""What a face detector is, and what the two of them share: fitting a picture, and a session on one thread."""
+"""What a face detector is, and what the two of them share: fitting a picture, mending a graph, and a session on one thread."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
 STRIDE = 32
@@ -21,8 +23,8 @@ class Detector(Protocol):
     name: str
     sha256: str
 
-    def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns the faces of one picture."""
+    def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
+        """Returns the faces of one picture that score at least `score`, by default the one it was built with."""
         ...
 
 
@@ -50,6 +52,19 @@ def fit(grey: NDArray[np.uint8], longest: int) -> Fitted:
     padded = np.zeros((-(-new_height // STRIDE) * STRIDE, -(-new_width // STRIDE) * STRIDE), np.uint8)
     padded[:new_height, :new_width] = cv2.resize(grey, (new_width, new_height), interpolation=cv2.INTER_AREA) if ratio < 1 else grey
     return Fitted(padded, (width / new_width, height / new_height))
+
+
+def keep(graph: "onnx.GraphProto", outputs: Collection[str]) -> None:
+    """Cuts an ONNX graph down to the named outputs; ONNX Runtime would compute the others too, asked for or not."""
+    kept = [output for output in graph.output if output.name in outputs]
+    needed, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    del graph.output[:], graph.node[:]
+    graph.output.extend(kept)
+    graph.node.extend(reversed(nodes))
 
 
 def session(model: bytes) -> "onnxruntime.InferenceSession":

@@ -1,7 +1,10 @@
 """The faces of one clip as a Parquet file: schema, reading and writing."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vfer.artifacts import replacing
 from vfer.errors import DataError
 
 SIDE = 48
-STATUSES = ("detected", "interpolated", "given", "none")
+STATUSES = ("detected", "tracked", "interpolated", "given", "none")
 CORNERS = ("x0", "y0", "x1", "y1")
+ROWS = 1024  # a row group
+_ARRAYS = ("frame", "time", "score", "box", "crop")
 _FIELDS: "list[pa.Field[Any]]" = [
     pa.field("frame", pa.int32(), nullable=False),
     pa.field("time", pa.float64(), nullable=False),
@@ -31,10 +37,10 @@ FACES_SCHEMA = pa.schema(_FIELDS)
 
 @dataclass(frozen=True)
 class Faces:
-    """The n sampled frames of one clip.
+    """The n sampled frames of one clip, or a part of them.
 
     `frame` (n,) int32 is the index in the source, `time` (n,) float64 its seconds, `status` one of `STATUSES` each;
-    `score` (n,) and `box` (n, 4) are float32 with NaN where there is none (pixels of the stored frame);
+    `score` (n,), the detector's, and `box` (n, 4) are float32 with NaN where there is none (pixels of the stored frame);
     `crop` is (n, 48, 48) uint8, zero where the status is none.
     """
 
@@ -54,8 +60,27 @@ class Faces:
 
 def read(path: Path) -> Faces:
     """Reads the faces of one clip; raises `DataError` where the file is damaged or not of this schema."""
+    with _open(path) as parquet:
+        return _faces(path, parquet.read)
+
+
+def pieces(path: Path) -> Iterator[Faces]:
+    """Reads the faces of one clip a row group at a time, as `read` does."""
+    with _open(path) as parquet:
+        for group in range(parquet.num_row_groups):
+            yield _faces(path, partial(parquet.read_row_group, group))
+
+
+def _open(path: Path) -> pq.ParquetFile:
     try:
-        table = pq.read_table(path)
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
+
+
+def _faces(path: Path, load: Callable[[], pa.Table]) -> Faces:
+    try:
+        table = load()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
     if not table.schema.equals(FACES_SCHEMA):
@@ -68,17 +93,45 @@ def read(path: Path) -> Faces:
     return Faces(table["frame"].to_numpy(), table["time"].to_numpy(), status, table["score"].to_numpy(), box, crop, metadata)
 
 
+def join(parts: Sequence[Faces]) -> Faces:
+    """Returns the parts of one clip, at least one, as a whole."""
+    status = [status for part in parts for status in part.status]
+    frame, time, score, box, crop = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
+    return Faces(frame, time, status, score, box, crop, parts[0].metadata)
+
+
 def write(path: Path, faces: Faces) -> None:
     """Writes the faces of one clip atomically; the same faces give the same bytes.
 
     Not compressed: crops are too noisy for it (zstd saved 3 % on real clips).
     """
+    write_parts(path, [faces])
+
+
+def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
+    """Writes the faces of one clip as its parts come, at least one, as `write` does; returns how many frames have each status."""
+    made = dict.fromkeys(STATUSES, 0)
+    with replacing(path) as temporary, ExitStack() as stack:
+        writer = None
+        for part in parts:
+            rows = _table(part)
+            writer = writer or stack.enter_context(pq.ParquetWriter(temporary, rows.schema, compression="none"))
+            writer.write_table(rows, row_group_size=ROWS)
+            for status in part.status:
+                made[status] += 1
+    return made
+
+
+def counts(path: Path) -> dict[str, int]:
+    """Returns how many frames of a faces table have each status."""
+    with pq.ParquetFile(path) as parquet:
+        found = Counter(parquet.read(["status"])["status"].to_pylist())
+    return {status: found[status] for status in STATUSES}
+
+
+def _table(faces: Faces) -> pa.Table:
     crops = [crop.tobytes() if there else None for crop, there in zip(faces.crop, faces.present, strict=True)]
     boxes = [pa.array(column, from_pandas=True) for column in faces.box.T]
     columns = [pa.array(faces.frame), pa.array(faces.time), pa.array(faces.status), pa.array(faces.score, from_pandas=True), *boxes]
     schema = FACES_SCHEMA.with_metadata(dict(sorted(faces.metadata.items())))
-    table = pa.Table.from_arrays([*columns, pa.array(crops, pa.binary(SIDE * SIDE))], schema=schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    pq.write_table(table, temporary, compression="none", row_group_size=1024)
-    temporary.replace(path)
+    return pa.Table.from_arrays([*columns, pa.array(crops, pa.binary(SIDE * SIDE))], schema=schema)

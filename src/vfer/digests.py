@@ -1,0 +1,67 @@
+"""The sha256 of files, remembered by what the file system says of them, so that large clips are read once."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+CREATE = "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL)"
+PUT = "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)"
+SECONDS = 30.0  # how long one run waits for another to write
+
+
+def digest(path: Path) -> str:
+    """Returns a file's sha256 as 64 hex digits; raises `OSError` where it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Digests:
+    """Hashes files, and recalls the hash of those that have kept their inode, size and time of modification.
+
+    The memory is an SQLite file; one that cannot be read or written costs time, never a result. Safe for threads of
+    one process, since a dict's single operations are, and for several processes.
+    """
+
+    def __init__(self, memory: Path | None) -> None:
+        self._memory = memory
+        self._known = self._load()
+        self._new: dict[str, tuple[str, str]] = {}
+
+    def __call__(self, path: Path) -> str:
+        """Returns a file's sha256 as 64 hex digits; raises `OSError` where it cannot be read."""
+        name, found = str(path.absolute()), path.stat()
+        state = f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        kept = self._known.get(name)
+        if kept and kept[0] == state:
+            return kept[1]
+        value = digest(path)
+        self._new[name] = self._known[name] = state, value
+        return value
+
+    def save(self) -> None:
+        """Writes down what was hashed since."""
+        if self._new:
+            self._in_memory(lambda database: database.executemany(PUT, [(name, *value) for name, value in self._new.items()]).fetchall())
+            self._new.clear()
+
+    def _load(self) -> dict[str, tuple[str, str]]:
+        rows = self._in_memory(lambda database: database.execute("SELECT path, state, digest FROM digests").fetchall())
+        return {path: (state, value) for path, state, value in rows}
+
+    def _in_memory(self, ask: Callable[[sqlite3.Connection], list[tuple[str, str, str]]]) -> list[tuple[str, str, str]]:
+        if self._memory is None:
+            return []
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._memory, timeout=SECONDS)) as database, database:
+                database.execute(CREATE)
+                return ask(database)
+        except sqlite3.OperationalError:  # another run writes for long, or the disk is full
+            return []
+        except sqlite3.DatabaseError:
+            self._memory.unlink(missing_ok=True)  # damaged
+            return []
+        except OSError:
+            return []

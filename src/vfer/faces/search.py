@@ -1,0 +1,76 @@
+"""Searches a clip's pictures for faces: detects them in key frames, and follows them between."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.faces import likeness
+from vfer.faces.detector import Detector
+from vfer.faces.params import FacesParams
+from vfer.faces.track import SLACK
+
+FAINT = 0.5  # a face of this share of `score` puts a key frame in doubt; pictures without a face stay far below
+APART = 1.0  # seconds between key frames at most, for meanwhile a face may come and go
+
+
+@dataclass
+class Seen:
+    """A picture, (h, w) uint8, with its frame and seconds, and the faces in it, (n, 5) float32, whose score is NaN where tracked."""
+
+    frame: int
+    time: float
+    grey: NDArray[np.uint8]
+    boxes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 5), np.float32))
+    tracked: bool = True
+    doubtful: bool = False
+
+
+def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: Detector, params: FacesParams) -> Iterator[Seen]:
+    """Yields the pictures, (frame, seconds, grey), with their faces; it holds `detect_every` of them, and two more.
+
+    Every `detect_every`-th picture, and the last, is a key frame. Where a face between two key frames is in doubt, the picture
+    halfway becomes one too, and so on. In doubt are faces that come, go, jump or change their looks, and faces that are
+    almost detected; so every cut lies between two key frames that are neighbours.
+    """
+    stretch: list[Seen] = []
+    for frame, time, grey in pictures:
+        if len(stretch) > params.detect_every or (len(stretch) > 1 and time - stretch[0].time > APART + SLACK):
+            yield from _finished(stretch, detector, params.score)
+        stretch.append(Seen(frame, time, grey))
+    if stretch:
+        yield from _finished(stretch, detector, params.score)
+        yield stretch[0]
+
+
+def _finished(stretch: list[Seen], detector: Detector, score: float) -> Iterator[Seen]:
+    """Yields a stretch with its faces, and empties it down to its last picture, with which the next one begins."""
+    _fill(stretch, detector, score)
+    while len(stretch) > 1:
+        yield stretch.pop(0)
+
+
+def _fill(stretch: Sequence[Seen], detector: Detector, score: float) -> None:
+    """Finds the faces in a stretch: detects in its first and last picture, follows between, and halves it where that is in doubt."""
+    first, last = stretch[0], stretch[-1]
+    _detect(first, detector, score)
+    _detect(last, detector, score)
+    if len(stretch) <= 2:
+        return
+    between = None if first.doubtful or last.doubtful else likeness.between(stretch)
+    if between is None:
+        half = len(stretch) // 2
+        _fill(stretch[: half + 1], detector, score)
+        _fill(stretch[half:], detector, score)
+        return
+    for seen, boxes in zip(stretch[1:-1], between, strict=True):
+        seen.boxes = boxes
+
+
+def _detect(seen: Seen, detector: Detector, score: float) -> None:
+    if not seen.tracked:
+        return
+    boxes = detector(seen.grey, FAINT * score)
+    seen.boxes = boxes[boxes[:, 4] >= score]
+    seen.tracked, seen.doubtful = False, len(seen.boxes) < len(boxes)

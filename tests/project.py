@@ -1,0 +1,75 @@
+"""A repository's outputs as the first six stages leave them, from toy networks: for tests of what comes after the training."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import toys
+import yaml
+
+from stages.evaluate import main as evaluate
+from stages.features import main as cache
+from stages.register import main as register
+from vfer import split
+from vfer.artifacts import write_csv, write_json
+from vfer.faces import table
+from vfer.split import SplitParams
+
+HOME = Path(__file__).resolve().parents[1]
+LEARNED = [{"epoch": i, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0} for i in (1, 2)]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository's outputs, as the first six stages leave them, in a folder with an MLflow store."""
+
+    root: Path
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / "outputs"
+
+    def arguments(self) -> tuple[Path, Path, Path, Path, Path]:
+        return self.outputs, self.root / "data.dvc", self.root / "weights", self.root / "params.yaml", self.outputs / "register"
+
+    def register(self) -> dict[str, Any]:
+        register(*self.arguments())
+        return dict(json.loads((self.outputs / "register" / "register.json").read_text()))
+
+    def train(self, save: Callable[[Path], Path], **lstm: object) -> None:
+        """Puts another sequence model in place, with other params of its section, and evaluates it."""
+        content = yaml.safe_load((HOME / "params.yaml").read_text())
+        content["lstm"] |= lstm
+        content["evaluate"]["resamples"] = 20
+        (self.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        model = save(self.outputs / "lstm" / "model.onnx")
+        model.with_suffix(".keras").write_bytes(b"a Keras model")
+        features, parts = self.outputs / "features" / "features.parquet", self.outputs / "lstm" / "split.parquet"
+        evaluate(features, model, parts, self.root / "params.yaml", self.outputs / "evaluate")
+
+
+def make(root: Path) -> Project:
+    """Makes a project whose sequence model is still to be trained."""
+    (root / "weights").mkdir()
+    (root / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
+    fill(root / "outputs")
+    return Project(root)
+
+
+def fill(outputs: Path) -> None:
+    """Writes what the stages before `evaluate` make and later ones read, but for the sequence model."""
+    clips = toys.clips(6, 3)
+    rows = split.split(clips, [clip.expression for clip in clips], SplitParams(protocol="subject", folds=3, fold=0), 7, outputs)
+    split.write(outputs / "lstm" / "split.parquet", rows)
+    for i, row in enumerate(rows):  # the first clip of all shows no face
+        faces = toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if i == 0 else (), seed=i)
+        table.write(outputs / "faces" / "clips" / f"{row.clip}.parquet", faces)
+    toys.cnn(outputs / "cnn" / "model.onnx").with_suffix(".keras").write_bytes(b"a Keras model")
+    for stage in ("frames", "faces", "cnn", "lstm"):
+        write_json(outputs / stage / "metrics.json", {"clips": 36, "test": {"accuracy": 0.5}, "detector": "centerface"})
+    for stage in ("cnn", "lstm"):
+        write_json(outputs / stage / "run.json", {"run_id": f"{stage}-run"})
+        write_csv(outputs / stage / "history.csv", list(LEARNED[0]), LEARNED)
+    cache(outputs / "faces" / "clips", outputs / "cnn" / "model.onnx", HOME / "params.yaml", outputs / "features")

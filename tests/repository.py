@@ -1,0 +1,80 @@
+"""A git and DVC repository with the whole pipeline on a tiny rendered dataset: what several test files run `dvc` in."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from vfer import sample
+
+HOME = Path(__file__).resolve().parent.parent
+TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "weights/README.md")
+FAST = {"cnn": {"epochs": 1, "embedding": 8, "deterministic": False}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
+FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
+
+
+@dataclass
+class Repository:
+    """A git and DVC repository with vfer's pipeline."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)  # beside what any process gets
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DVC_", "MLFLOW_", "VFER_"))}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        done = subprocess.run(command, cwd=self.root, env=environment | self.environment, capture_output=True, text=True, check=False)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def ran(self, *command: str) -> list[str]:
+        """Runs a DVC command and returns the stages that it ran."""
+        return re.findall(r"^Running stage '(\w+)'", self.run("dvc", *command), re.MULTILINE)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "change")
+
+    def metrics(self, stage: str) -> dict[str, object]:
+        return dict(json.loads((self.root / "outputs" / stage / "metrics.json").read_text()))
+
+    def experiments(self) -> list[dict[str, str]]:
+        """Returns the params and tags of the MLflow runs that stand for experiments, the newest first."""
+        code = (
+            "import json, mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
+            "runs = mlflow.MlflowClient().search_runs(['1'], \"tags.`vfer.kind` = 'experiment'\"); "
+            "print(json.dumps([{**r.data.params, **r.data.tags, 'id': r.info.run_id, 'at': r.info.artifact_uri} for r in runs]))"
+        )
+        return list(json.loads(self.run(sys.executable, "-W", "ignore", "-c", code).splitlines()[-1]))
+
+
+def render(data: Path) -> None:
+    """Fills a dataset of 28 rendered clips."""
+    sample.write(data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+
+
+def build(root: Path, environment: dict[str, str] | None = None, fill: Callable[[Path], None] = render) -> Repository:
+    """Makes the repository in an empty folder, with its data tracked and committed, and nothing run yet."""
+    for name in TRACKED:
+        source, target = HOME / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else shutil.copy(source, target)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    for section, values in FAST.items():
+        params[section] |= values
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    fill(root / "data")
+    repo = Repository(root, environment or {})
+    repo.run("git", "init", "--quiet")
+    repo.run("dvc", "init", "--quiet")
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    repo.run("dvc", "add", "--quiet", "data")
+    repo.commit()
+    return repo

@@ -1,0 +1,369 @@
+"""The clip store: one clip more costs one clip, whatever happens to the store, and never gives a wrong result."""
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import toys
+import yaml
+from jobs import Toy, copy, size
+
+from vfer import digests, manifest, sample, store
+from vfer.digests import Digests
+from vfer.errors import ClipError, DataError
+from vfer.prune import Entry, choose, entries, prune
+from vfer.store import Clips, Recipe, Store
+
+HOME = Path(__file__).resolve().parents[1]
+STEP = Recipe("toy", "1")
+
+
+class Bench:
+    """A folder of toy clips and a store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.store = root, root / "store"
+        for name in ("in", "made"):
+            (root / name).mkdir()
+
+    def put(self, **clips: str) -> None:
+        for name, content in clips.items():
+            (self.root / "in" / name).write_text(content)
+
+    def run(self, recipe: Recipe = STEP, kept: Store | None = None, about: str = "") -> dict[str, int | str]:
+        out = self.root / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        names = sorted(path.name for path in (self.root / "in").iterdir())
+        jobs = [Toy(name, self.root / "in" / name, out / name, about) for name in names]
+        clips: Clips[Toy] = Clips(kept or Store(self.store), recipe, workers=2)
+        return {job.clip: str(result) if isinstance(result, ClipError) else result for job, result in clips.each(copy, jobs, size)}
+
+    def made(self) -> list[str]:
+        """The clips that were worked on since it was asked last."""
+        marks = list((self.root / "made").iterdir())
+        for mark in marks:
+            mark.unlink()
+        return sorted(mark.name.split("-")[0] for mark in marks)
+
+    def out(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in sorted((self.root / "out").iterdir())}
+
+    def entry(self, content: str) -> Path:
+        (found,) = [path for path in self.store.glob("toy/??/*") if path.suffix[1:] == hashlib.sha256(content.encode()).hexdigest()]
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(tmp_path)
+    made.put(a="one", b="two")
+    assert made.run() == {"a": 3, "b": 3}
+    assert made.made() == ["a", "b"]
+    return made
+
+
+def test_only_what_is_new_is_made(bench: Bench) -> None:
+    bench.put(c="three")
+    assert bench.run() == {"a": 3, "b": 3, "c": 5}
+    assert bench.made() == ["c"]
+    assert bench.out() == {"a": "one", "b": "two", "c": "three"}
+
+
+def test_a_clip_that_is_removed_is_gone_from_the_output(bench: Bench) -> None:
+    (bench.root / "in" / "a").unlink()
+    bench.run()
+    assert bench.out() == {"b": "two"}
+
+
+def test_another_clip_under_the_same_name_is_made_even_where_size_and_time_are_the_same(bench: Bench) -> None:
+    path = bench.root / "in" / "a"
+    before = path.stat()
+    other = bench.root / "other"
+    other.write_text("ONE")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    bench.run()
+    assert bench.made() == ["a"]
+    assert bench.out()["a"] == "ONE"
+
+
+def test_a_clip_that_moves_is_not_made_again(bench: Bench) -> None:
+    (bench.root / "in" / "a").rename(bench.root / "in" / "z")
+    bench.run()
+    assert bench.made() == []
+    assert bench.out() == {"b": "two", "z": "one"}
+
+
+def test_twins_are_made_once_and_share_their_fate(bench: Bench) -> None:
+    bench.put(c="three", d="three", e="", f="")
+    answers = bench.run()
+    assert len(bench.made()) == 1
+    assert bench.out() == {"a": "one", "b": "two", "c": "three", "d": "three"}
+    refused = {name: str(answers[name]).split(": ")[1] for name in ("e", "f")}
+    assert sorted(refused.values())[0].startswith("has the content of ")
+    assert "is empty" in refused.values()
+
+
+def test_twins_are_made_once_without_a_store(bench: Bench) -> None:
+    bench.put(b="one")
+    assert bench.run(kept=Store(None)) == {"a": 3, "b": 3}
+    assert len(bench.made()) == 1
+    assert bench.out() == {"a": "one", "b": "one"}
+
+
+@pytest.mark.parametrize("change", ["recipe", "about"])
+def test_another_recipe_or_another_kind_of_clip_is_made_anew(bench: Bench, change: str) -> None:
+    recipe, about = (Recipe("toy", "2"), "") if change == "recipe" else (STEP, "!")
+    bench.run(recipe, about=about)
+    assert bench.made() == ["a", "b"]
+    bench.run()
+    assert bench.made() == []
+    assert bench.out() == {"a": "one", "b": "two"}
+
+
+@pytest.mark.parametrize("harm", ["truncated", "changed", "emptied", "unreadable", "deleted"])
+def test_an_entry_that_is_harmed_is_made_again_and_never_served(bench: Bench, harm: str) -> None:
+    entry = bench.entry("one")
+    shutil.rmtree(bench.root / "out")
+    entry.unlink()
+    if harm == "unreadable":  # as another's file is, also to the superuser
+        entry.mkdir()
+    elif harm != "deleted":
+        entry.write_text({"truncated": "on", "changed": "two", "emptied": ""}[harm])
+    assert bench.run() == {"a": 3, "b": 3}
+    assert bench.made() == ["a"]
+    assert bench.out() == {"a": "one", "b": "two"}
+    bench.run()
+    assert bench.made() == (["a"] if harm == "unreadable" else [])
+
+
+def test_an_output_that_is_changed_in_place_changes_no_later_result(bench: Bench) -> None:
+    (bench.root / "out" / "a").write_text("spoilt")
+    bench.run()
+    assert bench.out()["a"] == "one"
+
+
+def test_a_store_that_cannot_be_written_costs_no_result_and_is_said_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = bench.root / "blocked"
+    blocked.write_text("a file, where the store's folder should be")
+    assert bench.run(kept=Store(blocked)) == {"a": 3, "b": 3}
+    assert bench.out() == {"a": "one", "b": "two"}
+    assert capsys.readouterr().out.count(f"{blocked}: cannot be written") == 1
+
+
+def test_a_full_disk_leaves_no_half_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:1])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    made = bench.root / "made.txt"
+    made.write_text("new")
+    before = sorted(bench.store.rglob("*"))
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert "No space left" in Store(bench.store).keep(STEP, "0" * 32, made)
+    assert [path for path in bench.store.rglob("*") if path.is_file() and path not in before] == []
+
+
+def test_where_there_are_no_hard_links_the_store_copies(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", Mock(side_effect=OSError(errno.EXDEV, os.strerror(errno.EXDEV))))
+    bench.run()
+    assert bench.made() == []
+    assert bench.out() == {"a": "one", "b": "two"}
+    assert (bench.root / "out" / "a").stat().st_nlink == 1
+
+
+def test_another_user_s_entries_are_taken_where_they_can_be_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("link", "utime"):  # the system lets only the owner do either
+        monkeypatch.setattr(os, name, Mock(side_effect=PermissionError(errno.EPERM, os.strerror(errno.EPERM))))
+    bench.run()
+    assert bench.made() == []
+    assert bench.out() == {"a": "one", "b": "two"}
+
+
+def test_a_recipe_changes_with_params_code_and_only_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = store.recipe("s", {"a": 1, "b": 2}, [store], ["numpy"])
+    assert store.recipe("s", {"b": 2, "a": 1}, [store], ["numpy"]) == first
+    others = [store.recipe("s", {"a": 2, "b": 2}, [store], ["numpy"]), store.recipe("s", {"a": 1, "b": 2}, [digests], ["numpy"])]
+    monkeypatch.setattr(store, "version", lambda _: "0")
+    others.append(store.recipe("s", {"a": 1, "b": 2}, [store], ["numpy"]))
+    assert len({first.digest, *(other.digest for other in others)}) == 4
+
+
+def test_digests_follow_the_content_and_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, memory = tmp_path / "a", tmp_path / "new" / "memory"
+    path.write_text("one")
+    first = Digests(memory)
+    assert first(path) == hashlib.sha256(b"one").hexdigest()
+    first.save()
+    monkeypatch.setattr(digests, "digest", lambda _: "hashed again")
+    assert Digests(memory)(path) == hashlib.sha256(b"one").hexdigest()
+    path.write_text("other")
+    assert Digests(memory)(path) == "hashed again"
+
+
+def test_a_memory_that_is_damaged_costs_the_time_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, memory = tmp_path / "a", tmp_path / "memory"
+    path.write_text("one")
+    memory.write_text("this is no database, though it is long enough to be taken for one" * 20)
+    found = Digests(memory)
+    assert found(path) == hashlib.sha256(b"one").hexdigest()
+    found.save()
+    monkeypatch.setattr(digests, "digest", lambda _: "hashed again")
+    assert Digests(memory)(path) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_pruning_takes_what_is_unused_for_long_then_the_longest_unused() -> None:
+    day = 86_400.0
+    listed = [Entry(Path(f"{i}"), "toy", used * day, 10, False) for i, used in enumerate((1, 50, 60, 70))]
+    killed = Entry(Path("x.1.tmp"), "toy", 98.5 * day, 10, False)
+    under_way = Entry(Path("y.1.tmp"), "toy", 99.5 * day, 10, False)
+    assert choose([*listed, killed, under_way], 40, None, 100 * day) == [listed[0], listed[1], killed]
+    assert choose([*listed, under_way], 1000, 25, 100 * day) == listed[:2]
+    assert choose(listed, 1000, None, 100 * day) == []
+
+
+def test_what_a_run_uses_is_not_pruned_and_pruning_costs_only_time(bench: Bench) -> None:
+    for path in bench.store.glob("toy/??/*"):
+        os.utime(path, (0, 0))
+    (bench.root / "in" / "b").unlink()
+    bench.run()
+    unused = bench.entry("two")
+    assert [entry.path for entry in prune(bench.store, 30, None)] == [unused]
+    assert [entry.path for entry in entries(bench.store)] == [bench.entry("one")]
+    prune(bench.store, 0, 0)
+    assert entries(bench.store) == []
+    bench.run()
+    assert bench.out() == {"a": "one"}
+    with pytest.raises(DataError, match="is no clip store"):
+        prune(bench.root / "nowhere", 30, None)
+
+
+class Project:
+    """Rendered clips and the first stages on them, run as `dvc` runs them: each in a process of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        sample.write(root / "data", actors=2, recordings=1, seconds=0.6, stills=1, modalities=("02",))
+        toys.cnn(root / "cnn.onnx")
+        (root / "weights").mkdir()
+        self.clips = manifest.read(root / "data" / "clips.csv")
+
+    def command(self, stage: str, out: Path) -> list[str]:
+        given = {
+            "frames": ["--clips", self.root / "data" / "clips.csv"],
+            "faces": ["--frames", out / "frames" / "clips", "--weights", self.root / "weights"],
+            "features": ["--faces", out / "faces" / "clips", "--model", self.root / "cnn.onnx"],
+        }[stage]
+        words = [*given, "--params", self.root / "params.yaml", "--out", out / stage]
+        return [sys.executable, "-m", f"stages.{stage}", *map(str, words)]
+
+    def environment(self, kept: str | Path) -> dict[str, str]:
+        return {**os.environ, "VFER_STORE": str(kept), "VFER_WORKERS": "2"}
+
+    def run(self, stage: str, out: Path, kept: str | Path) -> str:
+        ended = subprocess.run(
+            self.command(stage, out), cwd=HOME, env=self.environment(kept), capture_output=True, text=True, check=False, timeout=200
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def params(self, **changes: dict[str, object]) -> None:
+        content = yaml.safe_load((HOME / "params.yaml").read_text())
+        for section, values in changes.items():
+            content[section] |= values
+        (self.root / "params.yaml").write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("project"))
+    made.params()
+    return made
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_cold_a_warm_and_no_store_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    told = []
+    for name, kept in (("cold", tmp_path / "store"), ("warm", tmp_path / "store"), ("none", "none")):
+        told.append("".join(project.run(stage, tmp_path / name, kept) for stage in ("frames", "faces", "features")))
+    assert [text.count("(14 from the clip store)") for text in told] == [0, 3, 0]
+    made = outputs(tmp_path / "cold")
+    assert len(made) == 14 * 2 + 2 * 2 + 1
+    assert outputs(tmp_path / "warm") == outputs(tmp_path / "none") == made
+
+
+def test_another_margin_makes_the_faces_anew_and_their_old_ones_are_still_there(project: Project, tmp_path: Path) -> None:
+    kept = tmp_path / "store"
+    for _ in range(2):
+        project.run("frames", tmp_path, kept)
+    project.run("faces", tmp_path, kept)
+    try:
+        project.params(faces={"margin": 0.3})
+        assert "store" not in project.run("faces", tmp_path, kept)
+        project.params(faces={"max_faceless": 0.9})
+        assert "(14 from the clip store)" in project.run("faces", tmp_path, kept)
+    finally:
+        project.params()
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
+    kept = tmp_path / "store"
+    project.run("frames", tmp_path, "none")
+    process = subprocess.Popen(
+        project.command("faces", tmp_path), cwd=HOME, env=project.environment(kept), stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 100
+    while len(list(kept.glob("faces/??/*"))) < 3 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    whole = len([path for path in kept.glob("faces/??/*") if path.suffix != ".tmp"])
+    assert whole >= 3
+    assert f"({whole} from the clip store)" in project.run("faces", tmp_path, kept)
+    resumed = outputs(tmp_path / "faces")
+    project.run("faces", tmp_path, "none")
+    assert outputs(tmp_path / "faces") == resumed
+
+
+def test_two_runs_at_once_share_a_store(project: Project, tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(project.command("frames", tmp_path / name), cwd=HOME, env=project.environment(tmp_path / "store"))
+        for name in ("a", "b")
+    ]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    assert outputs(tmp_path / "a") == outputs(tmp_path / "b")
+    assert len(entries(tmp_path / "store")) == 14
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a file system of a given size can only be mounted by the superuser")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(project: Project, small_disk: Path) -> None:
+    command = project.command("frames", small_disk)
+    ended = subprocess.run(command, cwd=HOME, env=project.environment(small_disk / "store"), capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "is full; free some space and run again" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(small_disk.rglob("*.tmp")) == []
