@@ -69,13 +69,19 @@ def marked(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 
 def long(cache: Path, kind: Kind, times: int) -> Path:
-    """Returns one clip that shows a rendered one several times over; its packets are copied, not encoded again."""
+    """Returns one clip that shows a rendered one several times over."""
+    [source] = rendered(cache, kind, 1)
+    return repeated(source, source.with_name(f"times-{times}.mp4"), times)
+
+
+def repeated(source: Path, path: Path, times: int) -> Path:
+    """Makes a clip that shows another several times over; its packets are copied, not encoded again, and its title is its own."""
     import av
 
-    [source] = rendered(cache, kind, 1)
-    path = source.with_name(f"times-{times}.mp4")
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with av.open(str(temporary), "w", format="mp4") as target:
+        target.metadata["title"] = source.stem  # of two sources with the same pictures, the copies still differ
         stream, at = None, 0
         for _ in range(times):
             with av.open(str(source)) as container:

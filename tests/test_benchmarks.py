@@ -130,9 +130,10 @@ def test_throughput_of_rendered_clips_without_the_rival(scratch: Path, monkeypat
     monkeypatch.setattr(throughput, "RENDERED", TINY)
     monkeypatch.setattr(throughput, "COUNT", 2)
     monkeypatch.setattr(throughput, "ROUNDS", 1)
+    monkeypatch.setattr(throughput, "TIMES", 2)
     monkeypatch.setattr(throughput, "spacings", lambda: [None])
     rows = {found.what: found for found in throughput.run(scratch, None)}
-    assert "8 frames" in next(iter(rows))
+    assert "2 times over, 16 frames" in next(iter(rows))
     assert rows["fer with Haar"].note == "not measured: fer could not be installed (no network)"
     assert rows["SCRFD"].value is None
     whole, start_up = rows["CenterFace: whole"].value, rows["CenterFace: start-up of the three stages"].value

@@ -1,6 +1,7 @@
 """The pipeline as a user runs it: real `dvc` commands in a repository of its own, on a tiny rendered dataset."""
 
 import csv
+import re
 import shutil
 import sys
 
