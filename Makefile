@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.9
 VENV := .venv
+BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -17,35 +18,35 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 		|| { echo "error: Python 3.11 is needed; install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(VENV)/bin/uv pip sync --quiet --require-hashes requirements.lock
-	$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 repro: $(READY) ## Fetch the data, run the pipeline, and show what came out
-	@if grep -q 'remote: sample' data.dvc; then dvc pull --quiet data.dvc; fi
-	dvc repro
-	@vfer summary
+	@if grep -q 'remote: sample' data.dvc; then $(BIN)/dvc pull --quiet data.dvc; fi
+	$(BIN)/dvc repro
+	@$(BIN)/vfer summary
 
 test: $(READY) ## Run the tests
-	pytest
+	$(BIN)/pytest
 
 test-slow: $(READY) ## Run the tests that take minutes
-	pytest -m slow
+	$(BIN)/pytest -m slow
 
 check: $(READY) ## Lint, format and type-check
-	ruff check .
-	ruff format --check .
-	mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(READY) ## Measure all, or ONLY=loading,added, into benchmarks/RESULTS.md
-	python -m benchmarks --only "$(ONLY)"
+	$(BIN)/python -m benchmarks --only "$(ONLY)"
 
 ui: $(READY) ## Open the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 sample: $(READY) ## Render the embedded sample again (for maintainers)
-	rm -rf data && vfer data render data
+	rm -rf data && $(BIN)/vfer data render data
 	sed -i '/remote: sample/d; /push: false/d' data.dvc
-	dvc add --quiet data && rm -rf sample && dvc push --quiet --remote sample data.dvc
+	$(BIN)/dvc add --quiet data && rm -rf sample && $(BIN)/dvc push --quiet --remote sample data.dvc
 	printf '  remote: sample\n  push: false\n' >> data.dvc

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 START, STOP = 120, 20  # most seconds that a server takes on a busy machine
+# Waits until the process that runs the tests ends, however it does, then ends the server and removes its folder.
+GUARD = 'read -r _; kill -s INT -- "-$1"; sleep 10; kill -s KILL -- "-$1"; rm -rf "$2"'
 KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -118,6 +120,7 @@ def _running(
             start_new_session=True,
             user=user,
         )
+    guard = subprocess.Popen(["sh", "-c", GUARD, "guard", str(process.pid), str(folder)], stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield _announced(process, log, ready)
     finally:
@@ -128,6 +131,8 @@ def _running(
         with suppress(ProcessLookupError):  # whatever has not ended by itself
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        guard.kill()
+        guard.communicate()
 
 
 def _announced(process: "subprocess.Popen[bytes]", log: Path, ready: str) -> str:

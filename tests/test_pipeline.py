@@ -70,7 +70,7 @@ def test_an_experiment_in_a_temporary_copy_lands_in_the_same_store(repository: R
 def test_the_clip_store_serves_temporary_copies_too(repository: Repository, first: list[str]) -> None:
     assert first
     output = repository.run("dvc", "exp", "run", "--temp", "-S", "frames.max_bad=0.6")
-    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames"]
+    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames", "register"]
     assert "28 clips (28 from the clip store)" in output
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -166,6 +168,43 @@ def test_of_two_machines_that_make_the_experiment_at_once_both_get_the_same(clie
     answers = iter([None, there])
     late: Any = SimpleNamespace(get_experiment_by_name=lambda _: next(answers), create_experiment=client.create_experiment)
     assert tracking._experiment(late, None) == there.experiment_id
+
+
+def test_a_dataset_and_an_alias_that_two_set_first_at_once_are_set(machines: list[Machine], client: "MlflowClient", tmp_path: Path) -> None:
+    from mlflow.entities import Dataset, DatasetInput
+
+    number = tracking.connect(tmp_path)[1]
+    ids = [client.create_run(number).info.run_id for _ in range(2)]
+    versions = [machine.made["versions"]["vfer"] for machine in machines]
+    start = threading.Barrier(2, timeout=60)
+
+    def set_all(who: int) -> None:
+        for i in range(10):
+            dataset = DatasetInput(Dataset("data", f"version-{i}", "dvc", "{}"))
+            start.wait()
+            tracking.again(partial(client.log_inputs, ids[who], [dataset]))
+            start.wait()
+            aliases._set(client, "vfer", f"alias-{i}", versions[who])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(set_all, range(2))) == [None, None]
+    assert [len(client.get_run(run).inputs.dataset_inputs) for run in ids] == [10, 10]
+
+
+@pytest.mark.parametrize(("code", "calls"), [("BAD_REQUEST", 2), ("TEMPORARILY_UNAVAILABLE", 1)])
+def test_what_is_refused_as_a_bad_request_is_asked_for_once_more(code: str, calls: int) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    made = []
+
+    def refused() -> None:
+        made.append(None)
+        raise MlflowException("duplicate key", ErrorCode.Value(code))
+
+    with pytest.raises(MlflowException):
+        tracking.again(refused)
+    assert len(made) == calls
 
 
 def test_only_the_repositorys_own_store_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

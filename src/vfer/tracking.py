@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 from rich.progress import Progress
@@ -20,6 +20,7 @@ from vfer.errors import TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+T = TypeVar("T")
 EXPERIMENT = "vfer"
 ANSWER, UPLOAD = "20", "600"  # most seconds that the store may take to answer, and to take in a model
 
@@ -76,6 +77,21 @@ def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
         if found := client.get_experiment_by_name(EXPERIMENT):  # another machine was quicker
             return str(found.experiment_id)
         raise
+
+
+def again(call: Callable[[], T]) -> T:
+    """Returns what a call of the store does; makes it a second time where the first was refused as a bad request.
+
+    MLflow looks for a row and inserts it if there is none. Of two machines at once one is refused, and finds the row when it asks again.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call()
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        return call()
 
 
 def allow_uploads() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import features, split
+from vfer import features, split, tracking
 from vfer.faces import table
 from vfer.lstm.sequences import predict
 from vfer.register.gate import Verdict, compare
@@ -30,7 +30,7 @@ def settle(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, fac
     MLflow has no "set the alias if it is still there", and a lock of this machine holds no other one back. So `pause` seconds after
     setting `champion` it is looked at again, and whoever took it meanwhile is the one to beat.
     """
-    client.set_registered_model_alias(NAMES["vfer"], "challenger", versions[NAMES["vfer"]])
+    _set(client, NAMES["vfer"], "challenger", versions[NAMES["vfer"]])
     _follow(client, "challenger")
     verdict = _contend(client, versions[NAMES["vfer"]], inputs, faces, significance, pause)
     if verdict.promoted:
@@ -50,7 +50,7 @@ def _contend(client: "MlflowClient", own: str, inputs: Inputs, faces: Path, sign
         if not verdict.promoted:
             return verdict
         if _number(_champion(client)) == _number(champion):
-            client.set_registered_model_alias(NAMES["vfer"], "champion", own)
+            _set(client, NAMES["vfer"], "champion", own)
             taken = verdict
             sleep(pause)
     return Verdict(False, "other machines keep moving the alias champion; run `dvc repro -f -s register` when they have ended")
@@ -62,8 +62,12 @@ def _follow(client: "MlflowClient", alias: str) -> None:
     while _number(leader := client.get_model_version_by_alias(NAMES["vfer"], alias)) != done:
         for version in client.search_model_versions(f"run_id = '{leader.run_id}'"):
             if version.name in (NAMES["cnn"], NAMES["lstm"]):
-                client.set_registered_model_alias(version.name, alias, str(version.version))
+                _set(client, version.name, alias, str(version.version))
         done = _number(leader)
+
+
+def _set(client: "MlflowClient", name: str, alias: str, version: str) -> None:
+    tracking.again(lambda: client.set_registered_model_alias(name, alias, version))
 
 
 def _judge(champion: "ModelVersion | None", inputs: Inputs, faces: Path, significance: float) -> Verdict:

@@ -57,7 +57,8 @@ def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
     params = [Param(name, str(value)[:MOST_PARAM]) for name, value in flat(inputs.params).items()]
     client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in inputs.figures().items()], params=params)
     dataset = Dataset("data", str(inputs.data.get("md5", ""))[:36], "dvc", json.dumps({"path": "data.dvc", **inputs.data}))
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])])
+    used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])
+    tracking.again(lambda: client.log_inputs(run_id, [used]))
     client.log_artifacts(run_id, str(inputs.outputs / "evaluate"), "evaluate")
     with tempfile.TemporaryDirectory() as folder:
         for stage in ("cnn", "lstm"):
