@@ -1,7 +1,8 @@
 """Feature cache to training tensors, against `numpy.load` of the same array.
 
 `vfer.features.faces` is what `stages.lstm` calls: the embeddings of every clip as float32 arrays. `vfer.features.read` gives all of
-the cache. The file is in the page cache. MB are those of the embeddings, so what else the cache holds counts against it.
+the cache. Both use all cores, `numpy.load` one. The file is in the page cache. MB are those of the embeddings, so what else the cache
+holds counts against it.
 """
 
 from collections.abc import Callable, Iterator

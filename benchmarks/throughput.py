@@ -3,8 +3,8 @@
 Ours is `python -m stages.frames`, `stages.faces` and `stages.features`, one after the other, each a process (with its workers) of its
 own, in a new repository without any earlier result, over clips that show each of the source clips several times over: with the sources
 alone, our time would be mostly start-up. `fer` is `FER(mtcnn=...).detect_emotions(frame)` over the sources, once, read with OpenCV, on
-as many threads as it takes. The floor is the same decoder, and the same detector, over the repeated clips, without anything else, on as
-many processes. Net of start-up: less the time that the same three commands take for tiny clips; for `fer`, from its first frame on.
+as many threads as it takes. The floor is the same decoder, and the same detector, over the sources, without anything else, on as many
+processes. Net of start-up: less the time that the same three commands take for tiny clips; for `fer`, from its first frame on.
 Ratios are of rates, of one round each, and always to `fer` net of its start-up, since it sees fewer frames.
 """
 
@@ -77,9 +77,9 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
         installed.install(weights)
 
     tasks: dict[str, Callable[[], float]] = {one.name: partial(one.seconds, ample, tiny) for one in ours}
-    tasks["decoding"] = partial(floor.seconds, ample, None, installed.root, workers)
+    tasks["decoding"] = partial(floor.seconds, sources, None, installed.root, workers)
     for name in detectors:
-        tasks[f"decoding, {name}"] = partial(floor.seconds, ample, name, installed.root / "weights", workers)
+        tasks[f"decoding, {name}"] = partial(floor.seconds, sources, name, installed.root / "weights", workers)
     passes: dict[str, list[peer.Pass]] = {"haar": [], "mtcnn": []}
     absent = ""
     try:
@@ -88,14 +88,15 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     except VferError as error:
         absent = f"fer could not be installed ({error})"
     taken = in_turn(tasks, ROUNDS)
+    floors = {name: rates(clips.frames_in(sources), taken[name]) for name in taken if name.startswith("decoding")}
 
-    what = f"{len(sources)} {'real' if real else 'rendered'} 720p clips, {TIMES} times over, {frames} frames, {workers} processes"
-    rows = [row(f"decoding alone: {what}", rates(frames, taken["decoding"]), "frames/s")]
-    rows += [row(f"decoding and {NAMES[name]} alone", rates(frames, taken[f"decoding, {name}"]), "frames/s") for name in detectors]
+    what = f"{len(sources)} {'real' if real else 'rendered'} 720p clips (ours: {TIMES} times over, {frames} frames), {workers} processes"
+    rows = [row(f"decoding alone: {what}", floors["decoding"], "frames/s")]
+    rows += [row(f"decoding and {NAMES[name]} alone", floors[f"decoding, {name}"], "frames/s") for name in detectors]
     for name, seen in passes.items():
         rows += [missing(NAMES[name], absent)] if absent else list(peer_rows(name, seen))
     for one in ours:
-        rows += our_rows(one, frames, taken, passes)
+        rows += our_rows(one, frames, taken[one.name], floors[f"decoding, {one.detector}"], passes)
     if not weights:
         rows.append(missing("SCRFD", "no weights; put a SCRFD detector into the folder weights of the real data"))
     return rows
@@ -124,15 +125,14 @@ def peer_rows(name: str, seen: list[peer.Pass]) -> Iterator[Row]:
     yield row(f"{NAMES[name]}, net of start-up", [one.frames / one.loop for one in seen], "frames/s", note=note)
 
 
-def our_rows(one: Ours, frames: int, taken: dict[str, list[float]], passes: dict[str, list[peer.Pass]]) -> Iterator[Row]:
-    """Yields the rows of ours with one detector, and the ratios to `fer` and to the floor."""
-    whole = taken[one.name]
+def our_rows(one: Ours, frames: int, whole: list[float], floor_: list[float], passes: dict[str, list[peer.Pass]]) -> Iterator[Row]:
+    """Yields the rows of ours with one detector, and the ratios to the floor (both are frames a second) and to `fer`."""
     net = [all_ - start for all_, start in zip(whole, one.start_up, strict=True)]
     parts = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.parts.items())
     yield row(f"{one.name}: whole", rates(frames, whole), "frames/s", note=f"last round: {parts}")
     yield row(f"{one.name}: start-up of the three stages", one.start_up, "s")
     yield row(f"{one.name}: net of start-up", rates(frames, net), "frames/s")
-    yield row(f"{one.name}: net, of decoding and the detector alone", ratios(taken[f"decoding, {one.detector}"], net), "x")
+    yield row(f"{one.name}: net, of decoding and the detector alone", ratios(rates(frames, net), floor_), "x")
     for name, seen in passes.items():
         if seen:
             goal = Goal(least=GOALS[one.detector][name])

@@ -1,6 +1,7 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,9 +198,14 @@ def faces(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _read(path: Path, columns: list[str] | None, parse: Callable[[pa.Table], Iterable[R]]) -> list[R]:
+    def read_group(index: int) -> list[R]:
+        with pq.ParquetFile(path, metadata=metadata, memory_map=True, read_dictionary=REPEATED) as file:
+            return list(parse(file.read_row_group(index, columns)))
+
     try:
-        with pq.ParquetFile(path, memory_map=True, read_dictionary=REPEATED) as file:
-            return [found for group in range(file.num_row_groups) for found in parse(file.read_row_group(group, columns))]
+        metadata = pq.read_metadata(path)
+        with ThreadPoolExecutor(pa.cpu_count()) as pool:  # pyarrow reads the columns of a row group side by side, not the groups
+            return [found for group in pool.map(read_group, range(metadata.num_row_groups)) for found in group]
     except (OSError, KeyError, AttributeError, pa.ArrowException) as error:  # AttributeError: a column is of another type
         raise DataError(f"{path}: is no feature cache that can be read; run `dvc repro features`") from error
 
@@ -213,14 +219,15 @@ def _sequences(table: pa.Table) -> Iterator[Sequence]:
         yield Sequence(clip, frame[a:b], time[a:b], status[a:b], embedding[a:b], probabilities[a:b])
 
 
-def _faces(table: pa.Table) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _faces(table: pa.Table) -> Iterable[tuple[str, NDArray[np.float32]]]:
     embedding = _matrix(table["embedding"])
     statuses, codes = _named(table["status"])
     present = np.array([status != "none" for status in statuses])[codes]
     clips, starts, ends = _clips(table)
-    whole = np.logical_and.reduceat(present, starts).tolist()
-    for clip, a, b, all_present in zip(clips, starts, ends, whole, strict=True):
-        yield clip, embedding[a:b] if all_present else embedding[a:b][present[a:b]]
+    faces = [embedding[a:b] for a, b in zip(starts, ends, strict=True)]
+    for i in np.flatnonzero(~np.logical_and.reduceat(present, starts)).tolist():
+        faces[i] = faces[i][present[starts[i] : ends[i]]]
+    return zip(clips, faces, strict=True)
 
 
 def _clips(table: pa.Table) -> tuple[list[str], list[int], list[int]]:
