@@ -103,9 +103,8 @@ def write_predictions(
     columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in ("clip", "expression", "subject", "recording")}
     columns |= {name: [names[i] if i >= 0 else None for i in values] for name, values in answers.items()}
     columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns), temporary)
-    temporary.replace(path)
+    with artifacts.replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 from vfer import env
 from vfer.errors import ClipError, ClusterError
 
+AHEAD = 3  # jobs under way for each worker, so that none waits for the next
+
 
 class Job(Protocol):
     """One clip's work; it is pickled into the worker."""
@@ -70,7 +72,7 @@ def _each_here(
             pending: dict[Future[R], J] = {}
             try:
                 while queue or pending:
-                    while queue and len(pending) < 3 * workers:
+                    while queue and len(pending) < AHEAD * workers:
                         pending[pool.submit(_work, work, queue[-1])] = queue[-1]
                         queue.pop()
                     for future in wait(pending, return_when=FIRST_COMPLETED).done:

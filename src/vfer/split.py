@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from vfer.artifacts import replacing
 from vfer.errors import DataError
 from vfer.manifest import Clip
 from vfer.params import Params
@@ -92,10 +93,8 @@ def _folds(clips: list[Clip], expressions: list[str], params: SplitParams, seed:
 
 def write(path: Path, rows: list[Row]) -> None:
     """Writes the split as a Parquet table of `SPLIT_SCHEMA`, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], SPLIT_SCHEMA), temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], SPLIT_SCHEMA), temporary)
 
 
 def read(path: Path) -> list[Row]:

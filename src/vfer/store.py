@@ -15,20 +15,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
-from vfer import console
+from vfer import console, executor
 from vfer.artifacts import replacing, sweep
 from vfer.digests import Digests, digest
 from vfer.errors import ClipError
 from vfer.executor import each_clip
 
 
-class Job(Protocol):
+class Job(executor.Job, Protocol):
     """One clip's work: it makes one file, `target`, of another, `source`; `about` is what else of the clip decides the result."""
-
-    @property
-    def clip(self) -> str:
-        """Name of the clip."""
-        ...
 
     @property
     def source(self) -> Path:

@@ -16,10 +16,9 @@ from vfer import console
 from vfer.cluster import node
 from vfer.cluster.connection import connected, line, nodes
 from vfer.errors import ClipError, ClusterError
-from vfer.executor import J, R, died
+from vfer.executor import AHEAD, J, R, died
 
 TRIES = 3  # a clip whose worker or node died so often is set aside
-AHEAD = 3  # jobs under way for each CPU, so that none waits for the driver, and an autoscaler sees that there is more to do
 CHECK = 120.0  # seconds in which a node starts a process and looks around
 LOOK = 2.0  # seconds after which the cluster's CPUs are counted again
 END = 10.0  # seconds that cancelled jobs get to tidy up
@@ -98,7 +97,10 @@ def _map(start: node.Given, jobs: Sequence[J], workers: int) -> Iterator[tuple[J
 
 
 class Room:
-    """How many jobs may be under way: a few for each CPU that the cluster has now, as nodes come and go; at least `least`."""
+    """How many jobs may be under way: a few for each CPU that the cluster has now, as nodes come and go; at least `least`.
+
+    That there are more jobs than CPUs also tells an autoscaler that there is more to do.
+    """
 
     def __init__(self, least: int) -> None:
         self._least, self._count, self._until, self._told = least, 0, 0.0, False

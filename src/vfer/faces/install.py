@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfer import console, env
+from vfer import artifacts, console, env
+from vfer.digests import digest
 from vfer.errors import WeightsError
 from vfer.faces import weights as store
 from vfer.faces.params import FacesParams
@@ -51,7 +52,7 @@ def add(source: str, weights: Path, sha256: str | None = None) -> str:
     repo = _repository(weights)
     with tempfile.TemporaryDirectory() as folder:
         onnx, expected = _obtain(source, Path(folder))
-        found = store.digest(onnx)
+        found = digest(onnx)
         for wanted in filter(None, (expected, sha256)):
             if found != wanted.lower():
                 raise WeightsError(f"{source}: the sha256 of {onnx.name} is {found}, expected {wanted.lower()}; get the original file")
@@ -127,10 +128,8 @@ def _unpack(archive: Path, name: str, pack: Pack) -> Path:
 
 
 def _put(onnx: Path, weights: Path, sha256: str) -> None:
-    weights.mkdir(parents=True, exist_ok=True)
-    temporary = weights / f"{store.SCRFD_FILE}.tmp"
-    shutil.copyfile(onnx, temporary)
-    temporary.replace(weights / store.SCRFD_FILE)
+    with artifacts.replacing(weights / store.SCRFD_FILE) as temporary:
+        shutil.copyfile(onnx, temporary)
     _record(weights, sha256)
 
 
@@ -154,9 +153,7 @@ def _record(weights: Path, sha256: str | None) -> None:
     if not entries:
         path.unlink(missing_ok=True)
         return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(f"{value}  {name}\n" for name, value in sorted(entries.items())))
-    temporary.replace(path)
+    artifacts.write_bytes(path, "".join(f"{value}  {name}\n" for name, value in sorted(entries.items())).encode())
 
 
 def _repository(weights: Path) -> "Repo":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vfer.digests import digest
 from vfer.errors import WeightsError
 from vfer.faces import centerface
 from vfer.faces.detector import Detector
@@ -91,9 +92,3 @@ def sums(weights: Path) -> dict[str, str]:
     if any(len(line) != 2 or len(line[0]) != 64 for line in lines):
         raise WeightsError(f"{path}: has a line that is not `<sha256>  <file>`; restore it with git, or install with {INSTALL}")
     return {name.lstrip("*").strip(): value.lower() for value, name in lines}
-
-
-def digest(path: Path) -> str:
-    """Returns a file's sha256 as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
