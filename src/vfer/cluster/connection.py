@@ -1,6 +1,7 @@
 """Connects this process to a Ray cluster, and tells in one line what is wrong with it."""
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def _connect(address: str) -> None:
         except BaseException as error:
             failed.append(error)
 
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of jobs that nobody asks about any more, as after Ctrl-C
     ray._private.worker._worker_logs_enabled = False  # nor what Ray tells of workers that died: the results tell that
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
