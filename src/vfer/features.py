@@ -1,11 +1,12 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +21,12 @@ from vfer.params import Params
 from vfer.session import Session
 
 REPEATED = ["clip", "status"]  # columns worth a dictionary
+COUNTED = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing
+PAGE = 1 << 30  # bytes of a page at most, so that a column of a row group is one page
+HEADER = 128  # bytes that the header of one page stays below
 ROWS = 65_536  # rows buffered and written as one row group
 VECTOR = np.dtype("<f4")
-
-R = TypeVar("R")
-
+VECTORS = ("embedding", "probabilities")
 
 class FeaturesParams(Params):
     """The `features` section of params.yaml."""
@@ -107,7 +109,8 @@ def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]
         writer = None
         for group in _groups(sequences, metadata):
             if writer is None:
-                writer = stack.enter_context(pq.ParquetWriter(temporary, group.schema, compression="none", use_dictionary=REPEATED))  # type: ignore[arg-type]
+                options: dict[str, Any] = {"use_dictionary": REPEATED, "write_statistics": COUNTED, "data_page_size": PAGE}
+                writer = stack.enter_context(pq.ParquetWriter(temporary, group.schema, compression="none", **options))
             writer.write_table(group, row_group_size=group.num_rows)
             total += group.num_rows
         if writer is None:
@@ -189,51 +192,75 @@ def read(path: Path) -> list[Sequence]:
 
     Raises `DataError` where the file is missing or is no such table.
     """
-    return _read(path, None, _sequences)
+    table, vectors = _columns_of(path, ["clip", "frame", "time", "status"], VECTORS)
+    embedding, probabilities = vectors["embedding"], vectors["probabilities"]
+    frame, time = table["frame"].to_numpy(), table["time"].to_numpy()
+    statuses, codes = _named(table["status"])
+    status = np.array(statuses)[codes]
+    return [
+        Sequence(clip, frame[a:b], time[a:b], status[a:b], embedding[a:b], probabilities[a:b])
+        for clip, a, b in zip(*_clips(table), strict=True)
+    ]
 
 
 def faces(path: Path) -> dict[str, NDArray[np.float32]]:
     """Reads no more of the cache than each clip's `Sequence.faces`, by clip, in the order of the file; raises as `read` does."""
-    return dict(_read(path, ["clip", "status", "embedding"], _faces))
+    table, vectors = _columns_of(path, ["clip", "status"], ("embedding",))
+    embedding = vectors["embedding"]
+    statuses, codes = _named(table["status"])
+    clips, starts, ends = _clips(table)
+    found = [embedding[a:b] for a, b in zip(starts, ends, strict=True)]
+    if "none" in statuses:
+        absent = codes == statuses.index("none")
+        for i in np.flatnonzero(np.logical_or.reduceat(absent, starts)).tolist():
+            found[i] = found[i][~absent[starts[i] : ends[i]]]
+    return dict(zip(clips, found, strict=True))
 
 
-def _read(path: Path, columns: list[str] | None, parse: Callable[[pa.Table], Iterable[R]]) -> list[R]:
-    def read_group(index: int) -> list[R]:
-        with pq.ParquetFile(path, metadata=metadata, memory_map=True, read_dictionary=REPEATED) as file:
-            return list(parse(file.read_row_group(index, columns)))
-
+def _columns_of(path: Path, columns: list[str], vectors: tuple[str, ...]) -> tuple[pa.Table, dict[str, NDArray[np.float32]]]:
+    """Reads some columns of the cache as a table, and others, of vectors, as arrays (rows, width)."""
     try:
-        metadata = pq.read_metadata(path)
-        with ThreadPoolExecutor(pa.cpu_count()) as pool:  # pyarrow reads the columns of a row group side by side, not the groups
-            return [found for group in pool.map(read_group, range(metadata.num_row_groups)) for found in group]
-    except (OSError, KeyError, AttributeError, pa.ArrowException) as error:  # AttributeError: a column is of another type
+        with pq.ParquetFile(path, memory_map=True, read_dictionary=REPEATED) as file:
+            plain = {name: found for name in vectors if (found := _plain(path, file.metadata, name)) is not None}
+            table = file.read([*columns, *(name for name in vectors if name not in plain)]).unify_dictionaries()
+        return table, {name: plain[name] if name in plain else _matrix(table[name]) for name in vectors}
+    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:  # AttributeError: a column is of another type
         raise DataError(f"{path}: is no feature cache that can be read; run `dvc repro features`") from error
 
 
-def _sequences(table: pa.Table) -> Iterator[Sequence]:
-    embedding, probabilities = _matrix(table["embedding"]), _matrix(table["probabilities"])
-    frame, time = table["frame"].to_numpy(), table["time"].to_numpy()
-    statuses, codes = _named(table["status"])
-    status = np.array(statuses)[codes]
-    for clip, a, b in zip(*_clips(table), strict=True):
-        yield Sequence(clip, frame[a:b], time[a:b], status[a:b], embedding[a:b], probabilities[a:b])
+def _plain(path: Path, metadata: pq.FileMetaData, name: str) -> NDArray[np.float32] | None:
+    """Returns a column of vectors where it is neither compressed nor encoded, with one page a row group; None elsewhere.
+
+    The values are then the last bytes of each chunk, and are read straight into the array, in half the time of decoding them. Source:
+    the file format of Apache Parquet, "Data Pages".
+    """
+    column = metadata.schema.names.index(name)
+    width = metadata.schema.column(column).length or 0
+    chunks = [metadata.row_group(index).column(column) for index in range(metadata.num_row_groups)]
+    headers = [chunk.total_uncompressed_size - chunk.num_values * width for chunk in chunks]
+    coded = any(chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page for chunk in chunks)
+    if coded or not width or width % VECTOR.itemsize or not all(0 < header < HEADER for header in headers):
+        return None
+    values = np.empty((metadata.num_rows, width // VECTOR.itemsize), VECTOR)
+    ends = np.cumsum([chunk.num_values for chunk in chunks])
+    parts = [values[end - chunk.num_values : end] for end, chunk in zip(ends, chunks, strict=True)]
+    places = [chunk.data_page_offset + header for chunk, header in zip(chunks, headers, strict=True)]
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
+        list(pool.map(_fill, repeat(path), places, parts))
+    return values
 
 
-def _faces(table: pa.Table) -> Iterable[tuple[str, NDArray[np.float32]]]:
-    embedding = _matrix(table["embedding"])
-    statuses, codes = _named(table["status"])
-    present = np.array([status != "none" for status in statuses])[codes]
-    clips, starts, ends = _clips(table)
-    faces = [embedding[a:b] for a, b in zip(starts, ends, strict=True)]
-    for i in np.flatnonzero(~np.logical_and.reduceat(present, starts)).tolist():
-        faces[i] = faces[i][present[starts[i] : ends[i]]]
-    return zip(clips, faces, strict=True)
+def _fill(path: Path, place: int, values: NDArray[np.float32]) -> None:
+    with path.open("rb", buffering=0) as file:
+        file.seek(place)
+        if file.readinto(values.data.cast("B")) != values.nbytes:
+            raise OSError("it ends early")
 
 
 def _clips(table: pa.Table) -> tuple[list[str], list[int], list[int]]:
     """Returns each clip's name, and where its rows start and end."""
     names, codes = _named(table["clip"])
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1])[: len(codes)])
     return [names[code] for code in codes[starts].tolist()], starts.tolist(), [*starts[1:].tolist(), len(codes)]
 
 

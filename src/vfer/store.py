@@ -80,11 +80,15 @@ class Store:
         self.root = root
 
     def take(self, recipe: Recipe, key: str, target: Path) -> bool:
-        """Puts the entry of a key at `target`, as a hard link where that can be; returns whether there was a sound one."""
+        """Puts the entry of a key at `target`; returns whether there was a sound one.
+
+        It is a hard link where DVC's cache has links to it (`cache.type` hardlink), and a copy elsewhere: of a link, DVC itself makes a
+        copy, file by file, which takes a multiple of the time.
+        """
         for entry in self._found(recipe.step, key):
             try:
                 if digest(entry) == entry.suffix[1:]:
-                    link(entry, target)
+                    (link if entry.stat().st_nlink > 1 else copy)(entry, target)
                     _used(entry)
                     return True
                 entry.unlink()
@@ -126,6 +130,12 @@ def link(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Puts a copy of a file at `target`, whole or not at all."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _used(entry: Path) -> None:
