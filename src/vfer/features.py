@@ -1,10 +1,8 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -242,19 +240,15 @@ def _plain(path: Path, metadata: pq.FileMetaData, name: str) -> NDArray[np.float
     if coded or not width or width % VECTOR.itemsize or not all(0 < header < HEADER for header in headers):
         return None
     values = np.empty((metadata.num_rows, width // VECTOR.itemsize), VECTOR)
-    ends = np.cumsum([chunk.num_values for chunk in chunks])
-    parts = [values[end - chunk.num_values : end] for end, chunk in zip(ends, chunks, strict=True)]
-    places = [chunk.data_page_offset + header for chunk, header in zip(chunks, headers, strict=True)]
-    with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        list(pool.map(_fill, repeat(path), places, parts))
-    return values
-
-
-def _fill(path: Path, place: int, values: NDArray[np.float32]) -> None:
     with path.open("rb", buffering=0) as file:
-        file.seek(place)
-        if file.readinto(values.data.cast("B")) != values.nbytes:
-            raise OSError("it ends early")
+        start = 0
+        for chunk, header in zip(chunks, headers, strict=True):
+            part = values[start : start + chunk.num_values]
+            file.seek(chunk.data_page_offset + header)
+            if file.readinto(part.data.cast("B")) != part.nbytes:
+                raise OSError("it ends early")
+            start += chunk.num_values
+    return values
 
 
 def _clips(table: pa.Table) -> tuple[list[str], list[int], list[int]]:
