@@ -138,6 +138,7 @@ def test_real_data_replaces_the_sample_and_git_brings_it_back(repository: Path, 
     assert sorted(files(repository / "data")) == [
         "clips.csv",
         *(f"clips/folder/{name}.mp4" for name in ("happy/anna_1", "happy/bob_1", "sad/anna_2")),
+        "stills.parquet",
     ]
     (out,) = yaml.safe_load((repository / "data.dvc").read_text())["outs"]
     assert not {"remote", "push"} & set(out)
@@ -185,7 +186,7 @@ def test_nothing_usable_changes_nothing(repository: Path, tmp_path: Path) -> Non
     (tmp_path / "own/happy/anna_1.mp4").write_bytes(b"no video")
     assert "1 refused, the first" in refused("add", "folder", tmp_path / "own")
     assert "no such file or folder" in refused("add", "folder", tmp_path / "nowhere")
-    assert "no reader of that name; known are fer2013, ravdess, ckplus, folder, manifest" in refused("add", "imagenet", tmp_path)
+    assert "no reader of that name; known are fer2013, ferplus, ravdess, ckplus, folder, manifest" in refused("add", "imagenet", tmp_path)
     after = files(repository)
     assert {name: after[name] for name in before} == before
     assert not [name for name in set(after) - set(before) if not name.startswith(".dvc/")]
@@ -289,6 +290,130 @@ def test_sources_that_cannot_be_used(plain: Path, own: Path, source: str) -> Non
     assert not (plain / "data").exists()
 
 
+@pytest.mark.usefixtures("plain")
+def test_stills_of_unknown_classes_and_broken_ones_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    picture(tmp_path / "fer/train/happy/a.png")
+    picture(tmp_path / "fer/train/joyous/b.png")
+    whole = picture(tmp_path / "fer/train/sad/c.png").read_bytes()
+    (tmp_path / "fer/train/sad/c.png").write_bytes(whole[:200])
+    output = add("fer2013", tmp_path / "fer", "--no-dvc")
+    assert "0 clips and 1 stills" in output
+    assert "b.png: expression 'joyous' is unknown; known are neutral, calm, happy, sad, angry, fear, disgust, surprise, contempt" in output
+    assert "c.png: is no picture that decodes; it may be truncated" in output
+
+
+# Clips alone, and stills alone
+
+
+def test_clips_alone_leave_an_empty_table_of_stills(plain: Path, own: Path) -> None:
+    output = add("folder", own, "--no-dvc")
+    assert "there are no stills: add some, or set cnn.weights: shipped in params.yaml" in output
+    assert "no clips" not in output
+    path = plain / "data/stills.parquet"
+    assert stills.read(path, empty=True).num_rows == 0
+    before = path.read_bytes()
+    shutil.copytree(own, plain / "more/own")
+    add("folder", plain / "more", "--no-dvc", "--source", "more")
+    assert path.read_bytes() == before
+    add("folder", own, "--no-dvc", "--data", plain / "other")
+    assert (plain / "other/stills.parquet").read_bytes() == before
+    shown = vfer("show")
+    assert shown.exit_code == 0
+    assert "happy" in shown.output
+    assert "stills" not in shown.output
+    picture(plain / "fer/train/happy/a.png")
+    assert "there are no" not in add("fer2013", plain / "fer", "--no-dvc")
+    assert stills.read(path)["still"].to_pylist() == ["fer2013/train/happy/a"]
+
+
+def test_stills_alone_say_that_there_are_no_clips(plain: Path) -> None:
+    picture(plain / "fer/train/happy/a.png")
+    assert "there are no clips yet: `dvc repro cnn` runs, the rest needs some" in add("fer2013", plain / "fer", "--no-dvc")
+    assert not (plain / "data/clips.csv").exists()
+    assert "stills: train" in vfer("show").output
+    with pytest.raises(DataError, match=r"clips.csv: cannot be read .*; run `dvc checkout`, or fill it with `vfer data add`$"):
+        manifest.read(plain / "data/clips.csv")
+
+
+# FER+
+
+
+def ferplus(folder: Path, polls: list[str], extra: str = "") -> tuple[Path, Path]:
+    """Writes both files, whose rows of FER2013 are happy faces to train on."""
+    folder.mkdir(exist_ok=True)
+    words = f"neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,{extra}unknown,NF"
+    rows = [f"3,{' '.join(str((value * 7 + number) % 256) for value in range(2304))},Training" for number in range(len(polls))]
+    for name, lines in (("fer2013.csv", ["emotion,pixels,Usage", *rows]), ("fer2013new.csv", [f"Usage,Image name,{words}", *polls])):
+        (folder / name).write_text("\n".join(lines))
+    return folder / "fer2013new.csv", folder / "fer2013.csv"
+
+
+def test_votes_of_ferplus_stand_beside_fer2013s_own_label(plain: Path) -> None:
+    polls = ["Training,,4,5,0,1,0,0,0,0,0,0", "Training,,0,0,0,0,0,0,0,0,0,10", "Training,,0,0,0,0,0,0,0,0,10,0"]
+    output = add("ferplus", *ferplus(plain / "fer", polls), "--no-dvc")
+    assert "1 stills have the votes of several annotators" in output
+    assert "1 passed over: no face, say most annotators of FER+" in output
+    rows = stills.read(plain / "data/stills.parquet").to_pylist()
+    assert [(row["still"], row["expression"], row["source"], row["votes"]) for row in rows] == [
+        ("fer2013/00001", "happy", "fer2013", [("happy", 5), ("neutral", 4), ("sad", 1)]),
+        ("fer2013/00003", "happy", "fer2013", None),
+    ]
+    before = (plain / "data/stills.parquet").read_bytes()
+    assert "2 were there already\n" in add("ferplus", plain / "fer", "--no-dvc")
+    assert (plain / "data/stills.parquet").read_bytes() == before
+    assert "2 were there already\n" in add("fer2013", plain / "fer/fer2013.csv", "--no-dvc")
+    assert [row for row in stills.read(plain / "data/stills.parquet").to_pylist() if row["still"] != "fer2013/00002"] == rows
+
+
+def test_votes_may_come_late_but_not_change(plain: Path) -> None:
+    polls = ["Training,,4,6,0,0,0,0,0,0,0,0", "Training,,0,9,0,0,0,0,0,0,1,0"]
+    first = ferplus(plain / "fer", polls)
+    add("fer2013", first[1], "--no-dvc")
+    picture(plain / "more/train/happy/a.png")
+    add("fer2013", plain / "more", "--no-dvc")
+    assert "2 were there already; 2 of them got their votes" in add("ferplus", *first, "--no-dvc")
+    table = stills.read(plain / "data/stills.parquet")
+    assert table["votes"].to_pylist() == [[("happy", 6), ("neutral", 4)], [("happy", 9)], None]
+    assert table["still"].to_pylist()[:2] == ["fer2013/00001", "fer2013/00002"]
+    other = ferplus(plain / "fer", ["Training,,4,5,1,0,0,0,0,0,0,0", polls[1]])
+    output = add("ferplus", *other, "--no-dvc")
+    assert "still fer2013/00001 is there already with other votes; give this one another --source" in output
+    assert "1 were there already\n" in output
+    assert stills.read(plain / "data/stills.parquet").equals(table)
+
+
+@pytest.mark.parametrize(
+    ("poll", "extra", "reason"),
+    [
+        ("Training,,0,0,0,0,0,0,0,0,0,0", "", "fer2013new.csv:2: has no votes"),
+        ("Training,,0,3,0,0,0,0,0,0,7,0,0", "bored,", "fer2013.csv:2: expression 'bored' is unknown; known are neutral, calm, happy"),
+        (f"Training,,0,{2**31},0,0,0,0,0,0,0,0", "", f"its votes for happiness are {2**31}, which is no count of people"),
+        ("PublicTest,,0,9,0,0,0,0,0,0,0,1", "", "fer2013new.csv:2: has Usage 'PublicTest', "),
+    ],
+)
+def test_votes_that_cannot_be_used_are_refused_in_one_line(plain: Path, poll: str, extra: str, reason: str) -> None:
+    line = refused("add", "ferplus", *ferplus(plain / "fer", [poll], extra), "--no-dvc")
+    assert "nothing was changed; expected fer2013new.csv together with fer2013.csv or icml_face_data.csv; 1 refused, the first" in line
+    assert reason in line
+    assert not (plain / "data").exists()
+
+
+@pytest.mark.usefixtures("plain")
+def test_ferplus_without_the_table_it_refers_to_says_what_to_give(tmp_path: Path) -> None:
+    votes, _ = ferplus(tmp_path / "fer", ["Training,,0,9,0,0,0,0,0,0,0,1"])
+    picture(tmp_path / "pictures/train/happy/Training_1.png")
+    line = refused("add", "ferplus", votes, tmp_path / "pictures", "--no-dvc")
+    assert "give it with fer2013.csv or icml_face_data.csv, whose rows it refers to and which folders of pictures do not keep" in line
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_word_of_ones_own_can_be_voted_for(tmp_path: Path) -> None:
+    both = ferplus(tmp_path / "fer", ["Training,,0,3,0,0,0,0,0,0,7,0,0"], "bored,")
+    add("ferplus", *both, "--no-dvc", "--expressions", "bored", "--source", "mine")
+    table = stills.read(Path("data/stills.parquet"))
+    assert table.select(["still", "votes"]).to_pylist() == [{"still": "mine/00001", "votes": [("bored", 7), ("happy", 3)]}]
+
+
 # Interrupted, and at the same time
 
 
@@ -314,7 +439,8 @@ intake(Path("data"), dying(iter(READERS["folder"].read(scan([Path("own")])[0])))
     assert (plain / "data/clips.csv").read_bytes() == before
     assert (plain / "data/clips/folder/happy/anna_1.mp4").exists()
     assert "2 clips" in add("folder", own, "--no-dvc")
-    assert sorted(files(plain / "data")) == sorted(["clips.csv", *(clip.path for clip in manifest.read(plain / "data/clips.csv"))])
+    clips = [clip.path for clip in manifest.read(plain / "data/clips.csv")]
+    assert sorted(files(plain / "data")) == sorted(["clips.csv", "stills.parquet", *clips])
 
 
 def test_copies_do_not_share_the_users_files(plain: Path, own: Path) -> None:

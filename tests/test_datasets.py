@@ -1,6 +1,7 @@
 """The readers, the stills table, and the encoding of picture sequences."""
 
 import csv
+import json
 import warnings
 import zipfile
 from collections import Counter
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from vfer import stills
 from vfer.datasets import READERS, Found, FoundClip, FoundStill, Passed, Refused, expression, scan
@@ -20,6 +22,7 @@ from vfer.datasets.found import safe
 from vfer.datasets.video import encode, probe
 from vfer.errors import ClipError, DataError
 
+HOME = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(7)
 
 
@@ -166,6 +169,94 @@ def test_fer2013_csv_rows_that_are_wrong_are_refused_with_their_line(tmp_path: P
     assert [item.origin.rpartition(":")[2] for item in items if isinstance(item, Refused)] == ["2", "3", "4", "5", "6", "7"]
     assert [reason.split()[0] for reason in reasons(items)] == ["emotion", "Usage", "pixels", "pixels", "pixels", "is"]
     assert not found_stills(items)
+
+
+# FER+
+
+WORDS = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+FULL = " ".join(["9"] * 2304)
+
+
+def fer_files(folder: Path, votes: Iterable[str], rows: Iterable[str], header: str = f"Usage,Image name,{WORDS}") -> tuple[Path, Path]:
+    """Writes both files; a row of votes is what follows the image's name, a row of FER2013 its emotion and its usage."""
+    first = folder / "fer2013new.csv"
+    first.write_text("\n".join([header, *(f"{line.partition(',')[0]},fer.png,{line.partition(',')[2]}" for line in votes)]) + "\n")
+    second = folder / "fer2013.csv"
+    second.write_text(
+        "\n".join(["emotion,pixels,Usage", *(f"{emotion},{FULL},{usage}" for emotion, usage in (row.split() for row in rows))])
+    )
+    return first, second
+
+
+def test_ferplus_gives_each_row_of_fer2013_its_votes(tmp_path: Path) -> None:
+    votes = [
+        "Training,4,0,0,1,3,2,0,0,0,0",
+        "PublicTest,0,0,0,0,0,0,0,2,8,0",
+        "PrivateTest,0,0,0,0,0,0,0,0,4,5",
+        "Training,0,0,0,0,0,0,0,0,5,5",
+    ]
+    both = fer_files(tmp_path, votes, ["0 Training", "6 PublicTest", "3 PrivateTest", "4 Training"])
+    items = found("ferplus", *both)
+    assert [(item.name, item.expression, item.usage, item.votes) for item in found_stills(items)] == [
+        ("00001", "angry", "train", {"neutral": 4, "sadness": 1, "anger": 3, "disgust": 2}),
+        ("00002", "neutral", "validation", {"contempt": 2}),
+        ("00004", "sad", "train", None),  # no face to half of them, and no expression to the other half
+    ]
+    assert reasons(items, Passed) == ["no face, say most annotators of FER+"]
+    assert [item.votes for item in found_stills(found("ferplus", *both[::-1]))] == [item.votes for item in found_stills(items)]
+
+
+@pytest.mark.parametrize(
+    ("votes", "rows", "reason"),
+    [
+        (
+            ["Training,9,0,0,0,0,0,0,0,0,1"],
+            ["0 Training", "0 Training"],
+            "has 1 rows, fer2013.csv has 2; give both files as they were published",
+        ),
+        (["Training,9,0,0,0,0,0,0,0,0,1"] * 2, ["0 Training"], "has 2 rows, fer2013.csv has 1; give both files as they were published"),
+        (["PublicTest,9,0,0,0,0,0,0,0,0,1"], ["0 Training"], "has Usage 'PublicTest', "),
+        (["Later,9,0,0,0,0,0,0,0,0,1"], ["0 Training"], "has Usage 'Later', "),
+        (["Training,0,0,0,0,0,0,0,0,0,0"], ["0 Training"], "has no votes"),
+        (["Training,9,0,0"], ["0 Training"], "is cut off"),
+        (["Training,9,0,0,x,0,0,0,0,0,1"], ["0 Training"], "sadness 'x' is no count of votes"),
+        (["Training,9,0,0,-1,0,0,0,0,0,1"], ["0 Training"], "sadness '-1' is no count of votes"),
+        (["Training,9,0,0,0,0,0,0,0,0,1"], ["8 Training"], "emotion '8' is not between 0 and 6"),
+    ],
+)
+def test_ferplus_that_does_not_fit_its_rows_is_refused_in_one_line(tmp_path: Path, votes: list[str], rows: list[str], reason: str) -> None:
+    items = found("ferplus", *fer_files(tmp_path, votes, rows))
+    assert not found_stills(items)
+    assert len(items) == 1
+    assert reasons(items)[0].startswith(reason)
+    assert "\n" not in reasons(items)[0]
+
+
+def test_ferplus_needs_both_files_and_says_so(tmp_path: Path) -> None:
+    votes, rows = fer_files(tmp_path, ["Training,9,0,0,0,0,0,0,0,0,1"], ["0 Training"])
+    folders = put(tmp_path / "folders", {"train/angry/Training_1.jpg": picture(suffix=".jpg")})
+    items = found("ferplus", votes, folders)
+    assert [reason.partition(";")[2] for reason in reasons(items)] == [
+        " give it with fer2013.csv or icml_face_data.csv, whose rows it refers to and which folders of pictures do not keep"
+    ]
+    assert reasons(items, Passed) == ["no CSV file; FER+ refers to the rows of fer2013.csv or icml_face_data.csv"]
+    assert reasons(found("ferplus", rows)) == ["has pictures but no votes; give fer2013new.csv too, or add it with the reader fer2013"]
+    (tmp_path / "icml_face_data.csv").write_bytes(rows.read_bytes())
+    doubled = found("ferplus", votes, rows, tmp_path / "icml_face_data.csv")
+    assert len(found_stills(doubled)) == 1
+    assert reasons(doubled) == ["is a second file beside fer2013.csv of the same kind; give one"]
+
+
+def test_ferplus_refuses_other_tables_and_what_is_no_table(tmp_path: Path) -> None:
+    put(tmp_path, {"a.csv": b"Usage,happiness\nTraining,3\n", "b.csv": b"pixels\n1 2\n", "c.csv": b"\xff\xfe\x00"})
+    assert [reason[:31] for reason in reasons(found("ferplus", tmp_path))] == [
+        "has no column neutral, surprise",
+        "has no column emotion, usage; e",
+        "is no CSV file in UTF-8: 'utf-8",
+    ]
+    votes, rows = fer_files(put(tmp_path / "good", {"x": b""}), ["Training,9,0,0,0,0,0,0,0,0,1"], ["0 Training"])
+    rows.write_bytes(rows.read_bytes() + b"\n0,\xff,Training")
+    assert "is no CSV file in UTF-8" in reasons(found("ferplus", votes, rows))[0]
 
 
 # RAVDESS
@@ -329,6 +420,8 @@ def test_stills_are_written_sorted_and_the_same_every_time(tmp_path: Path) -> No
     [
         ([], "holds no stills"),
         ([row(usage="later")], "usage 'later' is unknown"),
+        ([row(votes=[("happy", 3), ("sad", -1)])], "votes of a/1 are no counts from 0; mend them"),
+        ([row(votes=[("happy", None)])], "votes of a/1 are no counts from 0; mend them"),
         ([row(), row()], "still a/1 stands twice"),
         ([row(image=b"x")], "a/1: is no 48x48 grey picture"),
         ([row(image=b"")], "a/1: is no 48x48 grey picture"),
@@ -370,9 +463,59 @@ def test_a_still_that_fits_keeps_its_bytes_and_others_are_converted() -> None:
     assert grey.shape == (48, 48)
     assert np.abs(grey.astype(int) - (0.114 * 10 + 0.587 * 200 + 0.299 * 30)).max() <= 1
     assert stills.normalise(picture((20, 20)))[1]
+    deep = bytes(cv2.imencode(".png", np.full((48, 48), 0x80FF, np.uint16))[1])
+    seen, converted = stills.normalise(deep)
+    assert converted
+    assert (stills.grey(seen) == 0x80).all()
+    clear, converted = stills.normalise(bytes(cv2.imencode(".png", np.full((48, 48, 4), (90, 90, 90, 40), np.uint8))[1]))
+    assert converted
+    assert (stills.grey(clear) == 90).all()
     for broken in (b"", b"text", picture(suffix=".jpg")[:-40], picture()[:-400]):
         with pytest.raises(DataError, match="no picture that decodes"):
             stills.normalise(broken)
+
+
+BASE = pa.schema([field for field in stills.SCHEMA if field.name != "votes"])
+
+
+def test_the_column_of_votes_is_there_only_where_a_row_has_some(tmp_path: Path) -> None:
+    plain, voted = row(still="a/1"), row(still="a/2", votes=[("happy", 7), ("sad", 3)])
+    stills.write(tmp_path / "former.parquet", pa.Table.from_pylist([plain], BASE))
+    stills.write(tmp_path / "plain.parquet", pa.Table.from_pylist([plain], stills.SCHEMA))
+    assert (tmp_path / "plain.parquet").read_bytes() == (tmp_path / "former.parquet").read_bytes()
+    assert pq.read_schema(tmp_path / "plain.parquet").equals(BASE)
+    assert stills.read(tmp_path / "plain.parquet")["votes"].to_pylist() == [None]
+    for name, rows in (("voted", [voted, plain]), ("again", [plain, voted])):
+        stills.write(tmp_path / f"{name}.parquet", pa.Table.from_pylist(rows, stills.SCHEMA))
+    assert (tmp_path / "voted.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
+    table = stills.read(tmp_path / "voted.parquet")
+    assert table.schema.equals(stills.SCHEMA)
+    assert table["votes"].to_pylist() == [None, [("happy", 7), ("sad", 3)]]
+    assert stills.labels(tmp_path / "voted.parquet").column_names == ["still", "expression", "usage", "source", "subject"]
+
+
+def test_the_embedded_sample_keeps_its_bytes(tmp_path: Path) -> None:
+    files = HOME / "sample" / "files" / "md5"
+    version = yaml.safe_load((HOME / "data.dvc").read_text())["outs"][0]["md5"]
+    digest = next(
+        entry["md5"] for entry in json.loads((files / version[:2] / version[2:]).read_text()) if entry["relpath"] == "stills.parquet"
+    )
+    sample = files / digest[:2] / digest[2:]
+    stills.write(tmp_path / "stills.parquet", stills.read(sample))
+    if pq.read_metadata(tmp_path / "stills.parquet").created_by != pq.read_metadata(sample).created_by:
+        pytest.skip("another version of Arrow wrote the sample")
+    assert (tmp_path / "stills.parquet").read_bytes() == sample.read_bytes()
+
+
+def test_a_table_may_be_empty_where_that_is_allowed(tmp_path: Path) -> None:
+    for name, schema in (("a.parquet", stills.SCHEMA), ("b.parquet", BASE)):
+        stills.write(tmp_path / name, schema.empty_table())
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    table = stills.read(tmp_path / "a.parquet", empty=True)
+    assert (table.num_rows, table.schema) == (0, stills.SCHEMA)
+    assert stills.labels(tmp_path / "a.parquet").num_rows == 0
+    with pytest.raises(DataError, match=r"holds no stills; add some with `vfer data add`, or set cnn.weights: shipped in params.yaml$"):
+        stills.read(tmp_path / "a.parquet")
 
 
 # Real data

@@ -233,6 +233,15 @@ def test_data_that_lacks_a_clip_a_table_or_all_fails(root: Path) -> None:
     assert repository.data(root).remedy == "run `dvc pull data.dvc`"
 
 
+def test_data_without_stills_needs_the_shipped_network(root: Path) -> None:
+    stills.write(root / "data" / "stills.parquet", stills.SCHEMA.empty_table())
+    remedy = "add stills with `vfer data add`, or set cnn.weights: shipped in params.yaml"
+    assert repository.data(root) == Check("data", "fail", "1 clips and no stills", remedy)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("weights: trained", "weights: shipped"))
+    assert repository.data(root) == Check("data", "ok", "1 clips and 0 stills")
+
+
 def test_data_in_cache_and_with_a_default_remote_is_fine(root: Path) -> None:
     found = repository.dvc(root)
     assert found.status == "ok"

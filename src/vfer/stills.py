@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -13,7 +15,9 @@ from vfer.errors import DataError
 
 SIDE = 48
 USAGES = ("train", "validation", "test")
-DICTIONARY = ["expression", "usage", "source", "subject"]
+DICTIONARY = ["expression", "usage", "source", "subject", "votes.key_value.key"]
+VOTES = pa.field("votes", pa.map_(pa.string(), pa.int32()))
+"""How many annotators saw which expression in a still; null where nobody asked several. A file has the column where a row has votes."""
 SCHEMA = pa.schema(
     (
         pa.field("still", pa.string(), nullable=False),
@@ -22,31 +26,46 @@ SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("subject", pa.string()),
         pa.field("image", pa.binary(), nullable=False),
+        VOTES,
     )
 )
-LABELS = pa.schema(list(SCHEMA)[:-1])
+REQUIRED = [name for name in SCHEMA.names if name != VOTES.name]
+LABELS = pa.schema([SCHEMA.field(name) for name in REQUIRED if name != "image"])
 
 
-def read(path: Path) -> pa.Table:
-    """Reads and checks the stills; returns a table of `SCHEMA`.
+def read(path: Path, *, empty: bool = False) -> pa.Table:
+    """Reads and checks the stills; returns a table of `SCHEMA`, which may have no rows where `empty` allows that.
 
     Raises `DataError` where the file is missing or empty, is no such table, a name stands twice, a usage is unknown,
-    or an image does not decode to 48x48 grey pixels.
+    a vote is negative, or an image does not decode to 48x48 grey pixels.
     """
     table = _load(path, SCHEMA)
+    if not (table.num_rows or empty):
+        raise DataError(f"{path}: holds no stills; add some with `vfer data add`, or set cnn.weights: shipped in params.yaml")
     decode(table, str(path))
     return table
 
 
 def labels(path: Path) -> pa.Table:
-    """Reads the stills without their images, checked like `read` does otherwise."""
+    """Reads the stills without their images and votes, checked like `read` does otherwise; there may be none."""
     return _load(path, LABELS)
 
 
+def pictures(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
+    """Returns the pictures of the named stills, (n, 48, 48) uint8, in their order; the rest of the table is not decoded."""
+    table = _load(path, SCHEMA)
+    rows = pc.index_in(pa.array(names, pa.string()), table["still"].combine_chunks())
+    if rows.null_count:
+        raise DataError(f"{path}: lacks stills that the CNN has seen; run `dvc repro cnn`")
+    return decode(table.take(rows), str(path))
+
+
 def write(path: Path, table: pa.Table) -> None:
-    """Writes the stills in place of the former ones, atomically, sorted by name; the same stills give the same bytes."""
+    """Writes the stills, perhaps none, in place of the former ones, atomically, sorted by name; the same stills give the same bytes."""
     temporary = path.with_suffix(".tmp")
-    ordered = table.select(SCHEMA.names).cast(SCHEMA).sort_by("still").combine_chunks()
+    voted = VOTES.name in table.column_names and table[VOTES.name].null_count < table.num_rows
+    schema = SCHEMA if voted else pa.schema([SCHEMA.field(name) for name in REQUIRED])
+    ordered = table.select(schema.names).cast(schema).sort_by("still").combine_chunks()
     with temporary.open("wb") as stream:
         # The JPEG headers of one dataset are alike, so that zstd takes a third off bytes that are compressed already.
         pq.write_table(ordered, stream, compression="zstd", use_dictionary=DICTIONARY)  # type: ignore[arg-type]
@@ -106,9 +125,12 @@ def _decode(data: bytes | None, flags: int = -1) -> NDArray[np.uint8] | None:
 def _load(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         present = pq.read_schema(path).names
-        if missing := [name for name in SCHEMA.names if name not in present]:
-            raise DataError(f"{path}: has no column {', '.join(missing)}; expected {', '.join(SCHEMA.names)}")
-        table = pq.read_table(path, columns=schema.names).cast(schema)
+        if missing := [name for name in REQUIRED if name not in present]:
+            raise DataError(f"{path}: has no column {', '.join(missing)}; expected {', '.join(REQUIRED)}")
+        table = pq.read_table(path, columns=[name for name in schema.names if name in present])
+        if VOTES.name in schema.names and VOTES.name not in present:
+            table = table.append_column(VOTES, pa.nulls(table.num_rows, VOTES.type))
+        table = table.cast(schema)
     except FileNotFoundError as error:
         raise DataError(f"{path}: does not exist; run `dvc checkout`, or fill it with `vfer data add`") from error
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -121,8 +143,6 @@ def _load(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _check(table: pa.Table, path: Path) -> None:
-    if not table.num_rows:
-        raise DataError(f"{path}: holds no stills; add some with `vfer data add`")
     for field in table.schema:
         if not field.nullable and table[field.name].null_count:
             raise DataError(f"{path}: column {field.name} has empty values")
@@ -131,3 +151,7 @@ def _check(table: pa.Table, path: Path) -> None:
     names = Counter(str(name) for name in table["still"].to_pylist())
     if len(names) < table.num_rows:
         raise DataError(f"{path}: still {names.most_common(1)[0][0]} stands twice; keep one of the rows")
+    if VOTES.name in table.column_names:
+        for still, votes in zip(table["still"].to_pylist(), table[VOTES.name].to_pylist(), strict=True):
+            if any(count is None or count < 0 for _, count in votes or ()):
+                raise DataError(f"{path}: votes of {still} are no counts from 0; mend them, or add its dataset again")

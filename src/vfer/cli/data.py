@@ -27,7 +27,9 @@ Data = Annotated[Path, typer.Option(help="The dataset's folder.")]
 def add(
     reader: Annotated[str, typer.Argument(help=f"The layout: {', '.join(READERS)}.")],
     paths: Annotated[list[Path], typer.Argument(help="Folders, zips or files, as the dataset was published.", metavar="PATH...")],
-    source: Annotated[str | None, typer.Option(help="Name for what is added; the reader's name by default.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Name for what is added; by default the reader's name, or fer2013 for ferplus.")
+    ] = None,
     data: Data = Path("data"),
     expressions: Annotated[str, typer.Option(help="Your own expressions beside the known ones, as in drowsy,alert.")] = "",
     no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False,
@@ -49,11 +51,12 @@ def add(
         with progress() as bar:
             entries, refused = scan(paths)
             found = [*refused, *bar.track(READERS[reader].read(entries), description="reading")]
-            outcome = intake(data, bar.track(found, description="adding"), source or reader, own)
+            outcome = intake(data, bar.track(found, description="adding"), source or READERS[reader].source or reader, own)
         if report is not None:
             _write_report(report, outcome)
         _check_usable(outcome, reader, paths)
         _print(outcome, data)
+        _say_what_lacks(data)
         version = f"version {track.track(data, root)}" if root else "not tracked by DVC"
         if root:
             _say(f"keep this version with `git add {data}.dvc && git commit`")
@@ -93,9 +96,11 @@ def _print(outcome: "Outcome", data: Path) -> None:
     if outcome.clips or outcome.stills:
         console.print(_added(outcome))
     if outcome.there:
-        _say(f"{outcome.there} were there already")
+        _say(f"{outcome.there} were there already" + (f"; {outcome.voted} of them got their votes" if outcome.voted else ""))
     if outcome.converted:
         _say(f"{outcome.converted} stills were no 48x48 grey pictures and were converted")
+    if voted := sum(still.votes is not None for still in outcome.stills):
+        _say(f"{voted} stills have the votes of several annotators")
     for reason, count in sorted(Counter(item.reason for item in outcome.passed).items()):
         _say(f"{count} passed over: {reason}")
     if same := len(outcome.identical_stills):
@@ -105,6 +110,15 @@ def _print(outcome: "Outcome", data: Path) -> None:
     if outcome.sample:
         pointer = f"{data}.dvc"
         _say(f"the embedded sample ({outcome.sample} rows) gave way; `git checkout {pointer} && dvc checkout {pointer}` brings it back")
+
+
+def _say_what_lacks(data: Path) -> None:
+    from vfer import stills
+
+    if not (data / "clips.csv").exists():
+        _say("there are no clips yet: `dvc repro cnn` runs, the rest needs some")
+    if not stills.labels(data / "stills.parquet").num_rows:
+        _say("there are no stills: add some, or set cnn.weights: shipped in params.yaml")
 
 
 def _added(outcome: "Outcome") -> Table:

@@ -18,6 +18,7 @@ USAGES: dict[str, Usage] = {
     "test": "test",
 }
 COLUMNS = ("emotion", "pixels", "usage")
+BROKEN = (*UNREADABLE, UnicodeDecodeError, csv.Error)
 SIDE = 48
 
 
@@ -28,8 +29,8 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             yield _picture(entry)
         elif entry.suffix == ".csv":
             try:
-                yield from _table(entry)
-            except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
+                yield from rows(entry)
+            except BROKEN as error:
                 yield Refused(entry.origin, f"is no CSV file in UTF-8: {error}")
         else:
             yield Passed(entry.origin, "neither picture nor CSV file")
@@ -44,19 +45,20 @@ def _picture(entry: Entry) -> Found:
     return FoundStill(name, entry.folder(), usage, entry.origin, entry.read)
 
 
-def _table(entry: Entry) -> Iterator[Found]:
+def rows(entry: Entry) -> Iterator[FoundStill | Refused]:
+    """Yields each row of a CSV file, in order; raises one of `BROKEN` where the file cannot be read."""
     with entry.open() as stream:
-        rows = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
-        header = [column.strip().lower() for column in next(rows, [])]
+        lines = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
+        header = [column.strip().lower() for column in next(lines, [])]
         if missing := [column for column in COLUMNS if column not in header]:
             yield Refused(entry.origin, f"has no column {', '.join(missing)}; expected emotion, pixels, Usage")
             return
         places = [header.index(column) for column in COLUMNS]
-        for number, row in enumerate(rows, start=1):
-            yield _row(row, places, number, f"{entry.origin}:{rows.line_num}")
+        for number, row in enumerate(lines, start=1):
+            yield _row(row, places, number, f"{entry.origin}:{lines.line_num}")
 
 
-def _row(row: list[str], places: list[int], number: int, origin: str) -> Found:
+def _row(row: list[str], places: list[int], number: int, origin: str) -> FoundStill | Refused:
     if len(row) <= max(places):
         return Refused(origin, "is cut off")
     emotion, pixels, usage = (row[place].strip() for place in places)

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -81,7 +81,10 @@ class FoundClip:
 
 @dataclass(frozen=True)
 class FoundStill:
-    """One still that a reader found; `read` returns its encoded bytes (PNG or JPEG)."""
+    """One still that a reader found; `read` returns its encoded bytes (PNG or JPEG).
+
+    `votes` says how many annotators saw which expression, in the dataset's own words, where it was shown to several.
+    """
 
     name: str
     expression: str
@@ -89,6 +92,7 @@ class FoundStill:
     origin: str
     read: Callable[[], bytes]
     subject: str | None = None
+    votes: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,11 @@ Found = FoundClip | FoundStill | Refused | Passed
 
 @dataclass(frozen=True)
 class Reader:
-    """One layout of dataset: its function, and how the layout looks (shown where nothing fits)."""
+    """One layout of dataset: its function, how the layout looks (shown where nothing fits), and its source, else the reader's name."""
 
     read: Callable[[Sequence[Entry]], Iterable[Found]]
     layout: str
+    source: str | None = None
 
 
 def check_word(word: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from vfer.datasets.found import Passed, Refused
 from vfer.manifest import Clip
 
+Votes = list[tuple[str, int]]  # by expression, sorted: what Arrow makes a map of
 SAMPLE = "sample"  # source of the embedded sample's rows, which give way to real data
 
 
@@ -18,13 +19,15 @@ class Still:
     source: str
     subject: str | None
     image: bytes
+    votes: Votes | None
 
 
 @dataclass
 class Outcome:
     """The rows that were added, and the count of the rest.
 
-    `there` counts what stood there already with the same bytes; `converted` the stills that were no 48x48 grey pictures;
+    `there` counts what stood there already with the same bytes, `voted` those of them that got the votes they lacked; `converted` the
+    stills that were no 48x48 grey pictures;
     `identical` pairs the name of each added clip with another clip of the same bytes, `identical_stills` likewise, and `leaked`
     counts the validation and test stills whose bytes stand in train too; `sample` counts the sample's rows that gave way.
     """
@@ -32,6 +35,7 @@ class Outcome:
     clips: list[Clip] = field(default_factory=list)
     stills: list[Still] = field(default_factory=list)
     there: int = 0
+    voted: int = 0
     converted: int = 0
     refused: list[Refused] = field(default_factory=list)
     passed: list[Passed] = field(default_factory=list)

@@ -27,11 +27,11 @@ def clips_table(data: Path) -> Table | None:
 
 
 def stills_table(data: Path) -> Table | None:
-    """Returns the stills by source, expression and usage."""
+    """Returns the stills by source, expression and usage, or None where there are none."""
     path = data / "stills.parquet"
-    if not path.exists():
+    rows = stills.labels(path).to_pylist() if path.exists() else []
+    if not rows:
         return None
-    rows = stills.labels(path).to_pylist()
     counts = Counter((row["source"], word, row["usage"]) for row in rows for word in (row["expression"], "all"))
     table = Table("source", "expression", *(f"stills: {usage}" for usage in stills.USAGES))
     for source, word in sorted({key[:2] for key in counts}, key=lambda key: (key[0], key[1] == "all", key[1])):

@@ -18,6 +18,7 @@ SECTIONS = {
     "split": "vfer.split:SplitParams",
     "frames": "vfer.frames:FramesParams",
     "faces": "vfer.faces.params:FacesParams",
+    "pretrain": "vfer.pretrain.params:PretrainParams",
     "cnn": "vfer.cnn.params:CnnParams",
     "features": "vfer.features:FeaturesParams",
     "lstm": "vfer.lstm.params:LstmParams",
@@ -52,8 +53,9 @@ def detector(root: Path) -> Verdict:
 
 @check("data")
 def data(root: Path) -> Verdict:
-    """Are the dataset's tables there, and the clips they list?"""
+    """Are the dataset's tables there, the clips they list, and stills where the CNN is trained?"""
     from vfer import manifest, stills
+    from vfer.cnn.params import CnnParams
 
     folder = root / "data"
     if (root / "data.dvc").is_file() and not folder.exists():
@@ -62,6 +64,8 @@ def data(root: Path) -> Verdict:
     pictures = stills.labels(folder / "stills.parquet").num_rows
     if missing := [clip.path for clip in clips if not (folder / clip.path).is_file()]:
         raise DataError(f"{folder / missing[0]} and {len(missing) - 1} more clips are missing; run `dvc checkout data.dvc`")
+    if not pictures and params.load(root / "params.yaml", "cnn", CnnParams).weights == "trained":
+        return "fail", f"{len(clips)} clips and no stills", "add stills with `vfer data add`, or set cnn.weights: shipped in params.yaml"
     return "ok", f"{len(clips)} clips and {pictures} stills"
 
 

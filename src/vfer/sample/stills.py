@@ -46,7 +46,7 @@ def table(stills: int, seed: int, advance: Callable[[], None]) -> pa.Table:
     rows = []
     for still in plan(stills):
         subject = f"sample/{still.usage}-{still.identity:03d}"
-        rows.append((still.name, still.expression, still.usage, "sample", subject, _encode(crop(still, seed))))
+        rows.append((still.name, still.expression, still.usage, "sample", subject, _encode(crop(still, seed)), None))
         advance()
     return pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA)
 
