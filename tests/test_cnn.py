@@ -6,34 +6,25 @@ import keras
 import numpy as np
 import pytest
 
-from vfer import export
+from vfer import export, params
 from vfer.cnn.augment import augment
 from vfer.cnn.data import Part
-from vfer.cnn.model import build, classifier
+from vfer.cnn.model import build, classifier, mirrored
 from vfer.cnn.params import CnnParams
-from vfer.cnn.train import test as scored
+from vfer.cnn.predictions import predict
 from vfer.cnn.train import train
+from vfer.errors import ParamsError
 from vfer.session import Session
+
+HOME = Path(__file__).resolve().parents[1]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),  # of tf2onnx
 ]
 
-PARAMS = CnnParams(
-    architecture="mini_xception",
-    embedding=6,
-    dropout=0.1,
-    epochs=10,
-    patience=10,
-    batch_size=8,
-    learning_rate=0.005,
-    weight_decay=0,
-    label_smoothing=0,
-    augmentation=0.2,
-    class_balance=0.5,
-    precision="float32",
-    deterministic=False,
+PARAMS = params.load(HOME / "params.yaml", "cnn", CnnParams).model_copy(
+    update={"embedding": 6, "dropout": 0.1, "epochs": 10, "patience": 10, "batch_size": 8, "learning_rate": 0.005, "deterministic": False}
 )
 
 
@@ -45,7 +36,7 @@ def pictures(n: int, seed: int = 0) -> Part:
     for picture, label in zip(pixels, labels, strict=True):
         at = int(rng.integers(16, 28))
         (picture if label else picture.T)[at : at + 5] = 220
-    return Part(pixels, labels)
+    return Part(pixels, labels, np.eye(2, dtype=np.float32)[labels], [f"{i}" for i in range(n)])
 
 
 def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(tmp_path: Path) -> None:
@@ -57,13 +48,35 @@ def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(t
     faces = data["validation"].pixels[..., None].astype(np.float32)
     export.save(model, tmp_path, faces, ["across", "down"])
     session = Session(tmp_path / "model.onnx")
-    assert scored(session, data["train"], 2).uar > 0.9
+    said = predict(session, "train", data["train"].names, data["train"].pixels, data["train"].labels)
+    assert (said.predicted == said.truth).mean() > 0.9
     found = session(faces[:5])
     assert (found["embedding"] >= 0).all(), "the padding of the sequences is told from frames by its sign"
     np.testing.assert_allclose(found["probabilities"], model(faces[:5], training=False)["probabilities"], atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["mini_xception", "xception"])
+def test_a_training_in_bfloat16_makes_a_model_in_float32(tmp_path: Path) -> None:
+    data = {"train": pictures(16), "validation": pictures(8, 1)}
+    chosen = PARAMS.model_copy(update={"precision": "mixed_bfloat16", "epochs": 1, "averaging": 0.9, "mixup": 0.2})
+    model, _ = train(data, 2, chosen, 3, None, lambda *_: None)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    export.save(model, tmp_path, data["validation"].pixels[..., None].astype(np.float32), ["across", "down"])
+
+
+def test_with_flip_average_a_face_and_its_mirror_image_get_the_mean_of_both_answers(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = build("mini_xception", 3, 5, 0.3)
+    faces = np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32)
+    seen, flipped = (model(one, training=False) for one in (faces, faces[:, :, ::-1]))
+    export.save(mirrored(model), tmp_path, faces, list("abc"))
+    for found in (Session(tmp_path / "model.onnx"), keras.models.load_model(tmp_path / "model.keras")):
+        answers = found(faces)
+        for name in ("embedding", "probabilities"):
+            np.testing.assert_allclose(answers[name], (np.asarray(seen[name]) + np.asarray(flipped[name])) / 2, atol=1e-5)
+        np.testing.assert_allclose(found(np.ascontiguousarray(faces[:, :, ::-1]))["embedding"], answers["embedding"], atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["mini_xception", "xception", "resnet"])
 def test_an_architecture_has_named_layers_and_is_cut_at_its_embedding(architecture: str) -> None:
     model = build(architecture, 7, 12, 0.3)
     assert model.input_shape == (None, 48, 48, 1)
@@ -76,8 +89,37 @@ def test_an_architecture_has_named_layers_and_is_cut_at_its_embedding(architectu
     assert head.get_layer("probabilities").kernel is model.get_layer("probabilities").kernel
 
 
-def test_mini_xception_is_as_small_as_it_is_meant_to_be() -> None:
-    assert 40_000 < build("mini_xception", 7, 128, 0.3).count_params() < 90_000
+@pytest.mark.parametrize(("architecture", "least", "most"), [("mini_xception", 40_000, 90_000), ("resnet", 1_500_000, 2_500_000)])
+def test_an_architecture_is_as_small_as_it_is_meant_to_be(architecture: str, least: int, most: int) -> None:
+    assert least < build(architecture, 7, 128, 0.3).count_params() < most
+
+
+def test_xception_is_keras_s_but_for_a_first_convolution_that_sees_every_pixel_of_one_channel() -> None:
+    net, theirs = build("xception", 7, 12, 0.3).get_layer("xception"), keras.applications.Xception(include_top=False, weights=None)
+    first = net.get_layer("block1_conv1")
+    assert (first.strides, first.kernel.shape) == ((1, 1), (3, 3, 1, 32))
+    assert net.get_layer("block13_sepconv2").output.shape[1:3] == (6, 6), "the middle flow sees 6x6 maps"
+    rest = [
+        layer
+        for layer in theirs.layers
+        if layer.weights and layer.name != "block1_conv1" and not layer.name.startswith(("conv2d", "batch"))
+    ]
+    assert len(rest) > 70
+    for layer in rest:
+        assert [weight.shape for weight in net.get_layer(layer.name).weights] == [weight.shape for weight in layer.weights]
+
+
+def test_an_architecture_of_one_s_own_is_found_by_its_dotted_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from keras import layers\ndef tiny(inputs):\n    return layers.GlobalAveragePooling2D(name='pool')(inputs)\nwidth = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = build("mine:tiny", 2, 4, 0.1)
+    assert model.name == "tiny"
+    assert model.output["embedding"].shape == (None, 4)
+    for wrong in ("mine:tinier", "nowhere:tiny", "resnets"):
+        with pytest.raises(ParamsError, match=r"cnn\.architecture: .*; expected .*package\.module:function"):
+            build(wrong, 2, 4, 0.1)
 
 
 @pytest.mark.slow
@@ -95,10 +137,9 @@ def test_xception_is_exported_in_inference_mode(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["embedding"], model(faces, training=False)["embedding"], atol=1e-4)
 
 
-@pytest.mark.parametrize(("architecture", "classes"), [("resnet", 7), ("mini_xception", 1)])
-def test_what_cannot_be_built_is_refused(architecture: str, classes: int) -> None:
-    with pytest.raises(ValueError, match=r"is unknown|at least 2 classes"):
-        build(architecture, classes, 12, 0.3)
+def test_one_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        build("mini_xception", 1, 12, 0.3)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
@@ -120,6 +161,19 @@ def test_strength_0_is_identity_and_more_strength_changes_more() -> None:
     same = np.maximum(pixels, pixels[:, :, ::-1])
     changed = [np.abs(augment(same, np.random.default_rng(0), s).astype(int) - same).mean() for s in (0.1, 0.5, 1.0)]
     assert 0 < changed[0] < changed[1] < changed[2] < 100
+
+
+@pytest.mark.parametrize("erasing", [0.0, 0.3, 1.0])
+def test_as_many_pictures_as_asked_for_get_a_patch_of_their_mean(erasing: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 48, 48)).astype(np.uint8)
+    found = augment(pixels, np.random.default_rng(1), 0, erasing)
+    changed = (found != pixels).any(axis=(1, 2))
+    assert changed.mean() == pytest.approx(erasing, abs=0.08)
+    for picture, before in zip(found[changed], pixels[changed], strict=True):
+        rows, columns = np.nonzero(picture != before)
+        patch = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert (patch == int(before.mean())).all()
+        assert max(patch.shape) <= 0.4 * 48
 
 
 def test_half_of_the_pictures_are_mirrored() -> None:

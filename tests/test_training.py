@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from vfer import export, training
+from vfer import env, export, training
 from vfer.errors import VferError, WeightsError
 from vfer.session import Session
 from vfer.training import Batches, Fit, Logs
@@ -57,9 +58,11 @@ def run(
     patience: int = 6,
     on_epoch: Callable[[int, Logs], None] = lambda *_: None,
     wrong: bool = False,
+    averaging: float = 0,
 ) -> Fit:
     validation = batches(24, shuffle=False, targets=examples(24)[1][:, ::-1].copy() if wrong else None)
-    return training.fit(model, batches(noise=0.3), validation, epochs=epochs, patience=patience, checkpoint=checkpoint, on_epoch=on_epoch)
+    plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "checkpoint": checkpoint, "averaging": averaging}
+    return training.fit(model, batches(noise=0.3), validation, on_epoch=on_epoch, **plan)
 
 
 def seen(of: Batches) -> list[tuple[bytes, bytes, bytes]]:
@@ -126,7 +129,9 @@ class Interrupted(Exception):  # noqa: N818  # it stands for a kill
     """A kill."""
 
 
-def interrupted(dropout: float, checkpoint: Path, after: int, epochs: int, *, wrong: bool = False) -> tuple[keras.Model, Fit, list[int]]:
+def interrupted(
+    dropout: float, checkpoint: Path, after: int, epochs: int, *, wrong: bool = False, averaging: float = 0
+) -> tuple[keras.Model, Fit, list[int]]:
     """A training that breaks off after an epoch, and goes on in a new model."""
 
     def stop(epoch: int, _: Logs) -> None:
@@ -134,16 +139,19 @@ def interrupted(dropout: float, checkpoint: Path, after: int, epochs: int, *, wr
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        run(net(dropout), checkpoint, epochs=epochs, patience=2, on_epoch=stop, wrong=wrong)
+        run(net(dropout), checkpoint, epochs=epochs, patience=2, on_epoch=stop, wrong=wrong, averaging=averaging)
     model, went = net(dropout), []
-    return model, run(model, checkpoint, epochs=epochs, patience=2, on_epoch=lambda epoch, _: went.append(epoch), wrong=wrong), went
+    after_all = run(
+        model, checkpoint, epochs=epochs, patience=2, on_epoch=lambda epoch, _: went.append(epoch), wrong=wrong, averaging=averaging
+    )
+    return model, after_all, went
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_an_interrupted_training_goes_on_as_if_it_never_stopped(dropout: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dropout", "averaging"), [(0.0, 0.0), (0.5, 0.0), (0.5, 0.7)])
+def test_an_interrupted_training_goes_on_as_if_it_never_stopped(dropout: float, averaging: float, tmp_path: Path) -> None:
     whole = net(dropout)
-    expected = run(whole, epochs=4, patience=2)
-    model, fit, went = interrupted(dropout, tmp_path / "checkpoint", 2, 4)
+    expected = run(whole, epochs=4, patience=2, averaging=averaging)
+    model, fit, went = interrupted(dropout, tmp_path / "checkpoint", 2, 4, averaging=averaging)
     assert went == [2, 3]
     assert fit.best == expected.best
     for row, other in zip(fit.history, expected.history, strict=True):
@@ -152,11 +160,12 @@ def test_an_interrupted_training_goes_on_as_if_it_never_stopped(dropout: float, 
         np.testing.assert_allclose(value, other, atol=1e-6)
 
 
-def test_best_weights_from_before_the_interruption_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("averaging", [0.0, 0.2])
+def test_best_weights_from_before_the_interruption_come_back(averaging: float, tmp_path: Path) -> None:
     whole = net()
-    expected = run(whole, epochs=9, patience=2, wrong=True)
+    expected = run(whole, epochs=9, patience=2, wrong=True, averaging=averaging)
     after = expected.best + 2
-    model, fit, went = interrupted(0, tmp_path / "checkpoint", after, 9, wrong=True)
+    model, fit, went = interrupted(0, tmp_path / "checkpoint", after, 9, wrong=True, averaging=averaging)
     assert fit.best == expected.best < after
     assert went == [after], "it stops when the uninterrupted training does"
     for value, other in zip(model.get_weights(), whole.get_weights(), strict=True):
@@ -170,11 +179,11 @@ def test_a_checkpoint_holds_the_last_and_the_best_epoch_and_nothing_more(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"state.json", f"epoch-{last}.keras", f"epoch-{best}.keras"}
 
 
-def test_a_loss_that_is_no_number_names_the_epoch() -> None:
+def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
     targets = examples()[1].copy()
     model, fitted = net(), batches()
     bad = Batches(lambda chosen, _: np.full((len(chosen), 4), np.nan, np.float32), targets, np.ones(40, np.float32), 16, 0, shuffle=False)
-    with pytest.raises(VferError, match="epoch 1: the loss is no longer a number; lower the learning rate"):
+    with pytest.raises(VferError, match=r"epoch 1, step 1: the loss is no longer a number; lower the learning rate$"):
         training.fit(model, bad, fitted, epochs=3, patience=1, checkpoint=None, on_epoch=lambda *_: None)
     seen_epochs: list[int] = []
 
@@ -183,9 +192,81 @@ def test_a_loss_that_is_no_number_names_the_epoch() -> None:
         model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
 
     model = net()
-    with pytest.raises(VferError, match="epoch 2: "):
-        training.fit(model, fitted, batches(24, shuffle=False), epochs=3, patience=1, checkpoint=None, on_epoch=poison)
+    with pytest.raises(VferError, match=r"epoch 2, step 1: .*; the one of epoch 1 is kept as .*epoch-1\.keras"):
+        training.fit(model, fitted, batches(24, shuffle=False), epochs=3, patience=1, checkpoint=tmp_path, on_epoch=poison)
     assert seen_epochs == [0]
+    kept = keras.models.load_model(tmp_path / "epoch-1.keras")
+    assert all(np.isfinite(value).all() for value in kept.get_weights())
+
+
+def test_an_epoch_that_only_fails_in_validation_names_its_last_step() -> None:
+    bad = Batches(
+        lambda chosen, _: np.full((len(chosen), 4), np.nan, np.float32), examples(24)[1], np.ones(24, np.float32), 16, 0, shuffle=False
+    )
+    with pytest.raises(VferError, match="epoch 1, step 3: "):
+        training.fit(net(), batches(), bad, epochs=1, patience=1, checkpoint=None, on_epoch=lambda *_: None)
+
+
+def test_the_average_follows_the_weights_and_is_what_is_validated_and_kept() -> None:
+    model = net(learning_rate=0.05)
+    average = training.Average(model, 0.75)
+    expected = [value.astype(np.float64) for value in model.get_weights()]
+    for step in range(1, 5):
+        model.set_weights([value + step for value in model.get_weights()])
+        average.follow()
+        decay = min(0.75, step / (step + 9))
+        expected = [mean * decay + value * (1 - decay) for mean, value in zip(expected, model.get_weights(), strict=True)]
+    live = model.get_weights()
+    with average.taken():
+        for value, mean in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_allclose(value, mean, rtol=1e-5)
+    for value, before in zip(model.get_weights(), live, strict=True):
+        np.testing.assert_array_equal(value, before)
+    trained: list[list[NDArray[np.float32]]] = []
+    fit = run(model := net(learning_rate=0.05), epochs=3, averaging=0.9, on_epoch=lambda *_: trained.append(model.get_weights()))
+    validation = batches(24, shuffle=False)
+    assert model.evaluate(validation, verbose=0, return_dict=True)["loss"] == pytest.approx(fit.history[fit.best]["val_loss"], rel=1e-4)
+    assert any((value != other).any() for value, other in zip(model.get_weights(), trained[fit.best], strict=True)), (
+        "the live weights were kept"
+    )
+
+
+def test_mixup_mixes_inputs_targets_and_weights_by_the_same_shares() -> None:
+    points, targets = examples()
+    weights = np.arange(1, 41, dtype=np.float32)
+    mixed = Batches(lambda chosen, _: points[chosen], targets, weights, 40, 0, shuffle=False, mixup=1.0)
+    inputs, learned, weighed = mixed[0]
+    assert inputs.dtype == learned.dtype == weighed.dtype == np.float32
+    np.testing.assert_allclose(learned.sum(axis=1), 1, rtol=1e-5)
+    for row in range(40):
+        difference = points - points[row]
+        share = ((inputs[row] - points[row]) @ difference.T) / np.maximum((difference**2).sum(axis=1), 1e-9)
+        fits = [i for i in range(40) if np.allclose(inputs[row], points[row] + share[i] * difference[i], atol=1e-4)]
+        assert any(np.allclose(weighed[row], weights[row] + share[i] * (weights[i] - weights[row]), atol=1e-2) for i in fits)
+        assert any(np.allclose(learned[row], targets[row] + share[i] * (targets[i] - targets[row]), atol=1e-3) for i in fits)
+    assert ((learned > 0.05) & (learned < 0.95)).any()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "flags", "expected"),
+    [
+        ("float32", "avx512_bf16", "float32"),
+        ("auto", "sse avx512_bf16 x", "mixed_bfloat16"),
+        ("auto", "sse avx2", "float32"),
+    ],
+)
+def test_the_precision_is_what_the_processor_has(
+    wanted: str, flags: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
+    monkeypatch.setattr(env, "CPU", tmp_path / "cpuinfo")
+    assert training.precision(wanted) == expected
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    env.prepare_tensorflow(wanted)
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == ("0" if expected == "float32" else None), "which crashes in float32"
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2", "the user's"
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:

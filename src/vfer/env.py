@@ -1,4 +1,4 @@
-"""Every environment variable that vfer reads."""
+"""Every environment variable that vfer reads, and those that it sets for TensorFlow."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vfer.errors import VferError
 
+CPU = Path("/proc/cpuinfo")
 INSIGHTFACE_URL = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 
 
@@ -57,3 +58,16 @@ def experiment_baseline() -> str | None:
 def tracking_uri() -> str | None:
     """MLflow server that the user has set; none means the repository's own store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this machine's processor does, by what Linux tells of it."""
+    flags = CPU.read_text() if CPU.is_file() else ""
+    return re.search(r"\b(avx512_bf16|amx_bf16)\b", flags) is not None
+
+
+def prepare_tensorflow(precision: str = "") -> None:
+    """Sets, where the user has not, what TensorFlow reads when it is imported; `precision` is that of the convolutions to come."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if precision == "float32" or (precision == "auto" and not multiplies_bfloat16()):
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN crashes in float32 convolutions of TensorFlow 2.21
