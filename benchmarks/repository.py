@@ -86,7 +86,7 @@ class Versioned(Repository):
         made.dvc("init", "--quiet")
         (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
         made.dvc("add", "--quiet", "data")
-        made.settle("cnn")
+        made.settle("pretrain", "cnn")
         return made
 
     def dvc(self, *words: str) -> str:

@@ -28,7 +28,7 @@ def first(repository: Repository) -> list[str]:
 
 
 def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]) -> None:
-    assert sorted(first) == sorted(["frames", "faces", "cnn", "features", "lstm", "evaluate", "register"])
+    assert sorted(first) == sorted(["frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register"])
     assert repository.metrics("frames")["clips"] == 28
     assert repository.metrics("evaluate")["leakage"] == {"recording": 0.0, "subject": 0.0}
     assert len(repository.experiments()) == 1

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from project import Project, make
 from stages.register import main
 from vfer import tracking
 from vfer.errors import DataError
+from vfer.register import experiment
 from vfer.register.gate import compare
+from vfer.register.inputs import collect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,10 +81,23 @@ def test_an_experiment_is_one_run_with_params_metrics_data_pictures_and_links(fi
     tags = run.data.tags
     assert (tags["vfer.run.cnn"], tags["vfer.run.lstm"], tags["dvc.experiment"]) == ("cnn-run", "lstm-run", "quick-fox")
     assert tags["data.md5"] == "0123456789abcdef0123456789abcdef.dir"
+    assert (tags["vfer.pretrain"], tags.get("vfer.run.pretrain")) == ("none", None)
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.digest.startswith("0123456789abcdef")
     assert {file.path for file in client.list_artifacts(first["run_id"], "curves")} == {"curves/cnn.png", "curves/lstm.png"}
     assert {file.path for file in client.list_artifacts(first["run_id"], "evaluate")} >= {"evaluate/predictions.parquet", "evaluate/plots"}
+
+
+def test_weights_from_a_pretraining_are_told_and_linked(project: Project, first: dict[str, Any]) -> None:
+    assert first
+    outputs, data, _, config, _ = project.arguments()
+    inputs = collect(outputs, config, data)
+    metrics = inputs.metrics | {"pretrain": {"weights": "trained", "verification_auc": 0.9}}
+    trained = replace(inputs, metrics=metrics, runs=inputs.runs | {"pretrain": "some-run"})
+    tags = experiment.tags(trained)
+    assert (tags["vfer.pretrain"], tags["vfer.run.pretrain"]) == ("trained", "some-run")
+    assert trained.figures()["pretrain.verification_auc"] == 0.9
+    assert (inputs.trained, trained.trained) == (["cnn", "lstm"], ["pretrain", "cnn", "lstm"])
 
 
 def test_the_first_models_take_both_aliases(first: dict[str, Any], client: "MlflowClient") -> None:

@@ -211,6 +211,36 @@ def test_digests_follow_the_content_and_are_remembered(tmp_path: Path, monkeypat
     assert Digests(memory)(path) == "hashed again"
 
 
+def test_a_folder_s_digest_follows_the_names_and_contents_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, memory = tmp_path / "a", tmp_path / "memory"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "one").write_text("1")
+    (folder / "deep" / "two").write_text("2")
+    first = Digests(memory)
+    seen = [first(folder)]
+    first.save()
+    twin = shutil.copytree(folder, tmp_path / "b")
+    assert digests.digest(twin) == seen[0] == digests.digest(folder)
+    (folder / "deep" / "two").write_text("22")
+    seen.append(Digests(memory)(folder))
+    (folder / "deep" / "two").rename(folder / "deep" / "three")
+    seen.append(Digests(memory)(folder))
+    (folder / "deep" / "three").rename(folder / "three")
+    seen.append(Digests(memory)(folder))
+    (folder / "one").unlink()
+    seen.append(Digests(memory)(folder))
+    assert len(set(seen)) == 5
+    monkeypatch.setattr(digests, "digest", lambda _: "hashed again")
+    assert Digests(memory)(twin) == "hashed again"
+    last = Digests(memory)
+    last(twin)
+    last.save()
+    monkeypatch.setattr(digests, "digest", lambda _: "and again")
+    assert Digests(memory)(twin) == "hashed again"
+    with pytest.raises(OSError, match="No such file"):
+        last(tmp_path / "nowhere")
+
+
 def test_a_memory_that_is_damaged_costs_the_time_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, memory = tmp_path / "a", tmp_path / "memory"
     path.write_text("one")

@@ -57,25 +57,26 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 
 
 class Refused:
-    """The clips that a stage set aside, and why."""
+    """The clips, or things of another kind, that a stage set aside, and why."""
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
+    def __init__(self, reasons: Mapping[str, str], kind: str = "clip") -> None:
         self.reasons = dict(sorted(reasons.items()))
+        self._kind = kind
         self._table = Path("refused.csv")
 
     def write(self, path: Path) -> None:
-        """Writes the table `clip, reason`."""
+        """Writes the table `clip, reason`, or what the kind is called."""
         self._table = path
-        write_csv(path, ["clip", "reason"], [{"clip": clip, "reason": reason} for clip, reason in self.reasons.items()])
+        write_csv(path, [self._kind, "reason"], [{self._kind: name, "reason": reason} for name, reason in self.reasons.items()])
 
-    def check(self, clips: int, most: float, key: str, what: str, mend: str) -> None:
-        """Warns of the refused clips; raises `DataError`, saying `what` they are and how to `mend` it, above the share `most` of `key`."""
-        for clip, reason in list(self.reasons.items())[:SHOWN]:
-            console.warn(f"{clip}: {reason}")
+    def check(self, total: int, most: float, key: str, what: str, mend: str) -> None:
+        """Warns of the refused; raises `DataError`, saying `what` they are and how to `mend` it, above the share `most` of `key`."""
+        for name, reason in list(self.reasons.items())[:SHOWN]:
+            console.warn(f"{name}: {reason}")
         if len(self.reasons) > SHOWN:
-            console.warn(f"and {len(self.reasons) - SHOWN} more clips; {self._table} lists them all")
-        if len(self.reasons) > most * clips:
-            raise DataError(f"{self._table}: {len(self.reasons)} of {clips} clips {what}, more than {key} ({most}); {mend}")
+            console.warn(f"and {len(self.reasons) - SHOWN} more {self._kind}s; {self._table} lists them all")
+        if len(self.reasons) > most * total:
+            raise DataError(f"{self._table}: {len(self.reasons)} of {total} {self._kind}s {what}, more than {key} ({most}); {mend}")
 
 
 def flatten(content: Mapping[str, object], prefix: str = "") -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The sha256 of files, remembered by what the file system says of them, so that large clips are read once."""
+"""The sha256 of files and folders, remembered by what the file system says of them, so that large clips are read once."""
 
 import hashlib
 import sqlite3
@@ -12,13 +12,28 @@ SECONDS = 30.0  # how long one run waits for another to write
 
 
 def digest(path: Path) -> str:
-    """Returns a file's sha256 as 64 hex digits; raises `OSError` where it cannot be read."""
+    """Returns the sha256 of a file, or of a folder's files and their names, as 64 hex digits; raises `OSError` where it cannot be read."""
+    if path.is_dir():
+        return _listed(path, digest)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _state(path: Path) -> str:
+    """Returns what changes with a file, or with any file of a folder: inode, size and time of modification."""
+    if path.is_dir():
+        return _listed(path, _state)
+    found = path.stat()
+    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def _listed(folder: Path, tell: Callable[[Path], str]) -> str:
+    lines = (f"{tell(file)} {file.relative_to(folder).as_posix()}\n" for file in sorted(folder.rglob("*")) if not file.is_dir())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 class Digests:
-    """Hashes files, and recalls the hash of those that have kept their inode, size and time of modification.
+    """Hashes files and folders, and recalls the hash of those that have kept their inodes, sizes and times of modification.
 
     The memory is an SQLite file; one that cannot be read or written costs time, never a result. Safe for threads of
     one process, since a dict's single operations are, and for several processes.
@@ -30,9 +45,8 @@ class Digests:
         self._new: dict[str, tuple[str, str]] = {}
 
     def __call__(self, path: Path) -> str:
-        """Returns a file's sha256 as 64 hex digits; raises `OSError` where it cannot be read."""
-        name, found = str(path.absolute()), path.stat()
-        state = f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        """Returns what `digest` does."""
+        name, state = str(path.absolute()), _state(path)
         kept = self._known.get(name)
         if kept and kept[0] == state:
             return kept[1]

@@ -23,11 +23,14 @@ from vfer.executor import each_clip
 
 
 class Job(executor.Job, Protocol):
-    """One clip's work: it makes one file, `target`, of another, `source`; `about` is what else of the clip decides the result."""
+    """One clip's work: it makes one file, `target`, of another, `source`; `about` is what else of the clip decides the result.
+
+    The job of `pretrain` is one subject's, and its source a folder of pictures.
+    """
 
     @property
     def source(self) -> Path:
-        """The file that is read."""
+        """The file or folder that is read."""
         ...
 
     @property

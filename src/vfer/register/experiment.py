@@ -28,8 +28,8 @@ def tags(inputs: Inputs) -> dict[str, str]:
     return {
         "vfer.kind": "experiment",
         "vfer.key": inputs.key,
-        "vfer.run.cnn": inputs.runs["cnn"],
-        "vfer.run.lstm": inputs.runs["lstm"],
+        "vfer.pretrain": str(inputs.metrics["pretrain"]["weights"]),
+        **{f"vfer.run.{stage}": inputs.runs[stage] for stage in inputs.trained},
         "data.md5": str(inputs.data.get("md5", "")),
         **tracking.experiment_tags(),
     }
@@ -61,7 +61,7 @@ def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
     tracking.again(lambda: client.log_inputs(run_id, [used]))
     client.log_artifacts(run_id, str(inputs.outputs / "evaluate"), "evaluate")
     with tempfile.TemporaryDirectory() as folder:
-        for stage in ("cnn", "lstm"):
+        for stage in inputs.trained:
             plots.curves(Path(folder) / f"{stage}.png", inputs.history(stage), stage)
         client.log_artifacts(run_id, folder, "curves")
 

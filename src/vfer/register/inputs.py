@@ -12,7 +12,7 @@ import yaml
 from vfer.artifacts import flatten
 from vfer.errors import DataError
 
-METRICS = ("frames", "faces", "cnn", "lstm", "evaluate")
+METRICS = ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,18 @@ class Inputs:
         }
 
     def history(self, stage: str) -> list[dict[str, float]]:
-        """Returns the training history of `cnn` or `lstm`, a row an epoch."""
+        """Returns the training history of one of the stages `trained`, a row an epoch."""
         with (self.outputs / stage / "history.csv").open(newline="") as stream:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
     def model(self, stage: str, kind: str) -> Path:
         """Returns the path of a trained model; `kind` is `onnx` or `keras`."""
         return self.outputs / stage / f"model.{kind}"
+
+    @property
+    def trained(self) -> list[str]:
+        """The stages that trained something: `cnn`, `lstm`, and `pretrain` where it did."""
+        return [stage for stage, run in self.runs.items() if run]
 
 
 def collect(outputs: Path, params: Path, data: Path) -> Inputs:
@@ -54,7 +59,7 @@ def collect(outputs: Path, params: Path, data: Path) -> Inputs:
         settings = yaml.safe_load(params.read_text())
         metrics = {stage: json.loads((outputs / stage / "metrics.json").read_text()) for stage in METRICS}
         version = yaml.safe_load(data.read_text())["outs"][0]
-        runs = {stage: json.loads((outputs / stage / "run.json").read_text())["run_id"] for stage in ("cnn", "lstm")}
+        runs = {stage: json.loads((outputs / stage / "run.json").read_text())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
         models = [hashlib.sha256((outputs / stage / "model.onnx").read_bytes()).hexdigest() for stage in ("cnn", "lstm")]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error

@@ -1,0 +1,1 @@
+"""Trains the CNN's backbone on whose face it sees: the `pretrain` step."""

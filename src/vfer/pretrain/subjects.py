@@ -1,0 +1,92 @@
+"""One subject's pictures: the face in each is found and cropped; what a worker process runs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vfer import stills
+from vfer.artifacts import replacing
+from vfer.faces import crop, track
+from vfer.faces.detector import Detector
+from vfer.faces.params import FacesParams
+from vfer.stills import SIDE
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+SCHEMA = pa.schema(
+    (
+        pa.field("picture", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("crop", pa.binary(SIDE * SIDE)),
+    )
+)
+"""A row a picture: its 48x48 grey face, or the reason why it has none."""
+
+
+@dataclass(frozen=True)
+class SubjectJob:
+    """A subject's folder of pictures, and where its faces go."""
+
+    clip: str
+    source: Path
+    target: Path
+    about: str = ""
+
+
+class Worker:
+    """Makes the faces of subjects with one detector, which a process builds once."""
+
+    detector: Detector
+    params: FacesParams
+
+    @classmethod
+    def start(cls, load: Callable[[], Detector], params: FacesParams) -> None:
+        """Builds this process's detector, and keeps OpenCV to one thread, since the subjects already fill the cores."""
+        import cv2
+
+        cv2.setNumThreads(1)
+        cls.detector, cls.params = load(), params
+
+    @classmethod
+    def work(cls, job: SubjectJob) -> int:
+        """Writes one subject's faces and returns how many pictures it has."""
+        names = pictures(job.source)
+        found = [_face(job.source / name, cls.detector, cls.params) for name in names]
+        reasons = [face if isinstance(face, str) else None for face in found]
+        crops = [None if isinstance(face, str) else face.tobytes() for face in found]
+        # Not compressed, as in the faces tables: crops are too noisy for it.
+        with replacing(job.target) as temporary:
+            pq.write_table(pa.table([names, reasons, crops], schema=SCHEMA), temporary, compression="none")
+        return len(names)
+
+
+def pictures(folder: Path) -> list[str]:
+    """Returns the names of the pictures in a subject's folder, sorted."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+
+
+def count(path: Path) -> int:
+    """Returns how many pictures a subject's table tells of."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def read(path: Path) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
+    """Yields each picture's name with its face, (48, 48) uint8, or with the reason why it has none."""
+    table = pq.read_table(path)
+    for name, reason, face in zip(*(table[column].to_pylist() for column in SCHEMA.names), strict=True):
+        yield name, reason if face is None else np.frombuffer(face, np.uint8).reshape(SIDE, SIDE)
+
+
+def _face(path: Path, detector: Detector, params: FacesParams) -> NDArray[np.uint8] | str:
+    try:
+        grey = stills.grey(path.read_bytes())
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if grey is None:
+        return "is no picture that decodes"
+    chosen = track.follow([detector(grey)], np.zeros(1), (grey.shape[1], grey.shape[0]), params.follow, 0)
+    return crop.crop(grey, chosen.box[0], params.margin) if chosen.status == ["detected"] else "shows no face"

@@ -1,0 +1,174 @@
+"""`pretrain`: trains the CNN's backbone on whose face it sees, or takes given weights; does nothing unless it is turned on."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages import HOME
+from vfer import artifacts, console, env, faces, params, stills, tracking
+from vfer.cnn.params import CnnParams
+from vfer.digests import digest
+from vfer.errors import ClipError, DataError
+from vfer.faces import weights
+from vfer.faces.params import FacesParams
+from vfer.pretrain import identities, subjects
+from vfer.pretrain.identities import Found, Row
+from vfer.pretrain.params import PretrainParams
+from vfer.pretrain.subjects import SubjectJob, Worker
+from vfer.store import Clips, Recipe, Store, recipe
+
+CODE = (faces, stills, subjects)
+PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
+HISTORY = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+
+
+@dataclass
+class Made:
+    """What the stage tells of its work: what the weights are, the figures, the course of the training, and the closing line."""
+
+    about: Mapping[str, object]
+    line: str
+    figures: dict[str, object] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    run_id: str = ""
+
+
+def main(
+    source: Annotated[Path, typer.Option("--identities", help=f"The faces, or the weights: {identities.KINDS}.")],
+    weights_: Annotated[Path, typer.Option("--weights", help="Folder of the detector's weights.")],
+    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights, the history and the metrics.")],
+) -> None:
+    """Writes the backbone's weights, where there are any, and always what they are, the metrics and the pictures set aside."""
+    chosen = params.load(config, "pretrain", PretrainParams)
+    with console.Stage("pretrain") as stage:
+        shutil.rmtree(out / "weights", ignore_errors=True)
+        artifacts.Refused({}, "picture").write(out / "refused.csv")
+        if not chosen.enabled:
+            made = Made({"weights": "none"}, "is off (pretrain.enabled), so that the CNN begins at random")
+        elif source.suffix == ".keras":
+            made = take(source, config, out / "weights")
+        else:
+            made = train(source, weights_, config, out)
+        artifacts.write_json(out / "weights" / "weights.json", made.about)
+        artifacts.write_csv(out / "history.csv", HISTORY, made.history)
+        artifacts.write_json(out / "metrics.json", {"weights": made.about["weights"], **made.figures})
+        artifacts.write_json(out / "run.json", {"run_id": made.run_id})
+        stage.made = made.line
+
+
+def take(source: Path, config: Path, folder: Path) -> Made:
+    """Passes the backbone of a Keras model on; raises `WeightsError` where it is of another architecture."""
+    cnn = params.load(config, "cnn", CnnParams)
+    env.prepare_tensorflow(cnn.precision)
+    with console.hushed():
+        from vfer import export
+        from vfer.cnn import transfer
+        from vfer.pretrain.train import given
+
+    net = given(source, cnn.architecture)
+    folder.mkdir(parents=True)
+    export.save_keras(net, folder / transfer.BACKBONE)
+    about = {"weights": "given", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source)}
+    return Made(about, f"{cnn.architecture} of {source} -> {folder}")
+
+
+def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
+    """Trains on the faces of a Parquet file or a folder, in its own MLflow run."""
+    chosen = params.load(config, "pretrain", PretrainParams)
+    cnn = params.load(config, "cnn", CnnParams)
+    seed = params.seed(config)
+    settings = chosen.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
+    found, figures, key = collect(source, detector, config, settings, out)
+    refused = artifacts.Refused(found.refused, "picture")
+    refused.write(out / "refused.csv")
+    mend = "mend them, take them out, or raise pretrain.max_bad"
+    refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or do not decode", mend)
+    known = identities.choose(found, chosen.min_faces, chosen.validation, seed, source)
+    env.prepare_tensorflow(cnn.precision)
+    with console.hushed():
+        from vfer import export
+        from vfer.cnn import transfer
+        from vfer.pretrain import train as training
+
+    with tracking.training(env.repository() or HOME, "pretrain", settings, key, chosen.epochs) as live:
+        net, fit, auc = training.train(known, cnn.architecture, cnn.precision, chosen, seed, live.checkpoint, live.on_epoch)
+        (out / "weights").mkdir(parents=True)
+        export.save_keras(net, out / "weights" / transfer.BACKBONE)
+        held = {"identification": fit.history[fit.best]["val_accuracy"], "verification_auc": auc}
+        live.run.log(held)
+    figures |= {"subjects": known.subjects, "faces": len(known.rows), "held_out": int(known.held.sum()), "set_aside": len(found.refused)}
+    figures |= {"few": len(found.subjects) - len(known.rows), **held, "epochs": len(fit.history), "best_epoch": fit.best + 1}
+    about = {"weights": "trained", "architecture": cnn.architecture, "identities": str(source)}
+    line = (
+        f"{cnn.architecture} of {len(fit.history)} epochs on {len(known.rows)} faces of {known.subjects} subjects, held out: "
+        f"identification {held['identification']:.3f}, verification AUC {auc:.3f} -> {out}"
+    )
+    return Made({**about, "subjects": known.subjects, "faces": len(known.rows)}, line, figures, fit.rows(), live.run.id)
+
+
+def collect(source: Path, detector: Path, config: Path, settings: dict[str, object], out: Path) -> tuple[Found, dict[str, object], str]:
+    """Returns the faces, what is told of where they come from, and the hash that names a training on them."""
+    if not source.is_dir():
+        found, unnamed = identities.read(source, out)
+        return found, {"unnamed": unnamed}, tracking.key(settings, source)
+    section = params.load(config, "faces", FacesParams)
+    chosen = weights.choose(section, detector)
+    chosen.check()
+    console.console.print(f"pretrain: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
+    tables = out / "subjects"
+    shutil.rmtree(tables, ignore_errors=True)
+    jobs = list_jobs(source, tables)
+    kept: Clips[SubjectJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers())
+    lost = run_jobs(jobs, kept, chosen, section)
+    console.console.print(f"pretrain: {len(jobs)} subjects{kept.told}", markup=False)
+    most = sum(subjects.count(job.target) for job in jobs if job.clip not in lost)
+    found = identities.collect(rows(jobs, lost), most, out)
+    key = tracking.key(settings, *(job.target for job in jobs if job.clip not in lost))
+    shutil.rmtree(tables)
+    return found, {"detector": chosen.name, "detector_sha256": chosen.sha256}, key
+
+
+def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
+    """Returns one job a folder with pictures, sorted; raises `DataError` where there is none."""
+    folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+    jobs = [SubjectJob(path.name, path, tables / f"{path.name}.parquet") for path in folders if subjects.pictures(path)]
+    if not jobs:
+        raise DataError(f"{source}: none of its {len(folders)} folders holds a picture; pretrain.identities is {identities.KINDS}")
+    return jobs
+
+
+def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
+    """Returns all that decides a subject's faces, beside the pictures."""
+    settings = section.model_dump(include={"score", "det_size", "follow", "margin"})
+    return recipe("pretrain", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE, PACKAGES)
+
+
+def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.Chosen, section: FacesParams) -> dict[str, str]:
+    """Makes the subjects' tables; returns why some could not be made, by subject."""
+    lost = {}
+    with console.progress() as bar:
+        task = bar.add_task("pretrain", total=len(jobs))
+        for job, result in kept.each(Worker.work, jobs, subjects.count, Worker.start, (partial(chosen.load, section), section)):
+            if isinstance(result, ClipError):
+                lost[job.clip] = str(result)
+            bar.advance(task)
+    return lost
+
+
+def rows(jobs: list[SubjectJob], lost: dict[str, str]) -> Iterator[Row]:
+    """Yields each picture's face, or why it has none."""
+    for job in jobs:
+        if job.clip in lost:
+            yield from ((job.clip, f"{job.clip}/{name}", lost[job.clip]) for name in subjects.pictures(job.source))
+        else:
+            yield from ((job.clip, f"{job.clip}/{name}", face) for name, face in subjects.read(job.target))
+
+
+if __name__ == "__main__":
+    console.run(main)
