@@ -1,50 +1,83 @@
-"""Trains the CNN on stills; writes the Keras model, its ONNX twin, the history and the metrics."""
+"""`cnn`: trains the CNN on stills, or takes the one that comes with vfer, and writes down what it says of other stills."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stages import HOME
 from vfer import artifacts, console, env, params, stills, tracking
-from vfer.cnn.data import parts
+from vfer.cnn import data, predictions, shipped
 from vfer.cnn.params import CnnParams
+from vfer.cnn.predictions import Predictions
 from vfer.labels import LabelsParams
+from vfer.scores import score
 from vfer.session import Session
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
+    table: Annotated[Path, typer.Option("--data", help="The stills, a Parquet file.")],
+    start: Annotated[Path, typer.Option(help="Folder of the weights that the backbone begins with, where `pretrain` made any.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model, its history and its metrics.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its history, its predictions and its metrics.")],
 ) -> None:
     """Trains on the stills of usage train, stops early on validation, and scores test once."""
     chosen = params.load(config, "cnn", CnnParams)
     labels = params.load(config, "labels", LabelsParams)
-    seed = params.seed(config)
     with console.Stage("cnn") as stage:
-        names, split = parts(stills.read(data), labels, data)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        if chosen.precision == "float32":
-            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN crashes in float32 convolutions of TensorFlow 2.21
-        with console.hushed():
-            from vfer import export
-            from vfer.cnn import train
+        ready = chosen.weights == "shipped"
+        made = take(table, labels, out) if ready else train(table, start, labels, chosen, params.seed(config), out)
+        stage.made = f"{made} -> {out}"
 
-        settings = chosen.model_dump() | {"seed": seed, "classes": names}
-        key = tracking.key(settings, data)
-        with tracking.training(env.repository() or HOME, "cnn", settings, key, chosen.epochs) as live:
-            model, fit = train.train(split, len(names), chosen, seed, live.checkpoint, live.on_epoch)
-            export.save(model, out, split["validation"].pixels[:64, ..., None].astype("float32"), names)
-            session = Session(out / "model.onnx", threads=env.workers())
-            figures = {usage: asdict(train.test(session, split[usage], len(names))) for usage in ("validation", "test")}
-            live.run.log({f"{usage}.{name}": value for usage, scores in figures.items() for name, value in scores.items()})
-        artifacts.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
-        artifacts.write_json(out / "metrics.json", figures | {"epochs": len(fit.history), "best_epoch": fit.best + 1})
-        artifacts.write_json(out / "run.json", {"run_id": live.run.id})
-        stage.made = f"{chosen.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f} -> {out}"
+
+def train(table: Path, start: Path, labels: LabelsParams, chosen: CnnParams, seed: int, out: Path) -> str:
+    """Trains the network and returns what was made."""
+    names, split, counts = data.parts(
+        stills.read(table), labels, table, distributions=chosen.distributions, drop_duplicates=chosen.drop_duplicates
+    )
+    env.prepare_tensorflow(chosen.precision)
+    with console.hushed():
+        from vfer import export
+        from vfer.cnn import train, transfer
+
+    begun = transfer.found(start)
+    settings = chosen.model_dump() | {"seed": seed, "classes": names}
+    key = tracking.key(settings, table, *([begun] if begun else []))
+    epochs = chosen.epochs + (chosen.frozen_epochs if begun else 0)
+    with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs) as live:
+        model, fit = train.train(split, len(names), chosen, seed, live.checkpoint, live.on_epoch, begun)
+        export.save(model, out, split["validation"].pixels[:64, ..., None].astype("float32"), names)
+        figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
+        live.run.log(artifacts.flatten(figures))
+    artifacts.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
+    artifacts.write_json(out / "metrics.json", figures | {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": counts})
+    artifacts.write_json(out / "run.json", {"run_id": live.run.id})
+    return f"{chosen.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f}"
+
+
+def take(table: Path, labels: LabelsParams, out: Path) -> str:
+    """Copies the network that comes with vfer, scores it on the stills of its classes, if there are any, and returns what was made."""
+    names = shipped.install(out)
+    split = data.held_out(stills.read(table, empty=True), labels, names, table)
+    figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
+    artifacts.write_json(out / "metrics.json", figures)
+    artifacts.write_json(out / "run.json", {"run_id": ""})
+    return f"the network that comes with vfer, of {', '.join(names)}" + "".join(
+        f", {usage} accuracy {scores['accuracy']:.3f}" for usage, scores in figures.items()
+    )
+
+
+def predict(session: Session, split: dict[str, data.Part]) -> dict[str, Predictions]:
+    """Returns what the ONNX twin says of the stills of each usage that was not trained on."""
+    parts = {usage: split[usage] for usage in data.HELD_OUT if len(split[usage].labels)}
+    return {usage: predictions.predict(session, usage, part.names, part.pixels, part.labels) for usage, part in parts.items()}
+
+
+def report(said: dict[str, Predictions], out: Path) -> dict[str, Any]:
+    """Writes the predictions and returns the scores of each usage."""
+    predictions.write(out / "predictions.parquet", list(said.values()))
+    return {usage: asdict(score(part.truth, part.predicted, len(part.classes))) for usage, part in said.items()}
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ import typer
 from numpy.typing import NDArray
 
 from vfer import artifacts, console, features, params, split
+from vfer.cnn import predictions
 from vfer.errors import DataError
 from vfer.evaluate import figures, plots
 from vfer.evaluate.params import EvaluateParams
+from vfer.evaluate.stills import report
 from vfer.evaluate.vote import vote
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
@@ -25,6 +27,8 @@ def main(
     cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
     model: Annotated[Path, typer.Option(help="The sequence model, an ONNX file.")],
     parts: Annotated[Path, typer.Option("--split", help="The split, a Parquet file.")],
+    stills: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
+    said: Annotated[Path, typer.Option("--predictions", help="What the CNN says of them, a Parquet file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
 ) -> None:
@@ -64,6 +68,9 @@ def main(
             "leakage": figures.leakage(rows),
             "frame_vote": asdict(score(truth, votes, len(names))),
         }
+        of_stills = predictions.read(said).of("test")
+        if of_stills.still:
+            metrics["stills"] = report(of_stills, stills, chosen, seed, out)
         classes = figures.per_class(truth, predicted, names)
         artifacts.write_json(out / "metrics.json", metrics)
         artifacts.write_csv(out / "per_class.csv", list(classes[0]), classes)

@@ -1,6 +1,5 @@
 """`lstm`: splits the clips and trains the sequence model on their embeddings."""
 
-import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +34,7 @@ def main(
     with console.Stage("lstm") as stage:
         sequences = features.faces(cache)
         names, rows = rows_of(clips, config, set(sequences), seed)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        env.prepare_tensorflow()
         with console.hushed():
             from vfer import export
             from vfer.lstm import train

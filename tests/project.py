@@ -47,7 +47,8 @@ class Project:
         model = save(self.outputs / "lstm" / "model.onnx")
         model.with_suffix(".keras").write_bytes(b"a Keras model")
         features, parts = self.outputs / "features" / "features.parquet", self.outputs / "lstm" / "split.parquet"
-        evaluate(features, model, parts, self.root / "params.yaml", self.outputs / "evaluate")
+        stills, said = self.root / "stills.parquet", self.outputs / "cnn" / "predictions.parquet"
+        evaluate(features, model, parts, stills, said, self.root / "params.yaml", self.outputs / "evaluate")
 
 
 def make(root: Path) -> Project:
@@ -67,8 +68,12 @@ def fill(outputs: Path) -> None:
         faces = toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if i == 0 else (), seed=i)
         table.write(outputs / "faces" / "clips" / f"{row.clip}.parquet", faces)
     toys.cnn(outputs / "cnn" / "model.onnx").with_suffix(".keras").write_bytes(b"a Keras model")
-    for stage in ("frames", "faces", "cnn", "lstm"):
-        write_json(outputs / stage / "metrics.json", {"clips": 36, "test": {"accuracy": 0.5}, "detector": "centerface"})
+    toys.judged_stills(outputs.parent / "stills.parquet", outputs / "cnn" / "predictions.parquet", outputs / "cnn" / "model.onnx")
+    for stage in ("frames", "faces", "pretrain", "cnn", "lstm"):
+        write_json(outputs / stage / "metrics.json", {"clips": 36, "test": {"accuracy": 0.5}, "detector": "centerface", "weights": "none"})
+    write_json(outputs / "pretrain" / "weights" / "weights.json", {"weights": "none"})
+    write_json(outputs / "pretrain" / "run.json", {"run_id": ""})
+    write_csv(outputs / "pretrain" / "history.csv", list(LEARNED[0]), [])
     for stage in ("cnn", "lstm"):
         write_json(outputs / stage / "run.json", {"run_id": f"{stage}-run"})
         write_csv(outputs / stage / "history.csv", list(LEARNED[0]), LEARNED)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import toys
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from stages.evaluate import main
-from vfer import features, split
+from vfer import features, split, stills
+from vfer.cnn import predictions
 from vfer.errors import DataError
 from vfer.evaluate import figures, plots
 from vfer.evaluate.vote import vote
@@ -183,11 +185,13 @@ def cached(tmp_path: Path) -> Path:
         {},
     )
     toys.good_lstm(tmp_path / "model.onnx")
+    toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "said.parquet", tmp_path / "cnn.onnx")
     return tmp_path
 
 
 def evaluate(folder: Path, out: str = "out") -> Path:
-    main(folder / "features.parquet", folder / "model.onnx", folder / "split.parquet", HOME / "params.yaml", folder / out)
+    files = (folder / f"{name}" for name in ("features.parquet", "model.onnx", "split.parquet", "stills.parquet", "said.parquet"))
+    main(*files, HOME / "params.yaml", folder / out)
     return folder / out
 
 
@@ -216,7 +220,38 @@ def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
     assert {path.as_posix() for path in first} == {
         *("metrics.json", "per_class.csv", "per_subject.csv", "reliability.csv", "confusion.csv", "predictions.parquet"),
         *(f"plots/{name}.png" for name in ("confusion", "per_class", "reliability")),
+        *(f"plots/stills_{name}" for name in ("confusion.png", "mistakes.png", "per_class.csv", "reliability.png")),
     }
+
+
+def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None:
+    found = json.loads((evaluate(cached) / "metrics.json").read_text())["stills"]
+    assert found["stills"] == 6
+    assert found["accuracy"]["value"] == pytest.approx(5 / 6)
+    assert found["accuracy"]["low"] < 5 / 6 < found["accuracy"]["high"]
+    assert 0 < found["calibration_error"] < 1
+
+
+def test_without_stills_the_stage_says_nothing_of_the_cnn(cached: Path) -> None:
+    predictions.write(cached / "said.parquet", [])
+    out = evaluate(cached)
+    assert "stills" not in json.loads((out / "metrics.json").read_text())
+    assert not list(out.rglob("stills_*"))
+
+
+def test_predictions_that_do_not_fit_the_stills_are_one_line(cached: Path) -> None:
+    kept = stills.read(cached / "stills.parquet")
+    stills.write(cached / "stills.parquet", kept.filter(pc.field("usage") != "test"))
+    with pytest.raises(DataError, match=r"stills\.parquet: lacks stills that the CNN has seen; run `dvc repro cnn`"):
+        evaluate(cached)
+    (cached / "said.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"said\.parquet: is no table of the CNN's predictions"):
+        evaluate(cached)
+
+
+def test_a_sheet_without_pictures_says_so(tmp_path: Path) -> None:
+    plots.sheet(tmp_path / "sheet.png", np.empty((0, 48, 48), np.uint8), [], "mistakes")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_split_without_test_clips_is_one_line(cached: Path) -> None:

@@ -84,9 +84,9 @@ def developer(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3, origin: 
     project.fill(outputs)
     project.Project(repository.root).train(toys.good_lstm)
     (outputs / "frames" / "clips").mkdir()
-    for stage in ("frames", "faces"):
+    for stage in ("frames", "faces", "pretrain"):
         (outputs / stage / "refused.csv").write_text("clip,reason\n")
-    repository.run("dvc", "commit", "--quiet", "--force", "frames", "faces", "cnn", "features", "lstm", "evaluate")
+    repository.run("dvc", "commit", "--quiet", "--force", "frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate")
     assert repository.ran("repro") == ["register"]
     share(repository, s3, origin)
     return repository

@@ -22,8 +22,12 @@ TRAIN = {
     "vfer.export",
     "vfer.cnn.model",
     "vfer.cnn.mini_xception",
+    "vfer.cnn.resnet",
     "vfer.cnn.xception",
     "vfer.cnn.train",
+    "vfer.cnn.transfer",
+    "vfer.pretrain.model",
+    "vfer.pretrain.train",
     "vfer.lstm.model",
     "vfer.lstm.train",
 }
@@ -145,7 +149,10 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
     assert stale == [], f"dvc.yaml: {stage}: deps that are not imported, or do not exist"
 
 
-@pytest.mark.parametrize(("stage", "start"), [("frames", "vfer.frames"), ("faces", "vfer.faces.clip"), ("features", "vfer.features")])
+@pytest.mark.parametrize(
+    ("stage", "start"),
+    [("frames", "vfer.frames"), ("faces", "vfer.faces.clip"), ("pretrain", "vfer.pretrain.subjects"), ("features", "vfer.features")],
+)
 def test_the_store_s_recipe_names_all_the_code_that_makes_an_entry(stage: str, start: str) -> None:
     script = importlib.import_module(f"stages.{stage}")
     named = [store.sources(Path(str(module.__file__))) for module in script.CODE]
@@ -164,7 +171,7 @@ def test_a_stage_reads_only_params_that_exist(stage: str) -> None:
 
 def test_one_word_names_stage_module_and_params() -> None:
     sections = set(yaml.safe_load((HOME / "params.yaml").read_text()))
-    assert list(WIRING) == ["frames", "faces", "cnn", "features", "lstm", "evaluate", "register"]
+    assert list(WIRING) == ["frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register"]
     assert set(STAGES) == set(WIRING)
     assert sections == set(WIRING) | {"seed", "labels", "split"}
     assert {name.split(".")[1] for name in MODULES if name.startswith("vfer.")} >= set(WIRING)

@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
+import pyarrow as pa
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from vfer import stills
+from vfer.cnn import predictions
 from vfer.faces import table
 from vfer.manifest import Clip
 from vfer.sample.dataset import Recording
 from vfer.sample.dataset import frames as rendered
 from vfer.sample.video import Writer
+from vfer.session import Session
 
 CLASSES = ["dark", "light"]
 LEVELS = {"dark": 40, "light": 210}
@@ -73,6 +78,29 @@ def convolutional_cnn(path: Path, width: int = 16) -> Path:
     ]
     made = [_value("embedding", ["batch", width]), _value("probabilities", ["batch", 2])]
     return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], made, constants)
+
+
+def png(picture: "NDArray[np.uint8]") -> bytes:
+    """Returns a picture, encoded."""
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def judged_stills(stills_file: Path, predictions_file: Path, network: Path, count: int = 6) -> None:
+    """Writes stills of the toy classes, `count` of each usage, and what the toy CNN says of them; of each usage one is labelled wrongly."""
+    rng = np.random.default_rng(0)
+    session, rows, said = Session(network), [], []
+    for usage in stills.USAGES:
+        labels = np.arange(count) % 2
+        levels = np.array(list(LEVELS.values()))[labels].reshape(-1, 1, 1)
+        pixels = np.clip(levels + rng.normal(0, 8, (count, 48, 48)), 0, 255).astype(np.uint8)
+        labels[0] = 1
+        names = [f"toy/{usage}-{number}" for number in range(count)]
+        said.append(predictions.predict(session, usage, names, pixels, labels))
+        images = [png(picture) for picture in pixels]
+        rows += [(name, CLASSES[label], usage, "toy", None, image) for name, label, image in zip(names, labels, images, strict=True)]
+    columns = [pa.array(list(column)) for column in zip(*rows, strict=True)]
+    stills.write(stills_file, pa.table(columns, names=stills.REQUIRED))
+    predictions.write(predictions_file, said[1:])
 
 
 def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0, 0)) -> Path:

@@ -26,6 +26,7 @@ ROWS = 65_536  # rows buffered and written as one row group
 VECTOR = np.dtype("<f4")
 VECTORS = ("embedding", "probabilities")
 
+
 class FeaturesParams(Params):
     """The `features` section of params.yaml."""
 

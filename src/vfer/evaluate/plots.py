@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from vfer.artifacts import replacing
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns)
+    return figure, figure.subplots(rows, columns)
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -24,7 +24,7 @@ def _save(figure: Any, path: Path) -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def confusion(path: Path, table: NDArray[np.int64], names: Sequence[str]) -> None:
+def confusion(path: Path, table: NDArray[np.int64], names: Sequence[str], what: str = "test clips") -> None:
     """Draws a confusion matrix, truth in rows, shaded by the share of each row, labelled with counts."""
     figure, axes = _figure(1.2 + 0.75 * len(names), 1.0 + 0.7 * len(names))
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
@@ -33,7 +33,7 @@ def confusion(path: Path, table: NDArray[np.int64], names: Sequence[str]) -> Non
         axes.text(column, row, table[row, column], ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="actual", title="test clips")
+    axes.set(xlabel="predicted", ylabel="actual", title=what)
     _save(figure, path)
 
 
@@ -49,14 +49,14 @@ def per_class(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     _save(figure, path)
 
 
-def reliability(path: Path, curve: Sequence[dict[str, float]]) -> None:
-    """Draws accuracy against confidence, with the number of clips at each point."""
+def reliability(path: Path, curve: Sequence[dict[str, float]], what: str = "test clips") -> None:
+    """Draws accuracy against confidence, with the number of clips or stills at each point."""
     figure, axes = _figure(4.2, 4.0)
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
     axes.plot([row["confidence"] for row in curve], [row["accuracy"] for row in curve], marker="o", label="model")
     for row in curve:
         axes.annotate(f"{row['clips']:.0f}", (row["confidence"], row["accuracy"]), textcoords="offset points", xytext=(4, -10), fontsize=8)
-    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="reliability, test clips")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title=f"reliability, {what}")
     axes.legend(loc="upper left")
     _save(figure, path)
 
@@ -70,4 +70,17 @@ def curves(path: Path, history: Sequence[dict[str, float]], title: str) -> None:
         axes.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
         axes.set(xlabel="epoch", title=f"{title}: {name}")
         axes.legend()
+    _save(figure, path)
+
+
+def sheet(path: Path, pictures: NDArray[np.uint8], captions: Sequence[str], title: str, columns: int = 8) -> None:
+    """Draws grey pictures, uint8 (n, height, width), in rows, each above its caption; an empty sheet says so."""
+    rows = max(1, -(-len(pictures) // columns))
+    figure, axes = _figure(1.25 * columns, 0.5 + 1.6 * rows, columns, rows)
+    for place in axes.ravel():
+        place.set_axis_off()
+    for place, picture, caption in zip(axes.ravel(), pictures, captions, strict=False):
+        place.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        place.set_title(caption, fontsize=7)
+    figure.suptitle(title if len(pictures) else f"{title}: none")
     _save(figure, path)

@@ -1,0 +1,74 @@
+"""What the CNN says of stills that it did not learn from: one row a still, in one Parquet file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vfer.artifacts import replacing
+from vfer.errors import DataError
+from vfer.session import Session
+
+SHARE = "p_"  # before a class in the name of its column
+TEXTS = ("still", "usage", "expression")
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """n stills: name, usage and expression each, and the probabilities of `classes`, float32 (n, classes)."""
+
+    still: list[str]
+    usage: list[str]
+    expression: list[str]
+    probabilities: NDArray[np.float32]
+    classes: list[str]
+
+    def of(self, usage: str) -> "Predictions":
+        """Returns those of one usage."""
+        rows = [i for i, value in enumerate(self.usage) if value == usage]
+        still, usages, expression = ([column[i] for i in rows] for column in (self.still, self.usage, self.expression))
+        return Predictions(still, usages, expression, self.probabilities[rows], self.classes)
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The numbers of the expressions among the classes, (n,)."""
+        return np.array([self.classes.index(name) for name in self.expression], np.int64)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The numbers of the likeliest classes, (n,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+
+def predict(session: Session, usage: str, still: Sequence[str], pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Predictions:
+    """Runs a CNN over n stills of a usage, one at least: `pixels` is uint8 (n, 48, 48), `labels` numbers the CNN's classes."""
+    shares = [session(pixels[at : at + BATCH, ..., np.newaxis])["probabilities"] for at in range(0, len(pixels), BATCH)]
+    expressions = [session.classes[label] for label in labels]
+    return Predictions(list(still), [usage] * len(pixels), expressions, np.concatenate(shares), session.classes)
+
+
+def write(path: Path, said: Sequence[Predictions]) -> None:
+    """Writes the table, atomically; it has no rows where nothing was said."""
+    columns: dict[str, object] = {name: pa.array([value for part in said for value in getattr(part, name)], pa.string()) for name in TEXTS}
+    if said:
+        shares = np.concatenate([part.probabilities for part in said])
+        columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(said[0].classes)}
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read(path: Path) -> Predictions:
+    """Reads the table; raises `DataError` where the file is missing or is no such table."""
+    try:
+        table = pq.read_table(path)
+        still, usage, expression = ([str(value) for value in table[name].to_pylist()] for name in TEXTS)
+        classes = [name.removeprefix(SHARE) for name in table.column_names if name.startswith(SHARE)]
+        shares = np.array([table[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), table.num_rows).T
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is no table of the CNN's predictions that can be read; run `dvc repro cnn`") from error
+    return Predictions(still, usage, expression, shares, classes)
