@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import added, loading, machine, memory, nothing, processes, report, scaling, throughput
+from benchmarks import added, loading, machine, memory, nothing, processes, report, scaling, throughput, training
 from benchmarks.repository import HOME
 from benchmarks.rows import Row, missing
 from vfer import console
 from vfer.errors import VferError
 
 MODULES: dict[str, ModuleType] = {
-    module.__name__.rpartition(".")[2]: module for module in (throughput, added, nothing, loading, scaling, memory)
+    module.__name__.rpartition(".")[2]: module for module in (throughput, added, nothing, loading, training, scaling, memory)
 }
 
 

@@ -2,7 +2,8 @@
 
 `frames`, `faces` (CenterFace) and `features` over rendered clips of 1280x720, every frame, without any earlier result. Net of start-up:
 less the time that the same three commands take for two tiny clips with as many workers. Ratios are of one round each; Ray is measured
-after the processes.
+after the processes. Its own processes, and ours that feeds the nodes, take their share of the same cores, so that on a machine of two
+cores two nodes cannot be twice as fast as one.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,9 @@ from benchmarks.repository import Repository
 from benchmarks.rows import Goal, Row, in_turn, missing, ratios, row
 
 KIND = clips.Kind((1280, 720), 2.0, 25)
-COUNT = 96
-ROUNDS = 3
-RAY_ROUNDS = 2
+COUNT = 192
+ROUNDS = 2
+RAY_ROUNDS = 1
 WORKERS = (1, 2)
 LEAST = 1.8
 
@@ -35,7 +36,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     tasks: dict[str, Callable[[], float]] = {}
     for workers in WORKERS:
         tasks |= pair(seconds, many, tiny, str(workers), VFER_WORKERS=str(workers))
-    rows = scaled("processes", in_turn(tasks, ROUNDS))
+    rows = scaled("processes", in_turn(tasks, ROUNDS), Goal(least=LEAST))
     if not cluster.supported():
         return [*rows, missing("Ray nodes", "this version has no VFER_RAY_ADDRESS")]
     taken: dict[str, list[float]] = {}
@@ -50,8 +51,8 @@ def pair(seconds: Callable[..., float], many: list[Path], tiny: list[Path], name
     return {name: partial(seconds, many, **more), f"{name} start-up": partial(seconds, tiny, **more)}
 
 
-def scaled(what: str, taken: dict[str, list[float]]) -> list[Row]:
-    """Returns the times of each number of workers, and how many times faster two are than one."""
+def scaled(what: str, taken: dict[str, list[float]], goal: Goal | None = None) -> list[Row]:
+    """Returns the times of each number of workers, and how many times faster two are than one; the goal is for their work."""
     one, two = (str(workers) for workers in WORKERS)
     net = {name: [all_ - start for all_, start in zip(taken[name], taken[f"{name} start-up"], strict=True)] for name in (one, two)}
     rows = [
@@ -59,5 +60,5 @@ def scaled(what: str, taken: dict[str, list[float]]) -> list[Row]:
         for name in (one, two)
         for part, key in (("whole", name), ("start-up", f"{name} start-up"))
     ]
-    rows.append(row(f"{two} {what}: whole, times as fast as {one}", ratios(taken[one], taken[two]), "x", Goal(least=LEAST)))
-    return [*rows, row(f"{two} {what}: net of start-up, times as fast as {one}", ratios(net[one], net[two]), "x", Goal(least=LEAST))]
+    rows.append(row(f"{two} {what}: whole, times as fast as {one}", ratios(taken[one], taken[two]), "x"))
+    return [*rows, row(f"{two} {what}: net of start-up, times as fast as {one}", ratios(net[one], net[two]), "x", goal)]
