@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help env repro test test-slow check bench ui sample
+.PHONY: help env repro test test-slow check bench ui sample ship
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,3 +50,6 @@ sample: $(READY) ## Render the embedded sample again (for maintainers)
 	sed -i '/remote: sample/d; /push: false/d' data.dvc
 	$(BIN)/dvc add --quiet data && rm -rf sample && $(BIN)/dvc push --quiet --remote sample data.dvc
 	printf '  remote: sample\n  push: false\n' >> data.dvc
+
+ship: $(READY) ## Pack outputs/cnn as the network that comes with vfer (for maintainers)
+	$(BIN)/python -m benchmarks.ship
