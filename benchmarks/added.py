@@ -1,7 +1,8 @@
 """One clip added to 100, 500 and 2000: `dvc repro features`, which runs frames, faces and features.
 
 Short rendered clips (160x120, 0.6 s), no two of the same content, under `dvc add data`; the CNN is a fixed, untrained one. Full: the
-first run. The clip is added to the same repository, several times over. `dvc add data`, which comes before, is told apart.
+first run. The clip is added to the same repository, several times over. `dvc add data`, which comes before, is told apart. A clip's own
+work: what the first run with one clip takes longer than a forced second one, which has it from the clip store.
 """
 
 import json
@@ -13,15 +14,16 @@ from benchmarks.rows import Goal, Row, ratios, row
 
 NUMBERS = (100, 500, 2000)
 ROUNDS = 3
-MOST = 10.0  # seconds
+MOST = 10.0  # seconds beside the clip's own work
 FULL = "full.json"
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     """Measures the full run and the runs with one clip more."""
     spare = clips.rendered(scratch / "cache", clips.SHORT, max(NUMBERS) + ROUNDS)[max(NUMBERS) :]
-    _, alone = grown(scratch, 1)
-    rows = [row("1 clip: full run (the work of one clip, and all start-up)", [alone], "s")]
+    single, alone = grown(scratch, 1)
+    own = max(0.0, alone - single.repro("--force", "--single-item", *TO_FEATURES, runs=TO_FEATURES))
+    rows = [row("1 clip: full run (the work of one clip, and all start-up)", [alone], "s"), row("1 clip: its own work", [own], "s")]
     adding = {}
     for number in NUMBERS:
         repository, full = grown(scratch, number)
@@ -31,7 +33,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
             times.append(repository.repro("features", runs=TO_FEATURES))
         adding[number] = times
         rows.append(row(f"{number} clips: full run", [full], "s"))
-        rows.append(row(f"{number} clips: one more", times, "s", Goal(most=MOST) if number == max(NUMBERS) else None))
+        rows.append(row(f"{number} clips: one more", times, "s", Goal(most=round(MOST + own, 1)) if number == max(NUMBERS) else None))
         rows.append(row(f"{number} clips: one more, of the full run", ratios(times, [full] * len(times)), "x"))
         rows.append(row(f"{number} clips: `dvc add data` before it", listing, "s"))
     few, many = min(NUMBERS), max(NUMBERS)

@@ -65,7 +65,7 @@ def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Pat
     chosen = [entry for entry in entries if entry.name.startswith("PublicTest")]
     intake(tmp_path, READERS["fer2013"].read(chosen), "fer2013")
     labels = LabelsParams(stills="all", clips="all")
-    part = ship.first(ship.data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)["validation"])
+    part = ship.few(ship.data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)["validation"])
     assert len(part.labels) == ship.SLICE
     said = predictions.predict(Session(FOLDER / "model.onnx"), "validation", part.names, part.pixels, part.labels)
     assert (said.predicted == said.truth).mean() == pytest.approx(CARD["slice"]["accuracy"]["value"], abs=1.5 / ship.SLICE)

@@ -192,7 +192,7 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_last_good_epoch(t
         model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
 
     model = net()
-    with pytest.raises(VferError, match=r"epoch 2, step 1: .*; the one of epoch 1 is kept as .*epoch-1\.keras"):
+    with pytest.raises(VferError, match=r"epoch 2, step 1: .*; the model of epoch 1 is kept as .*epoch-1\.keras"):
         training.fit(model, fitted, batches(24, shuffle=False), epochs=3, patience=1, checkpoint=tmp_path, on_epoch=poison)
     assert seen_epochs == [0]
     kept = keras.models.load_model(tmp_path / "epoch-1.keras")

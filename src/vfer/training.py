@@ -201,7 +201,7 @@ class _Checkpoint:
 
     def kept(self, epochs: int) -> str:
         """Says where the model after so many epochs is."""
-        return f"; the one of epoch {epochs} is kept as {self._folder / self._model_of(epochs)}" if epochs else ""
+        return f"; the model of epoch {epochs} is kept as {self._folder / self._model_of(epochs)}" if epochs else ""
 
     def restore(self) -> tuple[list[Logs], Weights]:
         """Gives the model, its optimiser and the average the state of the last whole epoch; returns all figures and the best weights."""
