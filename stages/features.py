@@ -32,7 +32,9 @@ def main(
         jobs = list_jobs(faces, parts)
         Session(model)  # one that cannot be loaded is said once, not by every worker
         sha256 = digest(model)
-        kept: Clips[FeaturesJob] = Clips(Store(env.store()), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers())
+        kept: Clips[FeaturesJob] = Clips(
+            Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers()
+        )
         run(jobs, kept, model, chosen.batch_size)
         sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
         rows = features.write(out / "features.parquet", sequences, {"model_sha256": sha256})

@@ -79,19 +79,19 @@ class Store:
     Any number of runs may use one store at once. A store that cannot be read or written costs time, never a result.
     """
 
-    def __init__(self, root: Path | None) -> None:
-        self.root = root
+    def __init__(self, root: Path | None, *, links: bool = False) -> None:
+        self.root, self.links = root, links
 
     def take(self, recipe: Recipe, key: str, target: Path) -> bool:
         """Puts the entry of a key at `target`; returns whether there was a sound one.
 
-        It is a hard link where DVC's cache has links to it (`cache.type` hardlink), and a copy elsewhere: of a link, DVC itself makes a
-        copy, file by file, which takes a multiple of the time.
+        It is a hard link where the store `links`, or DVC's cache has links to it (`cache.type` hardlink), and a copy elsewhere: of a link
+        in an output, DVC itself makes a copy, file by file, which takes a multiple of the time.
         """
         for entry in self._found(recipe.step, key):
             try:
                 if digest(entry) == entry.suffix[1:]:
-                    (link if entry.stat().st_nlink > 1 else copy)(entry, target)
+                    (link if self.links or entry.stat().st_nlink > 1 else copy)(entry, target)
                     _used(entry)
                     return True
                 entry.unlink()
@@ -136,9 +136,15 @@ def link(source: Path, target: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Puts a copy of a file at `target`, whole or not at all."""
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+    """Puts a copy of a file at `target`, where there is none; what a process that dies leaves there is no output of DVC's yet."""
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _used(entry: Path) -> None:
