@@ -1,29 +1,33 @@
 """The network that comes with vfer: its files, its twins, what it reaches on FER2013, and the stage that takes it instead of training."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import pytest
 import toys
 import yaml
-from keras import layers
+from numpy.typing import NDArray
 
 from benchmarks import ship
 from stages.cnn import main
 from vfer import export, stills
-from vfer.cnn import predictions, shipped
+from vfer.cnn import data, predictions, shipped
+from vfer.cnn.model import build
 from vfer.datasets import READERS, scan
 from vfer.datasets.intake import intake
-from vfer.errors import WeightsError
+from vfer.errors import VferError, WeightsError
 from vfer.labels import LabelsParams
 from vfer.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
 FOLDER = HOME / "src" / "vfer" / "cnn" / "shipped"
 CARD = json.loads((FOLDER / shipped.CARD).read_text())
+FACES = np.random.default_rng(0).integers(0, 255, (6, 48, 48, 1)).astype(np.float32)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx
@@ -39,24 +43,26 @@ def test_its_files_are_small_and_what_the_card_says(tmp_path: Path) -> None:
     assert Session(tmp_path / "model.onnx").classes == CARD["classes"]
 
 
-def test_a_damaged_file_is_one_line_and_nothing_is_left_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [*shipped.FILES, shipped.CARD])
+@pytest.mark.parametrize("content", [b"cut", None])
+def test_a_file_that_is_damaged_or_missing_is_one_line_and_nothing_is_copied(
+    name: str, content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(FOLDER, tmp_path / "shipped")
     monkeypatch.setattr(shipped, "files", lambda _: tmp_path)
-    (tmp_path / "shipped" / "model.onnx").write_bytes(b"cut")
-    with pytest.raises(WeightsError, match=r"model\.onnx: is missing or damaged; install vfer again"):
+    if content is None:
+        (tmp_path / "shipped" / name).unlink()
+    else:
+        (tmp_path / "shipped" / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"shipped.{re.escape(name)}: is missing or damaged; install vfer again$"):
         shipped.install(tmp_path / "out")
-    (tmp_path / "shipped" / "model.keras").unlink()
-    with pytest.raises(WeightsError, match=r"model\.keras: is missing or damaged"):
-        shipped.install(tmp_path / "other")
-    assert not [path for path in tmp_path.rglob("*model.onnx*") if path.parent.name != "shipped"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_its_keras_and_onnx_twins_answer_alike() -> None:
-    faces = np.random.default_rng(0).integers(0, 255, (8, 48, 48, 1)).astype(np.float32)
-    found = Session(FOLDER / "model.onnx")(faces)
-    expected = keras.models.load_model(FOLDER / "model.keras", compile=False)(faces, training=False)
-    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=ship.APART)
-    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=ship.APART * float(np.max(expected["embedding"])))
+    found, expected = answered(FOLDER / "model.onnx"), answered(FOLDER / "model.keras")
+    for name in ("embedding", "probabilities"):
+        np.testing.assert_allclose(found[name], expected[name], atol=export.TOLERANCE)
     assert (found["embedding"] >= 0).all()
 
 
@@ -65,8 +71,10 @@ def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Pat
     chosen = [entry for entry in entries if entry.name.startswith("PublicTest")]
     intake(tmp_path, READERS["fer2013"].read(chosen), "fer2013")
     labels = LabelsParams(stills="all", clips="all")
-    part = ship.few(ship.data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)["validation"])
+    split = data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)
+    part = ship.spread(split["validation"], ship.SLICE)
     assert len(part.labels) == ship.SLICE
+    assert set(part.labels) == set(range(len(CARD["classes"])))
     said = predictions.predict(Session(FOLDER / "model.onnx"), "validation", part.names, part.pixels, part.labels)
     assert (said.predicted == said.truth).mean() == pytest.approx(CARD["slice"]["accuracy"]["value"], abs=1.5 / ship.SLICE)
 
@@ -103,23 +111,68 @@ def test_stills_of_its_classes_are_scored_and_others_are_not(tmp_path: Path) -> 
     assert set(json.loads((out / "metrics.json").read_text())) == {"validation", "test"}
 
 
-def test_packing_halves_the_files_and_hardly_changes_an_answer(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folders of a small network whose norms are no identities, as a training leaves it, and packed."""
+    before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
     keras.utils.set_random_seed(0)
-    inputs = keras.Input((8, 8, 1), name="crop")
-    x = layers.BatchNormalization(name="norm")(layers.Conv2D(64, 3, name="conv")(inputs))
-    x = layers.Dense(128, name="wide")(layers.Flatten(name="flat")(x))
-    model = keras.Model(inputs, {"probabilities": layers.Dense(2, activation="softmax", name="probabilities")(x)}, name="toy")
-    model.set_weights([value.astype(np.float16).astype(value.dtype) for value in model.get_weights()])
-    pictures = np.random.default_rng(0).random((3, 8, 8, 1)).astype(np.float32)
-    export.save(model, tmp_path, pictures, ["a", "b"])
-    whole = {name: (tmp_path / name).stat().st_size for name in ("model.onnx", "model.keras")}
-    before = Session(tmp_path / "model.onnx")(pictures)["probabilities"]
-    ship.pack_onnx(tmp_path / "model.onnx")
-    ship.pack_keras(tmp_path / "model.keras")
-    for name, size in whole.items():
-        assert (tmp_path / name).stat().st_size < 0.6 * size
-    np.testing.assert_allclose(Session(tmp_path / "model.onnx")(pictures)["probabilities"], before, atol=ship.APART)
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    for value, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(value, other)
-        assert value.dtype == other.dtype
+    model = build("nets:tiny", 3, 512, 0.1)
+    rng = np.random.default_rng(0)
+    model.set_weights([value * rng.uniform(0.7, 1.4, value.shape) + (value.ndim == 1) * 0.1 for value in model.get_weights()])
+    export.save(model, before, FACES, list("abc"))
+    ship.pack(before / "model.keras", after, FACES, list("abc"))
+    return before, after
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.onnx"])
+def test_packing_halves_a_file_and_hardly_changes_an_answer(packed: tuple[Path, Path], name: str) -> None:
+    before, after = packed
+    assert (after / name).stat().st_size < 0.56 * (before / name).stat().st_size
+    found, expected = answered(after / name), answered(before / name)
+    assert Session(after / "model.onnx").classes == list("abc")
+    for output, values in expected.items():
+        np.testing.assert_allclose(found[output], values, atol=0.01, rtol=0.01)
+
+
+def test_packed_twins_hold_the_same_kernels_and_answer_alike(packed: tuple[Path, Path]) -> None:
+    _, after = packed
+    model = keras.models.load_model(after / "model.keras")
+    assert {value.dtype for value in model.get_weights()} == {np.dtype(np.float32)}
+    network = onnx.load(after / "model.onnx")
+    halves = [onnx.numpy_helper.to_array(tensor) for tensor in network.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
+    kernels = [value for value in model.get_weights() if value.ndim > 1]
+    assert sorted(half.size for half in halves) == sorted(kernel.size for kernel in kernels), "the exporter hides none behind a norm"
+    assert sorted(np.abs(half.astype(float)).sum() for half in halves) == pytest.approx(sorted(np.abs(kernel).sum() for kernel in kernels))
+    found, expected = answered(after / "model.onnx"), answered(after / "model.keras")
+    for output, values in expected.items():
+        np.testing.assert_allclose(found[output], values, atol=1e-5)
+
+
+def answered(path: Path) -> dict[str, NDArray[np.float32]]:
+    found = keras.models.load_model(path) if path.suffix == ".keras" else Session(path)
+    return {name: np.asarray(value) for name, value in found(FACES).items()}
+
+
+def test_networks_whose_answers_differ_are_not_shipped(packed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ship, "pack_keras", lambda path: shutil.copyfile(packed[0] / "model.keras", path))
+    with pytest.raises(VferError, match="packed, the two networks differ by"):
+        ship.pack(packed[0] / "model.keras", tmp_path, FACES, list("abc"))
+
+
+def test_the_slice_is_spread_over_all_names_whatever_the_order() -> None:
+    order = np.random.default_rng(0).permutation(10)
+    names = [f"{number}" for number in order]
+    part = data.Part(order[:, None, None].astype(np.uint8), order, np.eye(10, dtype=np.float32)[order], names)
+    assert ship.spread(part, 4).names == ["0", "3", "6", "9"]
+    assert ship.spread(part, 4).labels.tolist() == [0, 3, 6, 9]
+    assert ship.spread(part, 20).names == sorted(names)
+
+
+def test_stills_that_hold_nothing_to_score_and_a_shipped_network_are_refused(tmp_path: Path) -> None:
+    stills.write(tmp_path / "stills.parquet", stills.SCHEMA.empty_table())
+    params = yaml.safe_load((HOME / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params | {"cnn": params["cnn"] | {"weights": "shipped"}}))
+    with pytest.raises(VferError, match=r"cnn\.weights: expected trained"):
+        ship.main(FOLDER, tmp_path / "stills.parquet", tmp_path / "params.yaml")
+    with pytest.raises(VferError, match="holds no stills"):
+        ship.main(FOLDER, tmp_path / "stills.parquet", HOME / "params.yaml")
