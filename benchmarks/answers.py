@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from vfer.cnn import predictions
 from vfer.cnn.data import Part
 from vfer.cnn.predictions import Predictions
@@ -13,4 +15,5 @@ def answers(session: Session, usage: str, part: Part) -> dict[str, Predictions]:
     plain, flipped = (
         predictions.predict(session, usage, part.names, pixels, part.labels) for pixels in (part.pixels, part.pixels[:, :, ::-1])
     )
-    return {"plain": plain, "flip_average": replace(plain, probabilities=(plain.probabilities + flipped.probabilities) / 2)}
+    mean = np.asarray((plain.probabilities + flipped.probabilities) / 2, np.float32)
+    return {"plain": plain, "flip_average": replace(plain, probabilities=mean)}

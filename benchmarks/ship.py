@@ -36,7 +36,7 @@ MOST = 6_000_000  # bytes of a file
 FOLDER = HOME / "src" / "vfer" / "cnn" / "shipped"
 SAMPLE = 64  # validation stills on which the two networks are compared
 SLICE = 500  # validation stills whose accuracy a test reproduces
-LAYOUTS = {2: [((0, 1), 1)], 4: [((3, 2, 0, 1), 0), ((2, 3, 0, 1), 0)]}
+LAYOUTS: dict[int, list[tuple[tuple[int, ...], int]]] = {2: [((0, 1), 1)], 4: [((3, 2, 0, 1), 0), ((2, 3, 0, 1), 0)]}
 """In which orders ONNX has the axes of Keras's kernels of so many axes, and which of its axes counts the filters."""
 RESAMPLES, CONFIDENCE = 1000, 0.95
 
