@@ -1,124 +1,173 @@
-"""Sequence models over a dataset of face crops, CK+ as a rule, subject by subject: `python -m benchmarks.sequences`.
+"""Sequence models over a dataset of clips, CK+ for example, subject by subject: the LSTM against what single frames tell.
 
-Every clip is a test clip once: the folds are those of `split.protocol: subject`, the next fold validates, the others train. On the same
-embeddings of the same CNN: the LSTM, logistic regression on the mean of a clip's embeddings, the mean of what logistic regression
-says of single frames, and a linear SVM on the last frame.
+    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip
+
+The stages `frames` and `faces` give the crops, by params.yaml, and the CNN what is learned from; with `--flip` that is the mean over
+each crop and its mirror image. Every clip is a test clip once: the folds are those of `split.protocol: subject`, the next fold
+validates, the others train. The LSTM learns from train and takes the epoch that does best on validation; the others choose there how
+much they are regularised, and then learn from both. The CNN alone learns from no clip, and chooses among the expressions that the clips
+have; a clip of one that it does not know is wrong, as is for all a clip that shows no face. Intervals are over resampled subjects; p is
+that of the exact McNemar test against the LSTM on the same clips. The LSTM's settings are to be chosen by its accuracy on the
+validation clips of all folds, which is told too, not by the test clips.
 """
 
-from dataclasses import asdict
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
+from benchmarks import machine
+from benchmarks.methods import LSTM, Clips, Numbers, Task, methods
 from benchmarks.repository import HOME
-from vfer import artifacts, console, env, frames, manifest, params, split
+from stages import faces, frames
+from vfer import artifacts, console, env, features, manifest, params, split
+from vfer.digests import digest
+from vfer.errors import DataError
 from vfer.evaluate import figures
-from vfer.faces import crop
+from vfer.faces import table as faces_table
+from vfer.labels import classes
 from vfer.lstm.params import LstmParams
-from vfer.register.gate import compare
+from vfer.register.gate import mcnemar
 from vfer.session import Session
-from vfer.split import SplitParams
+from vfer.split import PARTS, Row, SplitParams
 
-Clips = list[NDArray[np.float32]]
+RESAMPLES, CONFIDENCE = 1000, 0.95
+BATCH = 256
+Seen = dict[str, features.Sequence]
 
 
 def main(
     cnn: Annotated[Path, typer.Option(help="The CNN, an ONNX file.")],
-    data: Annotated[Path, typer.Option(help="The dataset, as `vfer data add ckplus` fills it.")],
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
+    clips: Annotated[Path, typer.Option(help="The dataset, as `vfer data add` fills it.")],
     folds: Annotated[int, typer.Option(min=3)] = 10,
-    flip: Annotated[bool, typer.Option(help="Take the mean over each face and its mirror image.")] = True,
-    units: Annotated[int, typer.Option(min=1)] = 128,
-    epochs: Annotated[int, typer.Option(min=1)] = 60,
+    out: Annotated[Path, typer.Option(help="The results, a JSON file; the table lies beside it.")] = HOME / "benchmarks/sequences.json",
+    flip: Annotated[bool, typer.Option(help="Average the CNN over each crop and its mirror image.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="LSTMs, of seeds that follow each other, whose probabilities are averaged.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 7,
+    units: Annotated[int, typer.Option(min=1)] = 128,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99)] = 0.5,
+    epochs: Annotated[int, typer.Option(min=1)] = 60,
+    patience: Annotated[int, typer.Option(min=1)] = 60,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, max=1)] = 0.003,
+    class_balance: Annotated[float, typer.Option(min=0, max=1)] = 0.5,
 ) -> None:
-    """Runs all folds and writes `sequences.json` and `sequences.md`."""
-    env.prepare_tensorflow()
+    """Runs all folds and writes the figures; the same arguments give the same figures on one machine."""
+    chosen = LstmParams(
+        units=units,
+        dropout=dropout,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        class_balance=class_balance,
+        max_frames=params.load(HOME / "params.yaml", "lstm", LstmParams).max_frames,
+        deterministic=True,
+    )
     with console.Stage("sequences") as stage:
-        clips = manifest.read(data / "clips.csv")
-        embeddings = embed(Session(cnn, threads=env.workers()), [data / clip.path for clip in clips], flip)
-        names = sorted({clip.expression for clip in clips})
-        truth = np.array([names.index(clip.expression) for clip in clips])
-        changes = {"units": units, "epochs": epochs, "patience": epochs, "batch_size": 16, "deterministic": False}
-        chosen = params.load(HOME / "params.yaml", "lstm", LstmParams).model_copy(update=changes)
-        answers: dict[str, NDArray[np.int64]] = {}
-        for fold in range(folds):
-            rows = split.split(
-                clips, [clip.expression for clip in clips], SplitParams(protocol="subject", folds=folds, fold=fold), seed, data
-            )
-            part = {row.clip: row.part for row in rows}
-            at = {name: np.array([i for i, clip in enumerate(clips) if part[clip.clip] == name]) for name in split.PARTS}
-            for method, said in one_fold(embeddings, truth, at, len(names), chosen, seed).items():
-                answers.setdefault(method, np.full(len(clips), -1))[at["test"]] = said
-            console.console.print(f"fold {fold + 1} of {folds}", markup=False)
-        subjects = [clip.subject for clip in clips]
-        result = {method: judged(truth, said, answers["LSTM"], subjects, len(names), seed) for method, said in answers.items()}
-        artifacts.write_json(out / "sequences.json", result)
-        artifacts.write_bytes(out / "sequences.md", table(result).encode())
-        console.console.print(table(result), markup=False)
-        stage.made = f"{len(clips)} clips of {len(set(subjects))} subjects in {folds} folds -> {out}"
+        facts, session = machine.facts(), Session(cnn, threads=env.workers())
+        with tempfile.TemporaryDirectory() as scratch:
+            seen = dict(embedded(session, clips, flip, Path(scratch)))
+        listed = manifest.read(clips / "clips.csv")
+        names = classes((clip.expression for clip in listed), "all", clips)
+        task = Task(names, session.classes, chosen, repeats, seed)
+        told = compare(seen, [split_of(listed, folds, fold, seed, clips) for fold in range(folds)], task)
+        settings = {"folds": folds, "flip": flip, "repeats": repeats, "seed": seed, "cnn": digest(cnn), "lstm": chosen.model_dump()}
+        artifacts.write_json(out, {"settings": settings, "facts": facts} | told)
+        text = report(told)
+        artifacts.write_bytes(out.with_suffix(".md"), text.encode())
+        console.console.print(text, markup=False)
+        stage.made = f"{told['clips']} clips of {told['subjects']} subjects in {folds} folds -> {out}"
 
 
-def embed(session: Session, paths: list[Path], flip: bool) -> Clips:
-    """Returns the embeddings of each clip's frames, float32 (frames, d), every frame taken as the crop."""
-    found = []
-    for path in paths:
-        crops = np.stack([crop.resize(frame.grey) for frame in frames.sample(path, 1000, 640)])[..., np.newaxis]
-        seen = session(crops)["embedding"]
-        found.append((seen + session(crops[:, :, ::-1])["embedding"]) / 2 if flip else seen)
-    return found
+def embedded(session: Session, clips: Path, flip: bool, scratch: Path) -> Iterator[tuple[str, features.Sequence]]:
+    """Runs the stages that find the faces, and yields what the CNN makes of each clip that they have not refused."""
+    config = HOME / "params.yaml"
+    frames.main(clips / "clips.csv", config, scratch / "frames")
+    faces.main(scratch / "frames" / "clips", HOME / "weights", config, scratch / "faces")
+    root = scratch / "faces" / "clips"
+    for path in sorted(root.rglob("*.parquet")):
+        name = path.relative_to(root).with_suffix("").as_posix()
+        yield name, embed(session, name, faces_table.read(path), flip)
 
 
-def one_fold(
-    clips: Clips, truth: NDArray[np.int64], at: dict[str, NDArray[np.int64]], classes: int, chosen: LstmParams, seed: int
-) -> dict[str, NDArray[np.int64]]:
-    """Returns what each method says of the test clips; all but the LSTM, which stops by them, learn from the validation clips too."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import LinearSVC
+def embed(session: Session, name: str, found: faces_table.Faces, flip: bool) -> features.Sequence:
+    """Returns what the CNN makes of a clip's crops, or its mean over them and their mirror images."""
+    plain = features.embed(session, name, found, BATCH)
+    if not flip:
+        return plain
+    flipped = features.embed(session, name, replace(found, crop=found.crop[:, :, ::-1]), BATCH)
+    means = {key: (getattr(plain, key) + getattr(flipped, key)) / np.float32(2) for key in features.VECTORS}
+    return replace(plain, **means)
 
-    from vfer.lstm.sequences import pad
-    from vfer.lstm.train import Part, train
 
-    def logistic() -> Any:
-        return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
+def split_of(clips: list[manifest.Clip], folds: int, fold: int, seed: int, where: Path) -> list[Row]:
+    """Returns a fold's split."""
+    section = SplitParams(protocol="subject", folds=folds, fold=fold)
+    return split.split(clips, [clip.expression for clip in clips], section, seed, where)
 
-    test = [clips[i] for i in at["test"]]
-    known = np.concatenate([at["train"], at["validation"]])
-    mean = logistic().fit([clips[i].mean(axis=0) for i in known], truth[known])
-    single = logistic().fit(np.concatenate([clips[i] for i in known]), np.repeat(truth[known], [len(clips[i]) for i in known]))
-    last = make_pipeline(StandardScaler(), LinearSVC(C=0.01, random_state=seed)).fit([clips[i][-1] for i in known], truth[known])
-    parts = {name: Part([clips[i] for i in at[name]], truth[at[name]]) for name in ("train", "validation")}
-    model, _ = train(parts, classes, chosen, seed, None, lambda *_: None)
-    return {
-        "LSTM": np.asarray(model(pad(test, chosen.max_frames), training=False)["probabilities"]).argmax(axis=1),
-        "mean of the embeddings, logistic regression": mean.predict([clip.mean(axis=0) for clip in test]),
-        "single frames, logistic regression, mean": np.array([single.predict_proba(clip).mean(axis=0).argmax() for clip in test]),
-        "last frame, linear SVM": last.predict([clip[-1] for clip in test]),
+
+def compare(seen: Seen, splits: list[list[Row]], task: Task) -> dict[str, Any]:
+    """Runs every method on the split of every fold; returns the figures over all clips, of which each is tested once."""
+    rows = {row.clip: row for row in splits[0]}
+    found: dict[str, dict[str, int]] = {name: {} for name in methods(task)}
+    validated: list[bool] = []
+    for fold, chosen in enumerate(splits, start=1):
+        shown = {part: [row for row in chosen if row.part == part and row.clip in seen and len(seen[row.clip].faces)] for part in PARTS}
+        if empty := [part for part in PARTS if not shown[part]]:
+            raise DataError(f"fold {fold}: no clip of the part {empty[0]} shows a face; lower --folds or add clips")
+        train, validation, test = (clips_of(shown[part], seen, task.names) for part in PARTS)
+        hits = {}
+        for name, method in methods(task).items():
+            answer = method(train, validation, task)
+            predicted = answer(test)
+            found[name] |= zip([row.clip for row in shown["test"]], predicted.tolist(), strict=True)
+            hits[name] = (predicted == test.labels).mean()
+            if name == LSTM:
+                validated += (answer(validation) == validation.labels).tolist()
+        told = ", ".join(f"{name} {hit:.3f}" for name, hit in hits.items())
+        console.console.print(f"fold {fold} of {len(splits)}: {told}", markup=False)
+    truth = np.array([task.names.index(row.expression) for row in rows.values()])
+    said = {name: np.array([answers.get(clip, -1) for clip in rows]) for name, answers in found.items()}
+    subjects = [row.subject for row in rows.values()]
+    judged = {name: judge(truth, predicted, said[LSTM], subjects, task) for name, predicted in said.items()}
+    whole = {
+        "clips": len(rows),
+        "subjects": len(set(subjects)),
+        "expressions": task.names,
+        "validation_accuracy": float(np.mean(validated)),
     }
+    return whole | {"methods": judged}
 
 
-def judged(
-    truth: NDArray[np.int64], said: NDArray[np.int64], lstm: NDArray[np.int64], subjects: list[str], classes: int, seed: int
-) -> dict[str, Any]:
-    """Returns the scores with intervals over subjects, and how the method compares with the LSTM, clip by clip."""
-    intervals = figures.bootstrap(truth, said, subjects, classes, resamples=1000, confidence=0.95, seed=seed)
-    against = compare(said == truth, lstm == truth, 0.05).reason
-    return {name: asdict(interval) for name, interval in intervals.items()} | {"against the LSTM": against}
+def clips_of(rows: list[Row], seen: Seen, names: list[str]) -> Clips:
+    """Returns what the CNN makes of the frames that show a face."""
+    found = [seen[row.clip] for row in rows]
+    shares = [one.probabilities[one.status != "none"] for one in found]
+    return Clips([one.faces for one in found], shares, np.array([names.index(row.expression) for row in rows]))
 
 
-def table(result: dict[str, dict[str, Any]]) -> str:
-    """Returns the figures as Markdown."""
-    lines = ["| method | accuracy | 95 % interval over subjects | UAR | macro F1 |", "|---|---|---|---|---|"]
-    for method, row in result.items():
-        accuracy, uar, f1 = (row[name] for name in ("accuracy", "uar", "macro_f1"))
-        interval = f"{accuracy['low']:.3f} to {accuracy['high']:.3f}"
-        lines.append(f"| {method} | {accuracy['value']:.3f} | {interval} | {uar['value']:.3f} | {f1['value']:.3f} |")
-    return "\n".join(lines) + "\n"
+def judge(truth: Numbers, predicted: Numbers, lstm: Numbers, subjects: list[str], task: Task) -> dict[str, Any]:
+    """Returns a method's scores with their intervals, and the p of its difference to the LSTM."""
+    intervals = figures.bootstrap(truth, predicted, subjects, len(task.names), resamples=RESAMPLES, confidence=CONFIDENCE, seed=task.seed)
+    p = None if predicted is lstm else mcnemar(predicted == truth, lstm == truth)
+    return {name: asdict(interval) for name, interval in intervals.items()} | {"p": p}
+
+
+def report(told: dict[str, Any]) -> str:
+    """Returns the figures as Markdown, in per cent."""
+    heads = ["method", "accuracy", "95 % interval", "UAR", "macro F1", "p against the LSTM"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, row in told["methods"].items():
+        value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
+        p = "" if row["p"] is None else f"{row['p']:.2g}"
+        cells = [name, f"{value:.1f}", f"{low:.1f} to {high:.1f}", *(f"{100 * row[key]['value']:.1f}" for key in ("uar", "macro_f1")), p]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\nThe LSTM on validation: {100 * told['validation_accuracy']:.1f}.\n"
 
 
 if __name__ == "__main__":

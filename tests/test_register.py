@@ -20,7 +20,7 @@ from stages.register import main
 from vfer import tracking
 from vfer.errors import DataError
 from vfer.register import experiment
-from vfer.register.gate import compare
+from vfer.register.gate import compare, mcnemar
 from vfer.register.inputs import collect
 
 if TYPE_CHECKING:
@@ -240,3 +240,9 @@ def test_the_gate_is_mcnemars_exact_test(gained: int, lost: int, promoted: bool,
     verdict = compare(challenger, champion, 0.05)
     assert verdict.promoted is promoted
     assert reason in verdict.reason
+
+
+def test_mcnemars_p_is_the_same_from_both_sides_and_1_where_nothing_tells_the_models_apart() -> None:
+    one, other = np.array([True] * 6 + [False, True]), np.array([False] * 6 + [False, True])
+    assert mcnemar(one, other) == mcnemar(other, one) == pytest.approx(2 * 0.5**6)
+    assert mcnemar(one, one) == 1

@@ -1,0 +1,147 @@
+"""Ways to tell a clip's expression from what the CNN makes of its frames; `benchmarks.sequences` compares them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer import console, env
+from vfer.lstm.params import LstmParams
+
+LSTM = "LSTM"
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+"""The inverse strengths of regularisation that are tried; of those that do equally well on validation the first is taken."""
+Numbers = NDArray[np.int64]
+Vectors = list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """n clips that show a face: what the CNN makes of their frames, float32 (frames, width) each, and class numbers, int64 (n,)."""
+
+    embeddings: Vectors
+    shares: Vectors
+    labels: Numbers
+
+    def __add__(self, other: "Clips") -> "Clips":
+        labels = np.concatenate([self.labels, other.labels])
+        return Clips(self.embeddings + other.embeddings, self.shares + other.shares, labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the methods are told beside the clips: the clips' expressions, those that the CNN knows, and how to train."""
+
+    names: list[str]
+    known: list[str]
+    lstm: LstmParams
+    repeats: int
+    seed: int
+
+
+Answer = Callable[[Clips], Numbers]
+"""A trained method: from n clips to their class numbers, (n,)."""
+Method = Callable[[Clips, Clips, Task], Answer]
+"""Makes one from the clips to train on and those to validate on."""
+
+
+def lstm(train: Clips, validation: Clips, task: Task) -> Answer:
+    """Trains the product's sequence model, or several of seeds that follow each other, whose probabilities are averaged."""
+    env.prepare_tensorflow()
+    with console.hushed():
+        import keras
+
+        from vfer.lstm import train as training
+        from vfer.lstm.sequences import pad
+
+    keras.backend.clear_session()
+    parts = {name: training.Part(clips.embeddings, clips.labels) for name, clips in (("train", train), ("validation", validation))}
+    classes, seeds = len(task.names), range(task.seed, task.seed + task.repeats)
+    models = [training.train(parts, classes, task.lstm, seed, None, lambda *_: None)[0] for seed in seeds]
+
+    def answer(clips: Clips) -> Numbers:
+        padded = pad(clips.embeddings, task.lstm.max_frames)
+        return np.asarray(np.mean([model(padded, training=False)["probabilities"] for model in models], axis=0).argmax(axis=1))
+
+    return answer
+
+
+def of_vectors(vector: Callable[[NDArray[np.float32]], NDArray[np.float32]], model: Callable[[float, int], Any]) -> Method:
+    """Returns the method that makes one vector of a clip's embeddings and fits a model, given strength and seed, to those."""
+
+    def inputs(clips: Clips) -> NDArray[np.float32]:
+        return np.stack([vector(embedding) for embedding in clips.embeddings])
+
+    def method(train: Clips, validation: Clips, task: Task) -> Answer:
+        def fitted(clips: Clips, strength: float) -> Answer:
+            found = scaled(model(strength, task.seed)).fit(inputs(clips), clips.labels)
+            return lambda others: np.asarray(found.predict(inputs(others)))
+
+        return refitted(fitted, train, validation)
+
+    return method
+
+
+def mean_answer(train: Clips, validation: Clips, task: Task) -> Answer:
+    """Fits a logistic regression to single frames; its probabilities are averaged over a clip's frames."""
+
+    def fitted(clips: Clips, strength: float) -> Answer:
+        labels = np.repeat(clips.labels, [len(embedding) for embedding in clips.embeddings])
+        found = scaled(logistic(strength, task.seed)).fit(np.concatenate(clips.embeddings), labels)
+        return lambda others: np.array(
+            [found.classes_[found.predict_proba(embedding).mean(axis=0).argmax()] for embedding in others.embeddings]
+        )
+
+    return refitted(fitted, train, validation)
+
+
+def cnn_alone(train: Clips, validation: Clips, task: Task) -> Answer:  # noqa: ARG001
+    """Averages the CNN's answers to a clip's frames, over the expressions that the clips have too; it learns from none of them."""
+    common = [name for name in task.known if name in task.names]
+    columns = [task.known.index(name) for name in common]
+    numbers = np.array([task.names.index(name) for name in common])
+    return lambda clips: numbers[np.array([shares[:, columns].mean(axis=0).argmax() for shares in clips.shares])]
+
+
+def refitted(fitted: Callable[[Clips, float], Answer], train: Clips, validation: Clips) -> Answer:
+    """Chooses the strength that does best on validation, and fits once more, to both."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # so small a problem only loses by threads
+        right = [float((fitted(train, strength)(validation) == validation.labels).mean()) for strength in STRENGTHS]
+        return fitted(train + validation, STRENGTHS[int(np.argmax(right))])
+
+
+def logistic(strength: float, seed: int) -> Any:
+    """Returns an untrained logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, max_iter=2000, random_state=seed)
+
+
+def support(strength: float, seed: int) -> Any:
+    """Returns an untrained linear support vector machine."""
+    from sklearn.svm import SVC
+
+    return SVC(kernel="linear", C=strength, random_state=seed)
+
+
+def scaled(model: Any) -> Any:
+    """Returns the model behind a standardisation of its inputs."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), model)
+
+
+def methods(task: Task) -> dict[str, Method]:
+    """Returns the methods by name; the CNN alone is among them where it knows two of the clips' expressions."""
+    found: dict[str, Method] = {
+        LSTM: lstm,
+        "mean embedding, logistic regression": of_vectors(lambda embedding: embedding.mean(axis=0), logistic),
+        "single frames, logistic regression, mean answer": mean_answer,
+        "last frame, linear SVM": of_vectors(lambda embedding: embedding[-1], support),
+    }
+    return found | ({"the CNN alone, mean answer": cnn_alone} if len({*task.known} & {*task.names}) > 1 else {})

@@ -1,0 +1,243 @@
+"""The benchmarks of recipes and of sequence models, on toys."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import toys
+
+from benchmarks import ablation, recipe, sequences
+from benchmarks.methods import Answer, Clips, Task, cnn_alone, methods, refitted
+from vfer import manifest, stills
+from vfer.cnn.params import CnnParams
+from vfer.datasets.video import encode
+from vfer.errors import DataError, VferError
+from vfer.lstm.params import LstmParams
+from vfer.manifest import Clip
+from vfer.register.gate import mcnemar
+from vfer.session import Session
+from vfer.split import Row
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx
+    pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),  # of tf2onnx
+]
+
+LEVELS = {"dark": 40, "light": 210, "odd": 125}
+LSTM = LstmParams(
+    units=2, dropout=0, epochs=1, patience=1, batch_size=4, learning_rate=0.01, class_balance=0, max_frames=20, deterministic=False
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 stills of each usage, one of them with the wrong label."""
+    folder = tmp_path_factory.mktemp("stills")
+    toys.judged_stills(folder / "stills.parquet", folder / "predictions.parquet", toys.cnn(folder / "cnn.onnx"), 40)
+    return folder / "stills.parquet"
+
+
+def figures(accuracy: float, seconds: float = 10) -> dict[str, float]:
+    shares = {"accuracy": accuracy, "flip_accuracy": accuracy + 0.01, "uar": accuracy - 0.1, "training_accuracy": 0.5}
+    return shares | {"seconds": seconds, "images_a_second": 300.0}
+
+
+class Trainings:
+    """Stands for the processes that train: gives figures, and fails where it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str = "") -> None:
+        self.run: list[tuple[str, int]] = []
+        self.failing = failing
+        monkeypatch.setattr(ablation, "train", self.train)
+
+    def train(self, table: Path, chosen: dict[str, object], seed: int, share: float) -> dict[str, float]:
+        assert table.is_file()
+        given = ablation.settings(ablation.RECIPE, int(str(chosen["epochs"])), share, "")["params"]
+        name = next(name for name, change in ablation.VARIANTS.items() if chosen == CnnParams(**(given | change)).model_dump())
+        if name == self.failing:
+            raise VferError("the training ended with status -11")
+        self.run.append((name, seed))
+        return figures(0.6 + 0.01 * seed - (0.02 if name == "without mixup" else 0))
+
+
+def test_every_variant_is_the_recipe_with_what_its_name_says_changed() -> None:
+    base = ablation.settings(ablation.RECIPE, 8, 0.5, "")["params"]
+    assert base == base | ablation.BASE | {"epochs": 8, "patience": 8}
+    for name, change in ablation.VARIANTS.items():
+        given = ablation.settings(name, 8, 0.5, "")["params"]
+        assert {key: value for key, value in given.items() if value != base[key]} == change, name
+
+
+def test_what_is_there_is_not_trained_again_and_other_settings_are_kept(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainings, out = Trainings(monkeypatch), tmp_path / "ablation.json"
+    only = "without mixup, the recipe"
+    ablation.main(table, 8, 0.5, 1, only, out)
+    ablation.main(table, 8, 0.5, 2, only, out)
+    assert trainings.run == [("the recipe", 0), ("without mixup", 0), ("the recipe", 1), ("without mixup", 1)]
+    assert "the recipe, seed 0: there already" in capsys.readouterr().out
+    ablation.main(table, 3, 0.5, 1, "float32", out)
+    assert trainings.run[-1] == ("float32", 0)
+    assert out.with_suffix(".md").read_text().splitlines()[2:] == ["| float32 | 60.0 | 61.0 | 50.0 | 50.0 | 10 | 300 | 1 |  |"]
+    ablation.main(table, 8, 0.5, 2, only, out)
+    assert len(trainings.run) == 5
+    assert [row["variant"] for row in json.loads(out.read_text())].count("float32") == 1
+    assert "without mixup" in out.with_suffix(".md").read_text()
+
+
+def test_one_that_fails_does_not_stop_the_others_and_is_tried_again(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings, out = Trainings(monkeypatch, "without mixup"), tmp_path / "ablation.json"
+    with pytest.raises(VferError, match="ablation: without mixup failed"):
+        ablation.main(table, 8, 0.5, 2, "the recipe,without mixup,xception", out)
+    assert trainings.run == [("the recipe", 0), ("xception", 0), ("the recipe", 1), ("xception", 1)]
+    trainings.failing = ""
+    ablation.main(table, 8, 0.5, 2, "the recipe,without mixup,xception", out)
+    assert trainings.run[4:] == [("without mixup", 0), ("without mixup", 1)]
+
+
+def test_the_table_has_means_spreads_and_differences_over_the_same_seeds() -> None:
+    taken = {"the recipe": {0: 0.60, 1: 0.64}, "without mixup": {1: 0.61, 2: 0.9}, "xception": {3: 0.5}}
+    rows = [{"variant": name, "seed": seed, "figures": figures(value)} for name, seeds in taken.items() for seed, value in seeds.items()]
+    lines = ablation.report(rows).splitlines()
+    assert lines[2] == "| the recipe | 62.0 ± 2.8 | 63.0 ± 2.8 | 52.0 ± 2.8 | 50.0 ± 0.0 | 10 ± 0 | 300 ± 0 | 2 |  |"
+    assert lines[3].endswith("| 2 | -3.0 |"), "seed 1 alone"
+    assert lines[4].endswith("| 1 |  |"), "no seed in common"
+
+
+def test_unknown_variants_and_tables_without_what_is_needed_are_one_line(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(VferError, match="--only: without mixing is no variant; expected some of the recipe, without mixup"):
+        ablation.main(table, 8, 0.5, 1, "without mixing", tmp_path / "a.json")
+    with pytest.raises(DataError, match="does not exist"):
+        ablation.main(tmp_path / "none.parquet", 8, 0.5, 1, "", tmp_path / "a.json")
+
+
+def test_a_process_that_ends_badly_is_one_line(tmp_path: Path, table: Path) -> None:
+    few = stills.read(table).filter(pc.field("usage") != "validation")
+    stills.write(tmp_path / "few.parquet", few)
+    with pytest.raises(VferError, match="the training ended with status 1"):
+        ablation.train(tmp_path / "few.parquet", ablation.settings(ablation.RECIPE, 1, 1, "")["params"], 0, 1)
+
+
+def test_a_share_of_each_expression_is_trained_on_and_the_rest_of_the_table_stays(table: Path) -> None:
+    whole = stills.read(table)
+    chosen = recipe.part_of(whole, 0.25)
+    assert chosen.equals(recipe.part_of(whole, 0.25))
+    assert chosen.filter(pc.field("usage") != "train").equals(whole.filter(pc.field("usage") != "train"))
+    train, before = (part.filter(pc.field("usage") == "train")["expression"].to_pylist() for part in (chosen, whole))
+    assert {name: train.count(name) for name in toys.CLASSES} == {name: round(before.count(name) / 4) for name in toys.CLASSES}
+    assert recipe.part_of(whole, 1).equals(whole)
+
+
+def test_a_recipe_is_trained_on_the_share_and_judged_by_validation(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    given = ablation.settings(ablation.RECIPE, 6, 0.5, "")["params"]
+    quick = {"architecture": "nets:tiny", "embedding": 6, "batch_size": 4, "learning_rate": 0.01, "averaging": 0, "augmentation": 0.1}
+    chosen = CnnParams(**(given | quick | {"precision": "float32", "mixup": 0, "dropout": 0.1}))
+    found = recipe.trained(stills.read(table), table, chosen, 0, 0.5)
+    assert found["stills"] == 20
+    assert found["accuracy"] == found["flip_accuracy"] == 39 / 40, "one label is wrong"
+    assert found["uar"] == pytest.approx((1 + 20 / 21) / 2)
+    assert found["images_a_second"] == pytest.approx(20 * 6 / found["seconds"])
+    assert 0.5 < found["training_accuracy"] <= 1
+    assert capfd.readouterr().err.count("of validation") == 6
+
+
+def clips_of(subjects: int) -> list[Clip]:
+    return [
+        Clip(f"t/{who}-{word}", f"clips/{who}-{word}.mkv", word, f"t/{who}", f"t/{who}-{word}", "t", "face")
+        for who in range(subjects)
+        for word in LEVELS
+    ]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """18 clips of face crops, 6 subjects showing 3 expressions."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    (root / "clips").mkdir()
+    clips = clips_of(6)
+    for clip in clips:
+        encode(root / clip.path, list(np.clip(LEVELS[clip.expression] + rng.normal(0, 8, (3, 48, 48)), 0, 255).astype(np.uint8)))
+    manifest.write(root / "clips.csv", clips)
+    return root
+
+
+def test_all_methods_are_tested_on_every_clip_of_the_same_folds(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VFER_WORKERS", "1")
+    out = tmp_path / "sequences.json"
+    sequences.main(
+        toys.cnn(tmp_path / "cnn.onnx"), dataset, 3, out, True, 2, 7, units=4, dropout=0, epochs=2, patience=2, batch_size=4,
+        learning_rate=0.01, class_balance=0,
+    )  # fmt: skip
+    told = json.loads(out.read_text())
+    assert (told["clips"], told["subjects"], told["expressions"]) == (18, 6, ["dark", "light", "odd"])
+    lstm, *others, alone = told["methods"].values()
+    assert [method["accuracy"]["value"] for method in others] == [1, 1, 1]
+    assert alone["accuracy"]["value"] == pytest.approx(2 / 3), "it does not know the third expression"
+    assert lstm["p"] is None
+    rate = round(18 * lstm["accuracy"]["value"])
+    right = np.arange(18) < rate
+    assert others[0]["p"] == pytest.approx(mcnemar(right, np.ones(18, bool)))
+    assert 0 <= told["validation_accuracy"] <= 1
+    printed = capsys.readouterr().out
+    assert "fold 3 of 3: LSTM" in printed
+    assert "| the CNN alone, mean answer | 66.7 |" in printed.replace("\n", " ")
+    assert out.with_suffix(".md").read_text().count("\n| ") == 5
+
+
+def test_with_flip_a_face_and_its_mirror_image_are_taken_alike(tmp_path: Path) -> None:
+    session, found = Session(toys.convolutional_cnn(tmp_path / "cnn.onnx")), toys.faces(120, 4, none=(1,))
+    mirrored = replace(found, crop=np.ascontiguousarray(found.crop[:, :, ::-1]))
+    plain, other = (sequences.embed(session, "a", one, False) for one in (found, mirrored))
+    both = sequences.embed(session, "a", found, True)
+    assert np.abs(plain.faces - other.faces).max() > 1e-3
+    np.testing.assert_allclose(both.faces, (plain.faces + other.faces) / 2, atol=1e-6)
+    np.testing.assert_allclose(both.probabilities, (plain.probabilities + other.probabilities) / 2, atol=1e-6)
+    assert len(both.faces) == 3
+
+
+def test_a_clip_without_a_face_is_wrong_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(toys.cnn(tmp_path / "cnn.onnx"))
+    clips = [Row(f"{who}-{word}", word, f"{who}", f"{who}-{word}", "t", "") for who in range(3) for word in toys.CLASSES]
+    none = {"0-dark": (0, 1, 2, 3)}
+    seen = {
+        row.clip: sequences.embed(session, row.clip, toys.faces(LEVELS[row.expression], none=none.get(row.clip, ()), seed=i), False)
+        for i, row in enumerate(clips)
+        if row.clip != "1-dark"  # refused
+    }
+    parts = {"0": "train", "1": "validation", "2": "test"}
+    turned = [{who: list(parts.values())[(int(who) + turn) % 3] for who in parts} for turn in range(3)]
+    splits = [[replace(row, part=parts[row.subject]) for row in clips] for parts in turned]
+    monkeypatch.setattr(sequences, "methods", lambda _: {"LSTM": cnn_alone, "again": cnn_alone})
+    told = sequences.compare(seen, splits, Task(toys.CLASSES, session.classes, LSTM, 1, 0))
+    assert told["methods"]["LSTM"]["accuracy"]["value"] == pytest.approx(4 / 6)
+    assert told["methods"]["again"]["p"] == 1
+    assert told["validation_accuracy"] == 1
+    with pytest.raises(DataError, match="fold 1: no clip of the part train shows a face"):
+        sequences.compare({clip: one for clip, one in seen.items() if clip[0] != "0"}, splits, Task(toys.CLASSES, [], LSTM, 1, 0))
+
+
+def test_the_strength_is_chosen_on_validation_and_then_both_are_learned_from() -> None:
+    parts = [Clips([np.ones((1, 2), np.float32)] * n, [np.ones((1, 2), np.float32)] * n, np.zeros(n, np.int64)) for n in (3, 2)]
+    fits: list[tuple[int, float]] = []
+
+    def fitted(clips: Clips, strength: float) -> Answer:
+        fits.append((len(clips.labels), strength))
+        return lambda others: np.full(len(others.labels), 0 if strength in (0.1, 1.0) else 1)
+
+    refitted(fitted, *parts)
+    assert fits[-1] == (5, 0.1)
+    assert {size for size, _ in fits[:-1]} == {3}
+
+
+def test_the_cnn_alone_chooses_among_the_clips_expressions_alone() -> None:
+    task = Task(["happy", "sad"], ["happy", "neutral", "sad"], LSTM, 1, 0)
+    shares = [np.array([[0.1, 0.8, 0.1], [0.0, 0.7, 0.3]], np.float32), np.array([[0.3, 0.6, 0.1]], np.float32)]
+    clips = Clips([np.ones((2, 2), np.float32)] * 2, shares, np.array([1, 0]))
+    assert cnn_alone(clips, clips, task)(clips).tolist() == [1, 0]
+    assert "the CNN alone, mean answer" not in methods(replace(task, known=["happy"]))
