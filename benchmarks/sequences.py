@@ -129,7 +129,7 @@ def compare(seen: Seen, splits: list[list[Row]], task: Task) -> dict[str, Any]:
             hits[name] = (predicted == test.labels).mean()
             if name == LSTM:
                 validated += (answer(validation) == validation.labels).tolist()
-        told = ", ".join(f"{name} {hit:.3f}" for name, hit in hits.items())
+        told = "; ".join(f"{name} {hit:.3f}" for name, hit in hits.items())
         console.console.print(f"fold {fold} of {len(splits)}: {told}", markup=False)
     truth = np.array([task.names.index(row.expression) for row in rows.values()])
     said = {name: np.array([answers.get(clip, -1) for clip in rows]) for name, answers in found.items()}
