@@ -12,8 +12,6 @@ from vfer.session import Session
 
 def answers(session: Session, usage: str, part: Part) -> dict[str, Predictions]:
     """Returns the answers `plain` and `flip_average` to the stills of a usage, one at least."""
-    plain, flipped = (
-        predictions.predict(session, usage, part.names, pixels, part.labels) for pixels in (part.pixels, part.pixels[:, :, ::-1])
-    )
+    plain, flipped = (predictions.predict(session, usage, seen) for seen in (part, replace(part, pixels=part.pixels[:, :, ::-1])))
     mean = np.asarray((plain.probabilities + flipped.probabilities) / 2, np.float32)
     return {"plain": plain, "flip_average": replace(plain, probabilities=mean)}

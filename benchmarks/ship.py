@@ -23,6 +23,7 @@ from benchmarks.repository import HOME
 from vfer import artifacts, console, env, params, stills
 from vfer.cnn import data, shipped
 from vfer.cnn.params import CnnParams
+from vfer.cnn.predictions import Predictions
 from vfer.digests import digest
 from vfer.errors import VferError
 from vfer.evaluate import figures
@@ -53,9 +54,9 @@ def main(
     with console.Stage("ship") as stage, tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         names = Session(outputs / "model.onnx").classes
-        split = data.held_out(stills.read(table), labels, names, table)
-        if empty := [usage for usage, part in split.items() if not len(part.labels)]:
-            raise VferError(f"{table}: no still of usage {', '.join(empty)} shows {', '.join(names)}; name the stills it was trained on")
+        found, split, _ = data.parts(stills.read(table), labels, table, drop_duplicates=chosen.drop_duplicates)
+        if found != names:
+            raise VferError(f"{table}: shows {', '.join(found)}, not {', '.join(names)}; name the stills it was trained on")
         pack(outputs / "model.keras", made, spread(split["validation"], SAMPLE).pixels[..., None].astype(np.float32), names)
         shutil.copyfile(outputs / "history.csv", made / "history.csv")
         if large := [name for name in shipped.FILES if (made / name).stat().st_size > MOST]:
@@ -66,7 +67,7 @@ def main(
             "params": chosen.model_dump(),
             "trained_on": {"sha256": digest(table), "stills": stills.labels(table).num_rows},
             "made": {name: machine.facts()[name] for name in ("date", "machine", "versions")},
-            "scores": {usage: judged(session, usage, part) for usage, part in split.items()},
+            "scores": {usage: judged(session, usage, split[usage]) for usage in data.HELD_OUT},
             "slice": judged(session, "validation", spread(split["validation"], SLICE))["plain"],
             "sha256": {name: digest(made / name) for name in shipped.FILES},
         }
@@ -186,21 +187,31 @@ def spread(part: data.Part, count: int) -> data.Part:
 
 
 def judged(session: Session, usage: str, part: data.Part) -> dict[str, Any]:
-    """Returns the scores of single stills, and of the mean over each and its mirror image, with intervals over the stills."""
+    """Returns the scores of single stills, and of the mean over each and its mirror image, with intervals over the stills.
+
+    `without_twins` are those of the stills whose photo was not trained on, where some were.
+    """
     result: dict[str, Any] = {"stills": len(part.labels)}
     said = answers(session, usage, part)
     for name, answer in said.items():
-        intervals = figures.bootstrap(
-            answer.truth, answer.predicted, answer.still, len(answer.classes), resamples=RESAMPLES, confidence=CONFIDENCE, seed=0
-        )
-        result[name] = {key: {k: round(v, 4) for k, v in asdict(value).items()} for key, value in intervals.items()}
-        result[name]["calibration_error"] = round(figures.calibration(answer.truth, answer.probabilities)[0], 4)
+        result[name] = _scores(answer)
+    if any(part.twins):
+        fresh = {name: answer.fresh for name, answer in said.items()}
+        result["without_twins"] = {"stills": len(fresh["plain"].still), **{name: _scores(answer) for name, answer in fresh.items()}}
     plain = said["plain"]
     result["per_class"] = [
         {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
         for row in figures.per_class(plain.truth, plain.predicted, plain.classes)
     ]
     return result
+
+
+def _scores(answer: Predictions) -> dict[str, Any]:
+    intervals = figures.bootstrap(
+        answer.truth, answer.predicted, answer.still, len(answer.classes), resamples=RESAMPLES, confidence=CONFIDENCE, seed=0
+    )
+    scores: dict[str, Any] = {key: {k: round(v, 4) for k, v in asdict(value).items()} for key, value in intervals.items()}
+    return scores | {"calibration_error": round(figures.calibration(answer.truth, answer.probabilities)[0], 4)}
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
 def predict(session: Session, split: dict[str, data.Part]) -> dict[str, Predictions]:
     """Returns what the ONNX twin says of the stills of each usage that was not trained on."""
     parts = {usage: split[usage] for usage in data.HELD_OUT if len(split[usage].labels)}
-    return {usage: predictions.predict(session, usage, part.names, part.pixels, part.labels) for usage, part in parts.items()}
+    return {usage: predictions.predict(session, usage, part) for usage, part in parts.items()}
 
 
 def report(said: dict[str, Predictions], out: Path) -> dict[str, Any]:

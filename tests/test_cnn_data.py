@@ -110,6 +110,9 @@ def test_photos_of_validation_and_test_leave_train() -> None:
     _, kept, recounted = parts(table(*twins()), labels(), WHERE)
     assert kept["train"].names == ["train-happy", "train-sad", "leak-1", "leak-2"]
     assert recounted == counts | {"dropped": {"train": 0}}
+    for usage, expected in (("validation", "validation-2"), ("test", "test-1")):
+        assert [name for name, twin in zip(kept[usage].names, kept[usage].twins, strict=True) if twin] == [expected]
+        assert not any(split[usage].twins), "its twin was dropped"
 
 
 def test_a_photo_of_another_person_stays() -> None:

@@ -230,6 +230,8 @@ def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None
     assert found["accuracy"]["value"] == pytest.approx(5 / 6)
     assert found["accuracy"]["low"] < 5 / 6 < found["accuracy"]["high"]
     assert 0 < found["calibration_error"] < 1
+    fresh = found["without_twins"]
+    assert (fresh["stills"], fresh["accuracy"]["value"]) == (5, 1)
 
 
 def test_without_stills_the_stage_says_nothing_of_the_cnn(cached: Path) -> None:

@@ -59,9 +59,10 @@ def run(
     on_epoch: Callable[[int, Logs], None] = lambda *_: None,
     wrong: bool = False,
     averaging: float = 0,
+    monitor: training.Monitor = "loss",
 ) -> Fit:
     validation = batches(24, shuffle=False, targets=examples(24)[1][:, ::-1].copy() if wrong else None)
-    plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "checkpoint": checkpoint, "averaging": averaging}
+    plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "checkpoint": checkpoint, "averaging": averaging, "monitor": monitor}
     return training.fit(model, batches(noise=0.3), validation, on_epoch=on_epoch, **plan)
 
 
@@ -117,6 +118,21 @@ def test_a_training_learns_and_keeps_the_weights_of_its_lowest_validation_loss()
         np.testing.assert_array_equal(value, expected)
     assert fit.history[-1]["loss"] < 0.8 * fit.history[0]["loss"], "it did not learn what it was given"
     assert [row["epoch"] for row in fit.rows()] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("loss", 1), ("accuracy", 3)])
+def test_the_lowest_loss_or_the_highest_accuracy_chooses(
+    monitor: training.Monitor, best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = net()
+    kept: list[list[NDArray[np.float32]]] = []
+    validated = iter([{"loss": loss, "accuracy": accuracy} for loss, accuracy in [(3, 0.1), (1, 0.2), (4, 0.5), (2, 0.5), (5, 0.4)]])
+    monkeypatch.setattr(model, "evaluate", lambda *_, **__: next(validated))
+    fit = run(model, tmp_path, epochs=5, patience=5, on_epoch=lambda *_: kept.append(model.get_weights()), monitor=monitor)
+    assert fit.best == best
+    assert (tmp_path / f"epoch-{best + 1}.keras").is_file()
+    for value, expected in zip(model.get_weights(), kept[best], strict=True):
+        np.testing.assert_array_equal(value, expected)
 
 
 @pytest.mark.parametrize("patience", [1, 3])

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from vfer import stills
 from vfer.cnn import predictions
+from vfer.cnn.data import Part
 from vfer.faces import table
 from vfer.manifest import Clip
 from vfer.sample.dataset import Recording
@@ -86,7 +87,10 @@ def png(picture: "NDArray[np.uint8]") -> bytes:
 
 
 def judged_stills(stills_file: Path, predictions_file: Path, network: Path, count: int = 6) -> None:
-    """Writes stills of the toy classes, `count` of each usage, and what the toy CNN says of them; of each usage one is labelled wrongly."""
+    """Writes stills of the toy classes, `count` of each usage, and what the toy CNN says of them.
+
+    One of each usage is labelled wrongly, and has a twin.
+    """
     rng = np.random.default_rng(0)
     session, rows, said = Session(network), [], []
     for usage in stills.USAGES:
@@ -95,7 +99,8 @@ def judged_stills(stills_file: Path, predictions_file: Path, network: Path, coun
         pixels = np.clip(levels + rng.normal(0, 8, (count, 48, 48)), 0, 255).astype(np.uint8)
         labels[0] = 1
         names = [f"toy/{usage}-{number}" for number in range(count)]
-        said.append(predictions.predict(session, usage, names, pixels, labels))
+        part = Part(pixels, labels, np.eye(2, dtype=np.float32)[labels], names, [number == 0 for number in range(count)])
+        said.append(predictions.predict(session, usage, part))
         images = [png(picture) for picture in pixels]
         rows += [(name, CLASSES[label], usage, "toy", None, image) for name, label, image in zip(names, labels, images, strict=True)]
     columns = [pa.array(list(column)) for column in zip(*rows, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from vfer.errors import VferError
 Logs = dict[str, float]
 Weights = list[NDArray[np.generic]]
 OnEpoch = Callable[[int, Logs], None]
+Monitor = Literal["loss", "accuracy"]
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -93,17 +94,18 @@ def fit(
     checkpoint: Path | None,
     on_epoch: OnEpoch,
     averaging: float = 0,
+    monitor: Monitor = "loss",
 ) -> Fit:
-    """Trains a compiled model and leaves it with the weights of its lowest validation loss.
+    """Trains a compiled model and leaves it with the weights of its best validation: the lowest loss, or the highest accuracy.
 
-    It stops after `patience` epochs without a lower one. With `averaging`, the decay a step, the weights that are validated and kept
+    It stops after `patience` epochs without a better one. With `averaging`, the decay a step, the weights that are validated and kept
     are a running average of those that are trained. With a checkpoint folder, a run that was killed goes on after its last whole epoch.
     Raises `VferError` where the loss is no longer a number; it names the step, and the weights of the last whole epoch.
     """
     average = Average(model, averaging)
-    store = _Checkpoint(checkpoint, model, average) if checkpoint else None
+    store = _Checkpoint(checkpoint, model, average, monitor) if checkpoint else None
     history, best_weights = store.restore() if store else ([], model.get_weights())
-    best = _best(history)
+    best = _best(history, monitor)
     for epoch in range(len(history), epochs):
         if history and epoch - best > patience:
             break
@@ -116,7 +118,7 @@ def fit(
             logs |= {f"val_{name}": value for name, value in model.evaluate(validation, verbose=0, return_dict=True).items()}
             watch.check(logs["val_loss"], len(train))
             history.append(logs)
-            if best != (best := _best(history)) or epoch == 0:
+            if best != (best := _best(history, monitor)) or epoch == 0:
                 best_weights = model.get_weights()
         if store:
             store.save(history)
@@ -125,8 +127,12 @@ def fit(
     return Fit(history, best)
 
 
-def _best(history: list[Logs]) -> int:
-    return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"], default=0)
+def _best(history: list[Logs], monitor: Monitor) -> int:
+    def worse(epoch: int) -> tuple[float, float]:
+        loss, accuracy = history[epoch]["val_loss"], history[epoch]["val_accuracy"]
+        return (loss, 0) if monitor == "loss" else (-accuracy, loss)
+
+    return min(range(len(history)), key=worse, default=0)
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -196,8 +202,8 @@ class Average:
 class _Checkpoint:
     """The last whole epoch, and the weights of the best one: `epoch-<n>.keras` and, of the average, `average-<n>.weights.h5`."""
 
-    def __init__(self, folder: Path, model: keras.Model, average: Average) -> None:
-        self._folder, self._model, self._average = folder, model, average
+    def __init__(self, folder: Path, model: keras.Model, average: Average, monitor: Monitor) -> None:
+        self._folder, self._model, self._average, self._monitor = folder, model, average, monitor
 
     def kept(self, epochs: int) -> str:
         """Says where the model after so many epochs is."""
@@ -211,7 +217,7 @@ class _Checkpoint:
         content = json.loads(state.read_text())
         history: list[Logs] = content["history"]
         self._model.optimizer.build(self._model.trainable_variables)  # a file's weights come with the optimiser's state
-        best = self._load(self._weights_of(_best(history) + 1))
+        best = self._load(self._weights_of(_best(history, self._monitor) + 1))
         if self._average.decay:
             self._load(self._weights_of(len(history)))
             self._average.restore(content["steps"])
@@ -227,7 +233,7 @@ class _Checkpoint:
     def save(self, history: list[Logs]) -> None:
         """Saves the model under the epoch's name, then the state that names it: a kill between the two loses one epoch."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        epoch, best = len(history), _best(history) + 1
+        epoch, best = len(history), _best(history, self._monitor) + 1
         self._model.save(self._folder / self._model_of(epoch))
         if self._average.decay:
             with self._average.taken():

@@ -20,12 +20,16 @@ HELD_OUT = ("validation", "test")
 
 @dataclass(frozen=True)
 class Part:
-    """The stills of one usage: pixels, uint8 (n, 48, 48), class numbers, int64 (n,), what is learned, float32 (n, classes), and names."""
+    """The stills of one usage: pixels, uint8 (n, 48, 48), class numbers, int64 (n,), what is learned, float32 (n, classes), and names.
+
+    `twins` says of held out stills which show a photo that is trained on; empty where nobody looked.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     targets: NDArray[np.float32]
     names: Sequence[str] = ()
+    twins: Sequence[bool] = ()
 
 
 def parts(
@@ -42,7 +46,9 @@ def parts(
     _check(expressions, usages, names, where)
     pixels = stills.decode(table, str(where))
     leaking, counts = duplicates.examine(pixels, expressions, usages, _subjects(table))
-    kept = ~(leaking & drop_duplicates)
+    trained = usages == stills.USAGES.index("train")
+    kept = ~(leaking & trained & drop_duplicates)
+    twins = leaking & ~trained & (not drop_duplicates)
     _check(expressions[kept], usages[kept], names, where, " apart from photos of validation or test, which cnn.drop_duplicates leaves out")
     targets = np.eye(len(names), dtype=np.float32)[expressions]
     if distributions:
@@ -50,7 +56,7 @@ def parts(
     split, stands = {}, [str(still) for still in table["still"].to_pylist()]
     for number, usage in enumerate(stills.USAGES):
         rows = np.flatnonzero(kept & (usages == number))
-        split[usage] = Part(pixels[rows], expressions[rows], targets[rows], [stands[row] for row in rows])
+        split[usage] = Part(pixels[rows], expressions[rows], targets[rows], [stands[row] for row in rows], twins[rows].tolist())
     return names, split, counts | {"dropped": {"train": int((~kept).sum())}}
 
 

@@ -28,7 +28,7 @@ COMPARED = (("validation", "train"), ("test", "train"), ("test", "validation"), 
 def examine(
     pixels: NDArray[np.uint8], labels: NDArray[np.int64], usages: NDArray[np.int64], subjects: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], Counts]:
-    """Returns which stills, bool (n,), are trained on and show a photo of validation or test, and counts of all stills with a twin.
+    """Returns which stills, bool (n,), show a photo of the other side too, train or held out, and counts of all stills with a twin.
 
     `pixels` is uint8 (n, 48, 48); `labels` numbers the expressions, `usages` those of `USAGES`, `subjects` the people, -1 where unknown:
     two different people are no twins unless their pixels are the same. `test_in_train` counts the test stills with a twin in train, and
@@ -43,8 +43,9 @@ def examine(
     np.add.at(alike, pairs[:, 0], same[pairs[:, 1]])
     np.add.at(alike, pairs[:, 1], same[pairs[:, 0]])
     numbers = {usage: number for number, usage in enumerate(USAGES)}
-    held_out = [numbers["validation"], numbers["test"]]
-    leaking = (usages == numbers["train"]) & (same + alike)[groups][:, held_out].any(axis=(1, 2))
+    trained = usages == numbers["train"]
+    shown = np.asarray((same + alike).any(axis=2))[groups]
+    leaking = np.where(trained, shown[:, [numbers["validation"], numbers["test"]]].any(axis=1), shown[:, numbers["train"]])
     counts = {}
     for usage, other in COMPARED:
         rows = usages == numbers[usage]

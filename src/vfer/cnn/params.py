@@ -19,6 +19,7 @@ class CnnParams(Params):
     frozen_learning_rate: float = Field(gt=0, le=1)
     epochs: int = Field(ge=1, le=10_000)
     patience: int = Field(ge=1)
+    monitor: Literal["loss", "accuracy"]
     batch_size: int = Field(ge=2, le=65_536)
     learning_rate: float = Field(gt=0, le=1)
     warmup: float = Field(ge=0, lt=1)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vfer.artifacts import replacing
+from vfer.cnn.data import Part
 from vfer.errors import DataError
 from vfer.session import Session
 
@@ -20,19 +21,30 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Predictions:
-    """n stills: name, usage and expression each, and the probabilities of `classes`, float32 (n, classes)."""
+    """n stills: name, usage and expression each, and the probabilities of `classes`, float32 (n, classes).
+
+    `twin` says which show a photo that the CNN was trained on too, as far as is known.
+    """
 
     still: list[str]
     usage: list[str]
     expression: list[str]
+    twin: list[bool]
     probabilities: NDArray[np.float32]
     classes: list[str]
 
     def of(self, usage: str) -> "Predictions":
         """Returns those of one usage."""
-        rows = [i for i, value in enumerate(self.usage) if value == usage]
-        still, usages, expression = ([column[i] for i in rows] for column in (self.still, self.usage, self.expression))
-        return Predictions(still, usages, expression, self.probabilities[rows], self.classes)
+        return self._rows([i for i, value in enumerate(self.usage) if value == usage])
+
+    @property
+    def fresh(self) -> "Predictions":
+        """Those whose photo the CNN was not trained on."""
+        return self._rows([i for i, twin in enumerate(self.twin) if not twin])
+
+    def _rows(self, rows: list[int]) -> "Predictions":
+        still, usage, expression = ([column[i] for i in rows] for column in (self.still, self.usage, self.expression))
+        return Predictions(still, usage, expression, [self.twin[i] for i in rows], self.probabilities[rows], self.classes)
 
     @property
     def truth(self) -> NDArray[np.int64]:
@@ -45,16 +57,19 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
-def predict(session: Session, usage: str, still: Sequence[str], pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Predictions:
-    """Runs a CNN over n stills of a usage, one at least: `pixels` is uint8 (n, 48, 48), `labels` numbers the CNN's classes."""
-    shares = [session(pixels[at : at + BATCH, ..., np.newaxis])["probabilities"] for at in range(0, len(pixels), BATCH)]
-    expressions = [session.classes[label] for label in labels]
-    return Predictions(list(still), [usage] * len(pixels), expressions, np.concatenate(shares), session.classes)
+def predict(session: Session, usage: str, part: Part) -> Predictions:
+    """Runs a CNN over the stills of a usage, one at least, whose labels number the CNN's classes."""
+    pixels = part.pixels[..., np.newaxis]
+    shares = [session(pixels[at : at + BATCH])["probabilities"] for at in range(0, len(pixels), BATCH)]
+    expressions = [session.classes[label] for label in part.labels]
+    twins = list(part.twins) or [False] * len(pixels)
+    return Predictions(list(part.names), [usage] * len(pixels), expressions, twins, np.concatenate(shares), session.classes)
 
 
 def write(path: Path, said: Sequence[Predictions]) -> None:
     """Writes the table, atomically; it has no rows where nothing was said."""
     columns: dict[str, object] = {name: pa.array([value for part in said for value in getattr(part, name)], pa.string()) for name in TEXTS}
+    columns["twin"] = pa.array([twin for part in said for twin in part.twin], pa.bool_())
     if said:
         shares = np.concatenate([part.probabilities for part in said])
         columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(said[0].classes)}
@@ -67,8 +82,9 @@ def read(path: Path) -> Predictions:
     try:
         table = pq.read_table(path)
         still, usage, expression = ([str(value) for value in table[name].to_pylist()] for name in TEXTS)
+        twin = [bool(value) for value in table["twin"].to_pylist()]
         classes = [name.removeprefix(SHARE) for name in table.column_names if name.startswith(SHARE)]
         shares = np.array([table[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), table.num_rows).T
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path}: is no table of the CNN's predictions that can be read; run `dvc repro cnn`") from error
-    return Predictions(still, usage, expression, shares, classes)
+    return Predictions(still, usage, expression, twin, shares, classes)

@@ -94,6 +94,7 @@ def _fit(
         checkpoint=checkpoint / phase.name if checkpoint else None,
         on_epoch=on_epoch,
         averaging=params.averaging,
+        monitor=params.monitor,
     )
 
 

@@ -19,12 +19,11 @@ WORST = 40
 def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int, out: Path) -> dict[str, Any]:
     """Writes the tables and pictures of the test stills, of which there is one at least, into `out`; returns their figures.
 
-    The stills are resampled one by one, since most datasets do not say whom they show. The sheet shows the mistakes it was surest of.
+    The stills are resampled one by one, since most datasets do not say whom they show. `without_twins` are the figures of those whose
+    photo was not trained on, where some were. The sheet shows the mistakes it was surest of.
     """
     truth, predicted = test.truth, test.predicted
-    intervals = figures.bootstrap(
-        truth, predicted, test.still, len(test.classes), resamples=params.resamples, confidence=params.confidence, seed=seed
-    )
+    scored = {**_scored(test, params, seed), **({"without_twins": _scored(test.fresh, params, seed)} if any(test.twin) else {})}
     error, curve = figures.calibration(truth, test.probabilities)
     classes = figures.per_class(truth, predicted, test.classes)
     artifacts.write_csv(out / "plots" / "stills_per_class.csv", list(classes[0]), classes)
@@ -35,4 +34,11 @@ def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int,
     shown = stills_table.pictures(pictures, [test.still[row] for row in worst])
     captions = [f"{test.expression[row]},\nnot {test.classes[predicted[row]]} ({sure[row]:.2f})" for row in worst]
     plots.sheet(out / "plots" / "stills_mistakes.png", shown, captions, "test stills: the surest mistakes")
-    return {**{name: asdict(interval) for name, interval in intervals.items()}, "calibration_error": error, "stills": len(truth)}
+    return scored | {"calibration_error": error}
+
+
+def _scored(said: Predictions, params: EvaluateParams, seed: int) -> dict[str, Any]:
+    intervals = figures.bootstrap(
+        said.truth, said.predicted, said.still, len(said.classes), resamples=params.resamples, confidence=params.confidence, seed=seed
+    )
+    return {**{name: asdict(interval) for name, interval in intervals.items()}, "stills": len(said.still)}
