@@ -1,18 +1,20 @@
 """Sequence models over a dataset of clips, CK+ for example, subject by subject: the LSTM against what single frames tell.
 
     python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip
+    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip --tune 20 --architecture resnet
 
 The stages `frames` and `faces` give the crops, by params.yaml, and the CNN what is learned from; with `--flip` that is the mean over
 each crop and its mirror image. Every clip is a test clip once: the folds are those of `split.protocol: subject`, the next fold
 validates, the others train. The LSTM learns from train and takes the epoch that does best on validation; the others choose there how
-much they are regularised, and then learn from both. The CNN alone learns from no clip, and chooses among the expressions that the clips
-have; a clip of one that it does not know is wrong, as is for all a clip that shows no face. Intervals are over resampled subjects; p is
-that of the exact McNemar test against the LSTM on the same clips. The LSTM's settings are to be chosen by its accuracy on the
-validation clips of all folds, which is told too, not by the test clips.
+much they are regularised, and then learn from both. The CNN alone learns from no clip, and chooses among the expressions that the
+clips have; a clip of one that it does not know is wrong, as is for all a clip that shows no face. With `--tune` the CNN, of which the
+Keras file beside the ONNX file is taken, is first fine-tuned to the training clips' crops in each fold, and all methods get that
+network. Intervals are over resampled subjects; p is that of the exact McNemar test against the LSTM on the same clips. The LSTM's
+settings are to be chosen by its accuracy on the validation clips of all folds, which is told too, not by the test clips.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks import machine
+from benchmarks import machine, tuning
 from benchmarks.methods import LSTM, Clips, Numbers, Task, methods
 from benchmarks.repository import HOME
 from stages import faces, frames
@@ -55,6 +57,11 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(min=1e-6, max=1)] = 0.003,
     class_balance: Annotated[float, typer.Option(min=0, max=1)] = 0.5,
+    tune: Annotated[
+        int, typer.Option(min=0, help="Epochs of fine-tuning the CNN in each fold, after two of its new head; 0 for none.")
+    ] = 0,
+    tune_rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate of the fine-tuning.")] = 0.001,
+    architecture: Annotated[str, typer.Option(help="That of the CNN, for the fine-tuning.")] = "resnet",
 ) -> None:
     """Runs all folds and writes the figures; the same arguments give the same figures on one machine."""
     chosen = LstmParams(
@@ -70,13 +77,27 @@ def main(
     )
     with console.Stage("sequences") as stage:
         facts, session = machine.facts(), Session(cnn, threads=env.workers())
-        with tempfile.TemporaryDirectory() as scratch:
-            seen = dict(embedded(session, clips, flip, Path(scratch)))
         listed = manifest.read(clips / "clips.csv")
         names = classes((clip.expression for clip in listed), "all", clips)
-        task = Task(names, session.classes, chosen, repeats, seed)
-        told = compare(seen, [split_of(listed, folds, fold, seed, clips) for fold in range(folds)], task)
         settings = {"folds": folds, "flip": flip, "repeats": repeats, "seed": seed, "cnn": digest(cnn), "lstm": chosen.model_dump()}
+        with tempfile.TemporaryDirectory() as scratch:
+            crops = dict(cropped(clips, Path(scratch)))
+            splits = [split_of(listed, folds, fold, seed, clips) for fold in range(folds)]
+            if tune:
+                recipe = tuning.recipe(architecture, session(np.zeros((1, 48, 48, 1)))["embedding"].shape[1], 0.4, tune, tune_rate)
+                settings["tuning"] = recipe.model_dump()
+
+                def seen(rows: list[Row]) -> Seen:
+                    network = tuning.tuned(cnn.with_suffix(".keras"), rows, crops, names, recipe, seed, Path(scratch) / "tuned.onnx")
+                    return embedded(network, crops, flip)
+
+            else:
+                once = embedded(session, crops, flip)
+
+                def seen(rows: list[Row]) -> Seen:  # noqa: ARG001
+                    return once
+
+            told = compare(seen, splits, Task(names, names if tune else session.classes, chosen, repeats, seed))
         artifacts.write_json(out, {"settings": settings, "facts": facts} | told)
         text = report(told)
         artifacts.write_bytes(out.with_suffix(".md"), text.encode())
@@ -84,15 +105,19 @@ def main(
         stage.made = f"{told['clips']} clips of {told['subjects']} subjects in {folds} folds -> {out}"
 
 
-def embedded(session: Session, clips: Path, flip: bool, scratch: Path) -> Iterator[tuple[str, features.Sequence]]:
-    """Runs the stages that find the faces, and yields what the CNN makes of each clip that they have not refused."""
+def cropped(clips: Path, scratch: Path) -> Iterator[tuple[str, faces_table.Faces]]:
+    """Runs the stages that find the faces, and yields those of each clip that they have not refused."""
     config = HOME / "params.yaml"
     frames.main(clips / "clips.csv", config, scratch / "frames")
     faces.main(scratch / "frames" / "clips", HOME / "weights", config, scratch / "faces")
     root = scratch / "faces" / "clips"
     for path in sorted(root.rglob("*.parquet")):
-        name = path.relative_to(root).with_suffix("").as_posix()
-        yield name, embed(session, name, faces_table.read(path), flip)
+        yield path.relative_to(root).with_suffix("").as_posix(), faces_table.read(path)
+
+
+def embedded(session: Session, crops: Mapping[str, faces_table.Faces], flip: bool) -> Seen:
+    """Returns what the CNN makes of each clip."""
+    return {name: embed(session, name, found, flip) for name, found in crops.items()}
 
 
 def embed(session: Session, name: str, found: faces_table.Faces, flip: bool) -> features.Sequence:
@@ -111,12 +136,16 @@ def split_of(clips: list[manifest.Clip], folds: int, fold: int, seed: int, where
     return split.split(clips, [clip.expression for clip in clips], section, seed, where)
 
 
-def compare(seen: Seen, splits: list[list[Row]], task: Task) -> dict[str, Any]:
-    """Runs every method on the split of every fold; returns the figures over all clips, of which each is tested once."""
+def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task: Task) -> dict[str, Any]:
+    """Runs every method on the split of every fold; returns the figures over all clips, of which each is tested once.
+
+    `seen_in` tells what the CNN makes of the clips, given a split.
+    """
     rows = {row.clip: row for row in splits[0]}
     found: dict[str, dict[str, int]] = {name: {} for name in methods(task)}
     validated: list[bool] = []
     for fold, chosen in enumerate(splits, start=1):
+        seen = seen_in(chosen)
         shown = {part: [row for row in chosen if row.part == part and row.clip in seen and len(seen[row.clip].faces)] for part in PARTS}
         if empty := [part for part in PARTS if not shown[part]]:
             raise DataError(f"fold {fold}: no clip of the part {empty[0]} shows a face; lower --folds or add clips")

@@ -1,0 +1,63 @@
+"""Fine-tunes a CNN to the crops of the clips that are trained on; `benchmarks.sequences --tune` does so once a fold."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vfer import console, env
+from vfer.cnn.data import Part
+from vfer.cnn.params import CnnParams
+from vfer.faces.table import Faces
+from vfer.session import Session
+from vfer.split import Row
+
+RECIPE: dict[str, object] = {
+    "weights": "trained",
+    "flip_average": False,
+    "frozen_epochs": 2,
+    "frozen_learning_rate": 0.003,
+    "monitor": "loss",
+    "batch_size": 32,
+    "warmup": 0.1,
+    "weight_decay": 0.05,
+    "averaging": 0.98,
+    "label_smoothing": 0.1,
+    "augmentation": 0.6,
+    "erasing": 0.3,
+    "mixup": 0,
+    "class_balance": 0.5,
+    "distributions": False,
+    "drop_duplicates": False,
+    "precision": "auto",
+    "deterministic": False,
+}
+
+
+def recipe(architecture: str, embedding: int, dropout: float, epochs: int, learning_rate: float) -> CnnParams:
+    """Returns the params of a fine-tuning; the epoch of the lowest validation loss is kept."""
+    chosen = {"architecture": architecture, "embedding": embedding, "dropout": dropout}
+    return CnnParams.model_validate(RECIPE | chosen | {"epochs": epochs, "patience": epochs, "learning_rate": learning_rate})
+
+
+def tuned(start: Path, rows: list[Row], crops: Mapping[str, Faces], names: list[str], chosen: CnnParams, seed: int, out: Path) -> Session:
+    """Fine-tunes the network `start`, a Keras file, to the clips of the part train and returns it; those of validation choose the epoch."""
+    parts = {part: stills([row for row in rows if row.part == part], crops, names) for part in ("train", "validation")}
+    env.prepare_tensorflow(chosen.precision)
+    with console.hushed():
+        import keras
+
+        from vfer import export
+        from vfer.cnn import train
+
+        keras.backend.clear_session()
+        model, _ = train.train(parts, len(names), chosen, seed, None, lambda *_: None, start)
+        export.save_onnx(model, out, parts["validation"].pixels[:16, ..., None].astype(np.float32), names)
+    return Session(out, threads=env.workers())
+
+
+def stills(rows: list[Row], crops: Mapping[str, Faces], names: list[str]) -> Part:
+    """Returns all crops with a face of the clips, each under its clip's expression."""
+    shown = [(row, crops[row.clip].crop[crops[row.clip].present]) for row in rows if row.clip in crops]
+    labels = np.concatenate([np.full(len(faces), names.index(row.expression)) for row, faces in shown])
+    return Part(np.concatenate([faces for _, faces in shown]), labels, np.eye(len(names), dtype=np.float32)[labels])
