@@ -62,7 +62,7 @@ class Trainings:
         if name == self.failing:
             raise VferError("the training ended with status -11")
         self.run.append((name, seed))
-        return figures(0.6 + 0.01 * seed - (0.02 if name == "without mixup" else 0))
+        return figures(0.6 + 0.01 * seed - (0.02 if name == "without erasing" else 0))
 
 
 def test_every_variant_is_the_recipe_with_what_its_name_says_changed() -> None:
@@ -77,10 +77,10 @@ def test_what_is_there_is_not_trained_again_and_other_settings_are_kept(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainings, out = Trainings(monkeypatch), tmp_path / "ablation.json"
-    only = "without mixup, the recipe"
+    only = "without erasing, the recipe"
     ablation.main(table, 8, 0.5, 1, only, out)
     ablation.main(table, 8, 0.5, 2, only, out)
-    assert trainings.run == [("the recipe", 0), ("without mixup", 0), ("the recipe", 1), ("without mixup", 1)]
+    assert trainings.run == [("the recipe", 0), ("without erasing", 0), ("the recipe", 1), ("without erasing", 1)]
     assert "the recipe, seed 0: there already" in capsys.readouterr().out
     ablation.main(table, 3, 0.5, 1, "float32", out)
     assert trainings.run[-1] == ("float32", 0)
@@ -88,21 +88,21 @@ def test_what_is_there_is_not_trained_again_and_other_settings_are_kept(
     ablation.main(table, 8, 0.5, 2, only, out)
     assert len(trainings.run) == 5
     assert [row["variant"] for row in json.loads(out.read_text())].count("float32") == 1
-    assert "without mixup" in out.with_suffix(".md").read_text()
+    assert "without erasing" in out.with_suffix(".md").read_text()
 
 
 def test_one_that_fails_does_not_stop_the_others_and_is_tried_again(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainings, out = Trainings(monkeypatch, "without mixup"), tmp_path / "ablation.json"
-    with pytest.raises(VferError, match="ablation: without mixup failed"):
-        ablation.main(table, 8, 0.5, 2, "the recipe,without mixup,xception", out)
+    trainings, out = Trainings(monkeypatch, "without erasing"), tmp_path / "ablation.json"
+    with pytest.raises(VferError, match="ablation: without erasing failed"):
+        ablation.main(table, 8, 0.5, 2, "the recipe,without erasing,xception", out)
     assert trainings.run == [("the recipe", 0), ("xception", 0), ("the recipe", 1), ("xception", 1)]
     trainings.failing = ""
-    ablation.main(table, 8, 0.5, 2, "the recipe,without mixup,xception", out)
-    assert trainings.run[4:] == [("without mixup", 0), ("without mixup", 1)]
+    ablation.main(table, 8, 0.5, 2, "the recipe,without erasing,xception", out)
+    assert trainings.run[4:] == [("without erasing", 0), ("without erasing", 1)]
 
 
 def test_the_table_has_means_spreads_and_differences_over_the_same_seeds() -> None:
-    taken = {"the recipe": {0: 0.60, 1: 0.64}, "without mixup": {1: 0.61, 2: 0.9}, "xception": {3: 0.5}}
+    taken = {"the recipe": {0: 0.60, 1: 0.64}, "without erasing": {1: 0.61, 2: 0.9}, "xception": {3: 0.5}}
     rows = [{"variant": name, "seed": seed, "figures": figures(value)} for name, seeds in taken.items() for seed, value in seeds.items()]
     lines = ablation.report(rows).splitlines()
     assert lines[2] == "| the recipe | 62.0 ± 2.8 | 63.0 ± 2.8 | 52.0 ± 2.8 | 50.0 ± 0.0 | 10 ± 0 | 300 ± 0 | 2 |  |"
@@ -111,8 +111,8 @@ def test_the_table_has_means_spreads_and_differences_over_the_same_seeds() -> No
 
 
 def test_unknown_variants_and_tables_without_what_is_needed_are_one_line(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(VferError, match="--only: without mixing is no variant; expected some of the recipe, without mixup"):
-        ablation.main(table, 8, 0.5, 1, "without mixing", tmp_path / "a.json")
+    with pytest.raises(VferError, match="--only: without rubbing is no variant; expected some of the recipe, without erasing"):
+        ablation.main(table, 8, 0.5, 1, "without rubbing", tmp_path / "a.json")
     with pytest.raises(DataError, match="does not exist"):
         ablation.main(tmp_path / "none.parquet", 8, 0.5, 1, "", tmp_path / "a.json")
 
