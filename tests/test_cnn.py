@@ -48,7 +48,7 @@ def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(t
     faces = data["validation"].pixels[..., None].astype(np.float32)
     export.save(model, tmp_path, faces, ["across", "down"])
     session = Session(tmp_path / "model.onnx")
-    said = predict(session, "train", data["train"].names, data["train"].pixels, data["train"].labels)
+    said = predict(session, "train", data["train"])
     assert (said.predicted == said.truth).mean() > 0.9
     found = session(faces[:5])
     assert (found["embedding"] >= 0).all(), "the padding of the sequences is told from frames by its sign"

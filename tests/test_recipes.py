@@ -111,7 +111,7 @@ def test_the_table_has_means_spreads_and_differences_over_the_same_seeds() -> No
 
 
 def test_unknown_variants_and_tables_without_what_is_needed_are_one_line(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(VferError, match="--only: without rubbing is no variant; expected some of the recipe, without erasing"):
+    with pytest.raises(VferError, match="--only: without rubbing is no variant; expected some of the recipe, with mixup"):
         ablation.main(table, 8, 0.5, 1, "without rubbing", tmp_path / "a.json")
     with pytest.raises(DataError, match="does not exist"):
         ablation.main(tmp_path / "none.parquet", 8, 0.5, 1, "", tmp_path / "a.json")

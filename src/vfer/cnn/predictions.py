@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vfer.artifacts import replacing
-from vfer.cnn.data import Part
 from vfer.errors import DataError
 from vfer.session import Session
+
+if TYPE_CHECKING:
+    from vfer.cnn.data import Part
 
 SHARE = "p_"  # before a class in the name of its column
 TEXTS = ("still", "usage", "expression")
@@ -57,7 +60,7 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
-def predict(session: Session, usage: str, part: Part) -> Predictions:
+def predict(session: Session, usage: str, part: "Part") -> Predictions:
     """Runs a CNN over the stills of a usage, one at least, whose labels number the CNN's classes."""
     pixels = part.pixels[..., np.newaxis]
     shares = [session(pixels[at : at + BATCH])["probabilities"] for at in range(0, len(pixels), BATCH)]
