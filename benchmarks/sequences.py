@@ -63,7 +63,7 @@ def main(
     tune_rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate of the fine-tuning.")] = 0.001,
     architecture: Annotated[str, typer.Option(help="That of the CNN, for the fine-tuning.")] = "resnet",
 ) -> None:
-    """Runs all folds and writes the figures; the same arguments give the same figures on one machine."""
+    """Runs all folds and writes the figures; without `--tune` the same arguments give the same figures on one machine."""
     chosen = LstmParams(
         units=units,
         dropout=dropout,
@@ -83,19 +83,15 @@ def main(
         with tempfile.TemporaryDirectory() as scratch:
             crops = dict(cropped(clips, Path(scratch)))
             splits = [split_of(listed, folds, fold, seed, clips) for fold in range(folds)]
-            if tune:
-                recipe = tuning.recipe(architecture, session(np.zeros((1, 48, 48, 1)))["embedding"].shape[1], 0.4, tune, tune_rate)
-                settings["tuning"] = recipe.model_dump()
+            recipe = tuning.recipe(session, architecture, tune, tune_rate) if tune else None
+            settings |= {"tuning": recipe.model_dump()} if recipe else {}
+            untuned = {} if recipe else embedded(session, crops, flip)
 
-                def seen(rows: list[Row]) -> Seen:
-                    network = tuning.tuned(cnn.with_suffix(".keras"), rows, crops, names, recipe, seed, Path(scratch) / "tuned.onnx")
-                    return embedded(network, crops, flip)
-
-            else:
-                once = embedded(session, crops, flip)
-
-                def seen(rows: list[Row]) -> Seen:  # noqa: ARG001
-                    return once
+            def seen(rows: list[Row]) -> Seen:
+                if not recipe:
+                    return untuned
+                network = tuning.tuned(cnn.with_suffix(".keras"), rows, crops, names, recipe, seed, Path(scratch) / "tuned.onnx")
+                return embedded(network, crops, flip)
 
             told = compare(seen, splits, Task(names, names if tune else session.classes, chosen, repeats, seed))
         artifacts.write_json(out, {"settings": settings, "facts": facts} | told)

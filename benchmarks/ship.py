@@ -8,7 +8,6 @@ docs/model-card.md is written by hand from it.
 import shutil
 import tempfile
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +26,7 @@ from vfer.cnn.predictions import Predictions
 from vfer.digests import digest
 from vfer.errors import VferError
 from vfer.evaluate import figures
+from vfer.evaluate.stills import intervals
 from vfer.labels import LabelsParams
 from vfer.session import Session
 
@@ -207,10 +207,8 @@ def judged(session: Session, usage: str, part: data.Part) -> dict[str, Any]:
 
 
 def _scores(answer: Predictions) -> dict[str, Any]:
-    intervals = figures.bootstrap(
-        answer.truth, answer.predicted, answer.still, len(answer.classes), resamples=RESAMPLES, confidence=CONFIDENCE, seed=0
-    )
-    scores: dict[str, Any] = {key: {k: round(v, 4) for k, v in asdict(value).items()} for key, value in intervals.items()}
+    found = intervals(answer, resamples=RESAMPLES, confidence=CONFIDENCE, seed=0)
+    scores: dict[str, Any] = {name: {key: round(value, 4) for key, value in one.items()} for name, one in found.items()}
     return scores | {"calibration_error": round(figures.calibration(answer.truth, answer.probabilities)[0], 4)}
 
 

@@ -11,9 +11,11 @@ from vfer.cnn.params import CnnParams
 from vfer.faces.table import Faces
 from vfer.session import Session
 from vfer.split import Row
+from vfer.stills import SIDE
 
 RECIPE: dict[str, object] = {
     "weights": "trained",
+    "dropout": 0.4,
     "flip_average": False,
     "frozen_epochs": 2,
     "frozen_learning_rate": 0.003,
@@ -34,10 +36,11 @@ RECIPE: dict[str, object] = {
 }
 
 
-def recipe(architecture: str, embedding: int, dropout: float, epochs: int, learning_rate: float) -> CnnParams:
-    """Returns the params of a fine-tuning; the epoch of the lowest validation loss is kept."""
-    chosen = {"architecture": architecture, "embedding": embedding, "dropout": dropout}
-    return CnnParams.model_validate(RECIPE | chosen | {"epochs": epochs, "patience": epochs, "learning_rate": learning_rate})
+def recipe(session: Session, architecture: str, epochs: int, learning_rate: float) -> CnnParams:
+    """Returns the params of fine-tuning a network that `session` runs; the epoch of the lowest validation loss is kept."""
+    width = session(np.zeros((1, SIDE, SIDE, 1)))["embedding"].shape[1]
+    chosen = {"architecture": architecture, "embedding": width, "epochs": epochs, "patience": epochs, "learning_rate": learning_rate}
+    return CnnParams.model_validate(RECIPE | chosen)
 
 
 def tuned(start: Path, rows: list[Row], crops: Mapping[str, Faces], names: list[str], chosen: CnnParams, seed: int, out: Path) -> Session:

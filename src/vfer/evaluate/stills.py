@@ -23,7 +23,9 @@ def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int,
     photo was not trained on, where some were. The sheet shows the mistakes it was surest of.
     """
     truth, predicted = test.truth, test.predicted
-    scored = {**_scored(test, params, seed), **({"without_twins": _scored(test.fresh, params, seed)} if any(test.twin) else {})}
+    scored = _scored(test, params, seed)
+    if any(test.twin):
+        scored["without_twins"] = _scored(test.fresh, params, seed)
     error, curve = figures.calibration(truth, test.probabilities)
     classes = figures.per_class(truth, predicted, test.classes)
     artifacts.write_csv(out / "plots" / "stills_per_class.csv", list(classes[0]), classes)
@@ -37,8 +39,13 @@ def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int,
     return scored | {"calibration_error": error}
 
 
-def _scored(said: Predictions, params: EvaluateParams, seed: int) -> dict[str, Any]:
-    intervals = figures.bootstrap(
-        said.truth, said.predicted, said.still, len(said.classes), resamples=params.resamples, confidence=params.confidence, seed=seed
+def intervals(said: Predictions, *, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
+    """Returns the scores of stills with their intervals over the stills, by name."""
+    found = figures.bootstrap(
+        said.truth, said.predicted, said.still, len(said.classes), resamples=resamples, confidence=confidence, seed=seed
     )
-    return {**{name: asdict(interval) for name, interval in intervals.items()}, "stills": len(said.still)}
+    return {name: asdict(interval) for name, interval in found.items()}
+
+
+def _scored(said: Predictions, params: EvaluateParams, seed: int) -> dict[str, Any]:
+    return intervals(said, resamples=params.resamples, confidence=params.confidence, seed=seed) | {"stills": len(said.still)}
