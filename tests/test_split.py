@@ -1,8 +1,11 @@
 """The split of clips into train, validation and test, and the labels that it keeps alike."""
 
 import random
+import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +23,7 @@ from vfer.split import PARTS, Row, SplitParams
 WHERE = Path("clips.csv")
 
 
-def divide(clips: list[Clip], protocol: str, folds: int, fold: int = 0, seed: int = 7) -> list[Row]:
+def divide(clips: list[Clip], protocol: str, folds: int | str, fold: int = 0, seed: int = 7) -> list[Row]:
     params = SplitParams(protocol=protocol, folds=folds, fold=fold)  # type: ignore[arg-type]
     return split.split(clips, [clip.expression for clip in clips], params, seed, WHERE)
 
@@ -44,13 +47,64 @@ def test_a_random_split_of_ten_folds_gives_the_papers_shares_for_every_expressio
     assert counts == {(part, name): n for part, n in (("train", 80), ("validation", 10), ("test", 10)) for name in "abc"}
 
 
+@pytest.mark.parametrize("fold", range(4))
+def test_a_recording_split_keeps_twins_together_and_parts_subjects(fold: int) -> None:
+    rows = divide(toys.clips(6, 3, ("a", "b"), twins=True), "recording", 4, fold)
+    recordings = [of(rows, part, "recording") for part in PARTS]
+    assert sum(map(len, recordings)) == len(set.union(*recordings)) == 36
+    assert of(rows, "test", "subject") & of(rows, "train", "subject")
+    shares = Counter((row.part, row.expression) for row in rows)
+    assert all(abs(shares[part, "a"] - shares[part, "b"]) <= 2 for part in PARTS)
+
+
+def test_with_each_subject_as_a_fold_every_one_tests_alone_and_a_tenth_validates() -> None:
+    clips = toys.clips(24, 1, ("a", "b"))
+    assert split.number_of_folds(clips, SplitParams(protocol="subject", folds="each", fold=0)) == 24
+    tested, validated = [], Counter[str]()
+    for fold in range(24):
+        rows = divide(clips, "subject", "each", fold)
+        assert len(of(rows, "test", "subject")) == 1
+        assert len(of(rows, "validation", "subject")) == 2
+        assert sum(len(of(rows, part, "subject")) for part in PARTS) == 24
+        tested += of(rows, "test", "subject")
+        validated.update(of(rows, "validation", "subject"))
+    assert tested == sorted({clip.subject for clip in clips})
+    assert set(validated.values()) == {2}
+
+
+def actors(numbers: Iterable[int]) -> list[Clip]:
+    return [
+        Clip(f"ravdess/{word}-{who:02}", f"{word}-{who:02}.mp4", word, f"ravdess/{who:02}", f"ravdess/{word}-{who:02}", "ravdess", "scene")
+        for who in numbers
+        for word in ("calm", "sad")
+    ]
+
+
+def test_the_published_folds_of_ravdess_are_the_published_ones() -> None:
+    for fold, published in enumerate(split.PUBLISHED):
+        rows = divide(actors(range(1, 25)), "subject", "ravdess", fold)
+        assert of(rows, "test", "subject") == {f"ravdess/{actor:02}" for actor in published}
+        assert of(rows, "validation", "subject") == {f"ravdess/{actor:02}" for actor in split.PUBLISHED[(fold + 1) % 5]}
+    assert sorted(actor for fold in split.PUBLISHED for actor in fold) == list(range(1, 25))
+
+
+def test_the_reason_names_what_is_kept_together_and_its_fold() -> None:
+    clips = toys.clips(8, 2, twins=True)
+    for protocol in ("random", "recording", "subject"):
+        for row in divide(clips, protocol, 4, 1):
+            kept = row.clip if protocol == "random" else getattr(row, protocol)
+            verb = {"train": "trains", "validation": "validates", "test": "tests"}[row.part]
+            fold = {"test": "1", "validation": "2", "train": "[03]"}[row.part]
+            assert re.fullmatch(f"{'clip' if protocol == 'random' else protocol} {kept} is in fold {fold} of 4, which {verb}", row.reason)
+
+
 def test_a_random_split_parts_twins() -> None:
     rows = divide(toys.clips(8, 2, twins=True), "random", 4)
     assert of(rows, "test", "recording") & of(rows, "train", "recording")
     assert of(rows, "test", "subject") & of(rows, "train", "subject")
 
 
-@pytest.mark.parametrize("protocol", ["subject", "random"])
+@pytest.mark.parametrize("protocol", ["subject", "recording", "random"])
 def test_the_split_depends_on_the_seed_and_not_on_the_order(protocol: str) -> None:
     clips = toys.clips(12, 3)
     first = divide(clips, protocol, 4)
@@ -60,7 +114,7 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order(protocol: str) -> No
     assert [row.clip for row in first] == sorted(clip.clip for clip in clips)
 
 
-@pytest.mark.parametrize("protocol", ["subject", "random"])
+@pytest.mark.parametrize("protocol", ["subject", "recording", "random"])
 def test_over_all_folds_each_clip_tests_once_and_validates_once(protocol: str) -> None:
     clips = toys.clips(9, 2)
     rows = [row for fold in range(3) for row in divide(clips, protocol, 3, fold)]
@@ -92,18 +146,45 @@ def test_the_merged_expression_is_what_is_kept() -> None:
     [
         (toys.clips(3, 2), "subject", "3 subjects cannot fill 4 folds; lower split.folds or add data"),
         (toys.clips(1, 1), "random", "2 clips cannot fill 4 folds"),
+        (toys.clips(1, 1, twins=True), "recording", "2 recordings cannot fill 4 folds"),
         (toys.clips(1, 3), "random", "no expression has as many clips as split.folds (4)"),
     ],
 )
 def test_too_little_data_is_one_line(clips: list[Clip], protocol: str, message: str) -> None:
+    refused(clips, message, protocol, 4)
+
+
+@pytest.mark.parametrize(
+    ("clips", "folds", "fold", "message"),
+    [
+        (toys.clips(2, 2), "each", 0, "2 subjects are too few to test each alone"),
+        (toys.clips(4, 2), "each", 4, "split.fold 4 is not there; each gives the folds 0 to 3"),
+        (actors(range(1, 25)), "ravdess", 5, "split.fold 5 is not there; ravdess gives the folds 0 to 4"),
+        (actors(range(1, 26)), "ravdess", 0, "subject ravdess/25 is none of RAVDESS's 24 actors"),
+        (actors((1, 2, 3, 10)), "ravdess", 0, "no clip is of RAVDESS's actors 8, 17, 21, 23, 24; add them"),
+    ],
+)
+def test_subjects_that_do_not_fit_the_folds_are_one_line(clips: list[Clip], folds: str, fold: int, message: str) -> None:
+    refused(clips, message, "subject", folds, fold)
+
+
+def refused(clips: list[Clip], message: str, *how: Any) -> None:
     with pytest.raises(DataError) as caught:
-        divide(clips, protocol, 4)
+        divide(clips, *how)
     assert str(caught.value).startswith("clips.csv: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("section", ["{protocol: subject, folds: 4, fold: 4}", "{protocol: actor, folds: 4, fold: 0}"])
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{protocol: subject, folds: 4, fold: 4}",
+        "{protocol: actor, folds: 4, fold: 0}",
+        "{protocol: recording, folds: each, fold: 0}",
+        "{protocol: subject, folds: all, fold: 0}",
+    ],
+)
 def test_params_out_of_range_are_refused(section: str, tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(f"split: {section}\n")
