@@ -1,0 +1,1 @@
+"""Ways to tell a clip's expression: all learn from the same clips, and answer with probabilities."""

@@ -1,0 +1,59 @@
+"""Trains a Keras network over clips and lets it answer; the networks themselves are in the modules beside."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer import training
+from vfer.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors
+from vfer.training import Batches
+
+Inputs = Callable[[Clips, Numbers, np.random.Generator | None], Vectors]
+"""Makes one array of the chosen clips; with a generator it may change them at random, since it is trained on them."""
+Build = Callable[[tuple[int, ...], Task], keras.Model]
+"""Builds the untrained network, from one input of a shape without the batch to probabilities, float32 (batch, classes)."""
+Prepare = Callable[[Clips, Task], Inputs]
+"""Looks at the training clips and returns how inputs are made."""
+
+
+def net(prepare: Prepare, build: Build) -> Method:
+    """Returns the method that trains such a network, by AdamW, and keeps the epoch of the lowest validation loss."""
+
+    def method(train: Clips, validation: Clips, task: Task) -> Fitted:
+        keras.backend.clear_session()
+        training.seed_everything(task.seed, deterministic=True)
+        inputs = prepare(train, task)
+        model = build(inputs(train, np.arange(1), None).shape[1:], task)
+        fitted = _batches(inputs, train, task, fitted=True)
+        settings = task.nets
+        training.compile_classifier(model, learning_rate=settings.learning_rate, steps=len(fitted) * settings.epochs)
+        training.fit(
+            model,
+            fitted,
+            _batches(inputs, validation, task, fitted=False),
+            epochs=settings.epochs,
+            patience=settings.patience,
+            checkpoint=None,  # a fold is short, and what is finished is kept
+            on_epoch=lambda *_: None,
+        )
+        return Fitted(model.count_params(), lambda clips: answers(model, inputs, clips, settings.batch_size))
+
+    return method
+
+
+def answers(model: keras.Model, inputs: Inputs, clips: Clips, batch_size: int) -> Vectors:
+    """Returns what the network says of clips, float32 (n, classes)."""
+    rows = np.arange(len(clips))
+    parts = [model(inputs(clips, rows[at : at + batch_size], None), training=False) for at in range(0, len(rows), batch_size)]
+    return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+
+def _batches(inputs: Inputs, clips: Clips, task: Task, *, fitted: bool) -> Batches:
+    def make(chosen: NDArray[np.int64], rng: np.random.Generator) -> Vectors:
+        return inputs(clips, chosen, rng if fitted else None)
+
+    weights = training.class_weights(clips.labels, task.classes, task.nets.class_balance if fitted else 0)
+    targets = np.eye(task.classes, dtype=np.float32)[clips.labels]
+    return Batches(make, targets, weights, task.nets.batch_size, task.seed, shuffle=fitted)

@@ -1,0 +1,82 @@
+"""The methods of the comparison, on clips whose answer they can, or cannot, know."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vfer.methods.base import Clips, Task
+from vfer.methods.params import EncodingParams, NetParams
+from vfer.methods.table import ENTRIES, load
+
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # those of TensorFlow
+
+NETS = NetParams(
+    units=16, dropout=0.1, epochs=30, patience=30, batch_size=8, learning_rate=0.01, class_balance=0.5, max_frames=20, volume_frames=8
+)
+TASK = Task(3, 0, NETS, EncodingParams(components=8, centres=2, frames=10_000, strengths=[0.1, 1, 10]))
+WIDTH = 12
+
+
+def still(seed: int, count: int) -> Clips:
+    """Clips of one of three looks: single frames tell the class. The looks are a bright third of the crop."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    lengths = rng.integers(5, 9, count)
+    base = np.repeat(np.eye(3), WIDTH // 3, axis=1)
+    embeddings = [np.abs(base[label] + rng.normal(0, 0.2, (n, WIDTH))).astype(np.float32) for label, n in zip(labels, lengths, strict=True)]
+    crops = []
+    for label, n in zip(labels, lengths, strict=True):
+        pictures = rng.integers(0, 90, (n, 48, 48))
+        pictures[:, 16 * label : 16 * (label + 1)] += 120
+        crops.append(pictures.astype(np.uint8))
+    return Clips(labels, embeddings, crops, [np.zeros((n, 48, 48, 2), np.float32) for n in lengths])
+
+
+def moving(seed: int, count: int) -> Clips:
+    """Clips of one of three courses of the same frames: up, down, or at rest. A patch moves with them."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    embeddings, crops, motion = [], [], []
+    texture = rng.integers(0, 255, (96, 96)).astype(np.uint8)
+    texture = np.repeat(np.repeat(texture[:24, :24], 4, axis=0), 4, axis=1)
+    for label in labels:
+        n = int(rng.integers(6, 9))
+        places = [np.linspace(0, 1, n), np.linspace(1, 0, n), rng.permutation(np.linspace(0, 1, n))][label]
+        embeddings.append(np.abs(places[:, None] * np.ones(WIDTH) + rng.normal(0, 0.02, (n, WIDTH))).astype(np.float32))
+        steps = np.arange(n) * 2 * [1, -1, 0][label] + 20
+        crops.append(np.stack([texture[step : step + 48, 20:68] for step in steps]))
+        field = np.zeros((n, 48, 48, 2), np.float32)
+        field[1:, :, :, 1] = -2 * [1, -1, 0][label]
+        motion.append(field)
+    return Clips(labels, embeddings, crops, motion)
+
+
+def right(name: str, made: Callable[[int, int], Clips], count: int = 45) -> float:
+    fitted = load(name)(made(1, count), made(2, 15), TASK)
+    test = made(3, 30)
+    shares = fitted.answer(test)
+    assert shares.shape == (30, 3)
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-4)
+    assert fitted.parameters > 0
+    return float((shares.argmax(axis=1) == test.labels).mean())
+
+
+LOOKS = [name for name, entry in ENTRIES.items() if name != "motion"]
+COURSES = [name for name, entry in ENTRIES.items() if entry.module in ("sequences", "volume", "streams") and name != "transformer"]
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_single_frames_show_is_learned(name: str) -> None:
+    assert right(name, still) > 0.8
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_what_only_the_course_shows_is_learned_by_those_who_see_it(name: str) -> None:
+    assert right(name, moving) > 0.8
+
+
+@pytest.mark.parametrize("name", ["frames_mean", "frames_vote", "svm_pooled", "svm_vlad"])
+def test_what_only_the_course_shows_is_not_learned_without_it(name: str) -> None:
+    assert right(name, moving) < 0.7
