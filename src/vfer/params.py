@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vfer.errors import ParamsError
 
-SECTIONS = ("seed", "labels", "split", "frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
+SECTIONS = ("seed", "labels", "split", "frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register", "compare", "methods")
 
 
 class Params(BaseModel):

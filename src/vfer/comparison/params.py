@@ -1,0 +1,29 @@
+"""The `compare` section of comparison/params.yaml; each key is explained where it stands there."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vfer.params import Params
+from vfer.split import Protocol, SplitParams
+
+Faceless = Literal["wrong", "prior"]
+
+
+class Folds(Params):
+    """Into how many folds a protocol parts the clips."""
+
+    folds: Annotated[int, Field(ge=3, le=1000)] | Literal["each", "ravdess"]
+
+
+class CompareParams(Params):
+    """What is compared, and how sure the figures are to be."""
+
+    protocols: dict[Protocol, Folds] = Field(min_length=1)
+    faceless: Faceless
+    resamples: Annotated[int, Field(ge=10, le=1_000_000)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+    def split(self, protocol: Protocol, fold: int) -> SplitParams:
+        """Returns the params of one fold of a protocol."""
+        return SplitParams(protocol=protocol, folds=self.protocols[protocol].folds, fold=fold)
