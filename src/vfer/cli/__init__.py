@@ -7,6 +7,7 @@ import typer
 
 from vfer import console
 from vfer.cli import data, detector, store
+from vfer.cli.audit import audit
 from vfer.cli.doctor import doctor
 from vfer.cli.sample import sample
 from vfer.cli.summary import summary
@@ -23,6 +24,7 @@ data.app.command("render")(sample)
 app.add_typer(data.app, name="data")
 app.add_typer(detector.app, name="detector")
 app.add_typer(store.app, name="store")
+app.command()(audit)
 app.command()(doctor)
 app.command()(summary)
 
