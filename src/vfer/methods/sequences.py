@@ -33,7 +33,7 @@ def method(course: Course) -> Method:
 
     def build(shape: tuple[int, ...], task: Task) -> keras.Model:
         inputs = keras.Input(shape, name="embeddings")
-        x = layers.Dropout(task.nets.dropout, name="dropout")(course(inputs, task.nets.units, task.nets.dropout))
+        x = layers.Dropout(task.nets.dropout)(course(inputs, task.nets.units, task.nets.dropout))
         return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
 
     return net(padded, build)
@@ -126,6 +126,9 @@ class Pooled(layers.Layer):  # type: ignore[misc]  # Keras has no types
         x, scores, shown = given
         scores = ops.where(ops.expand_dims(shown, -1), scores, -1e9)
         return ops.sum(x * ops.softmax(scores, axis=1), axis=1)
+
+    def compute_mask(self, inputs: list[KerasTensor], previous_mask: object) -> None:  # noqa: ARG002
+        """Ends Keras's own mask here: what comes out has no time."""
 
 
 class Placed(layers.Layer):  # type: ignore[misc]  # Keras has no types

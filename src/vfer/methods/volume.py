@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from vfer.methods.base import Clips, Numbers, Task, Vectors
 from vfer.methods.nets import Inputs, net
@@ -40,11 +40,24 @@ def build(shape: tuple[int, ...], task: Task) -> keras.Model:
     inputs = keras.Input(shape, name="crops")
     x = inputs
     for number, filters in enumerate(FILTERS):
-        steps = (1, 2, 2) if number == 0 else (2, 2, 2)
-        x = layers.Conv3D(filters, 3, strides=steps, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        x = convolved(x, filters, step=1 if number == 0 else 2)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     x = layers.Dropout(task.nets.dropout)(layers.GlobalAveragePooling3D()(x))
     return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
+
+
+def convolved(x: keras.KerasTensor, filters: int, step: int) -> keras.KerasTensor:
+    """Returns a 3x3x3 convolution of (batch, time, height, width, channels), in steps of 2 over the picture and `step` over time.
+
+    Each frame is stacked with those beside it as channels of one picture: the same sums as `Conv3D`, which is many times slower on
+    processors.
+    """
+    time = x.shape[1]
+    around = ops.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0], [0, 0]])
+    joined = ops.concatenate([around[:, at : at + time : step] for at in range(3)], axis=-1)
+    convolution = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, kernel_initializer="he_normal")
+    flat = convolution(ops.reshape(joined, (-1, *joined.shape[2:])))
+    return ops.reshape(flat, (-1, joined.shape[1], *flat.shape[1:]))
 
 
 METHODS = {"cnn3d": net(stacked, build)}
