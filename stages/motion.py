@@ -1,0 +1,65 @@
+"""`motion`: reads how each face moves out of what the clips' codec left in their files."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfer import console, env, manifest, motion, params
+from vfer.digests import digest
+from vfer.errors import ClipError, DataError
+from vfer.faces import table
+from vfer.faces.params import FacesParams
+from vfer.motion import MotionJob
+from vfer.store import Clips, Store, recipe
+
+CODE = (motion, table)
+PACKAGES = ("av", "numpy", "opencv-python", "pyarrow")
+
+
+def main(
+    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
+    faces: Annotated[Path, typer.Option(help="Folder of the clips' faces.")],
+    config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables of motion.")],
+) -> None:
+    """Writes one table a clip that has faces."""
+    margin = params.load(config, "faces", FacesParams).margin
+    with console.Stage("motion") as stage:
+        shutil.rmtree(out, ignore_errors=True)
+        jobs = list_jobs(clips, faces, margin, out)
+        kept: Clips[MotionJob] = Clips(Store(env.store()), recipe("motion", {"margin": margin}, CODE, PACKAGES), env.workers())
+        silent = run(jobs, kept)
+        if silent:
+            console.warn(f"the codec of {silent} of {len(jobs)} clips tells no motion; H.264 and MPEG-4 do")
+        stage.made = f"{len(jobs)} clips{kept.told} -> {out}"
+
+
+def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[MotionJob]:
+    """Returns one job a clip whose faces are there; raises `DataError` where there is none."""
+    jobs = []
+    for clip in manifest.read(clips):
+        found = faces / f"{clip.clip}.parquet"
+        if found.is_file():
+            jobs.append(MotionJob(clip.clip, clips.parent / clip.path, out / f"{clip.clip}.parquet", found, margin, digest(found)))
+    if not jobs:
+        raise DataError(f"{faces}: holds no faces of the clips in {clips}; run `dvc repro faces`")
+    return jobs
+
+
+def run(jobs: list[MotionJob], kept: Clips[MotionJob]) -> int:
+    """Makes the tables; returns of how many clips the codec tells nothing."""
+    silent = 0
+    with console.progress() as bar:
+        task = bar.add_task("motion", total=len(jobs))
+        for _, result in kept.each(motion.write, jobs, motion.told):
+            if isinstance(result, ClipError):
+                raise result  # it decoded when its frames were taken
+            silent += not result
+            bar.advance(task)
+    return silent
+
+
+if __name__ == "__main__":
+    console.run(main)
