@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vfer import artifacts, console, features, params, split
 from vfer.cnn import predictions
 from vfer.errors import DataError
-from vfer.evaluate import figures, plots
+from vfer.evaluate import figures, page, plots
 from vfer.evaluate.params import EvaluateParams
 from vfer.evaluate.stills import report
 from vfer.evaluate.vote import vote
@@ -29,10 +29,11 @@ def main(
     parts: Annotated[Path, typer.Option("--split", help="The split, a Parquet file.")],
     stills: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
     said: Annotated[Path, typer.Option("--predictions", help="What the CNN says of them, a Parquet file.")],
+    histories: Annotated[list[Path], typer.Option("--history", help="A training's history, a CSV file; once for each.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
 ) -> None:
-    """Scores every test clip; one without a face has no answer, and counts as wrong."""
+    """Scores every test clip; one without a face has no answer, and counts as `evaluate.faceless` says."""
     chosen = params.load(config, "evaluate", EvaluateParams)
     most = params.load(config, "lstm", LstmParams).max_frames
     seed = params.seed(config)
@@ -47,15 +48,14 @@ def main(
         faces = [sequences[row.clip].faces for row in test]
         probabilities = predict(session, faces, most)
         truth = np.array([names.index(row.expression) for row in test])
-        predicted = np.where(np.isnan(probabilities).any(axis=1), -1, np.nan_to_num(probabilities).argmax(axis=1))
-
+        train = [row for row in rows if row.part == "train" and len(sequences[row.clip].faces)]
+        labels = np.array([names.index(row.expression) for row in train])
+        predicted = figures.answers(probabilities, np.bincount(labels, minlength=len(names)), chosen.faceless)
         subjects = [row.subject for row in test]
         intervals = figures.bootstrap(
             truth, predicted, subjects, len(names), resamples=chosen.resamples, confidence=chosen.confidence, seed=seed
         )
         error, curve = figures.calibration(truth, probabilities)
-        train = [row for row in rows if row.part == "train" and len(sequences[row.clip].faces)]
-        labels = np.array([names.index(row.expression) for row in train])
         votes = vote([sequences[row.clip].faces for row in train], labels, faces, len(names), chosen.vote_frames, seed)
         shown = np.concatenate([sequences[row.clip].status for row in test])
         metrics = {
@@ -63,7 +63,7 @@ def main(
             "calibration_error": error,
             "coverage": float((shown != "none").mean()),
             "clips": len(test),
-            "faceless": int((predicted < 0).sum()),
+            "faceless": sum(not len(found) for found in faces),
             "subjects": len(set(subjects)),
             "leakage": figures.leakage(rows),
             "frame_vote": asdict(score(truth, votes, len(names))),
@@ -83,6 +83,8 @@ def main(
         plots.confusion(out / "plots" / "confusion.png", confusion(truth, predicted, len(names)), names)
         plots.per_class(out / "plots" / "per_class.png", classes)
         plots.reliability(out / "plots" / "reliability.png", curve)
+        plots.subjects(out / "plots" / "subjects.png", by_subject)
+        page.write(out / "report.html", "vfer: evaluation", sections(metrics, rows, classes, by_subject, out, histories))
         stage.made = summary(metrics) + f" -> {out}"
 
 
@@ -95,6 +97,50 @@ def summary(metrics: dict[str, object]) -> str:
         f"frame vote {flat['frame_vote.accuracy']:.3f}; seen in training: {flat['leakage.recording']:.0%} of their recordings, "
         f"{flat['leakage.subject']:.0%} of their subjects"
     )
+
+
+def sections(
+    metrics: dict[str, Any],
+    rows: list[split.Row],
+    classes: list[dict[str, object]],
+    by_subject: list[dict[str, object]],
+    out: Path,
+    histories: list[Path],
+) -> list[page.Section]:
+    """Returns what the page shows; draws the curves of the trainings that have any."""
+    pictures = out / "plots"
+    scores = [{"score": name.replace("_", " "), **metrics[name]} for name in ("accuracy", "uar", "macro_f1")]
+    rest = [
+        {"figure": "vote of single frames, accuracy", "value": metrics["frame_vote"]["accuracy"]},
+        {"figure": "expected calibration error", "value": metrics["calibration_error"]},
+        {"figure": "share of the frames with a face", "value": metrics["coverage"]},
+        {"figure": "test clips without a face", "value": metrics["faceless"]},
+    ]
+    leaks = [f"{share:.0%} of the test clips' {kind}s were seen in training" for kind, share in metrics["leakage"].items() if share]
+    counts = [
+        {"part": part, **{f"{kind}s": len({getattr(row, kind) for row in rows if row.part == part}) for kind in ("clip", "recording", "subject")}}
+        for part in split.PARTS
+    ]
+    curves = []
+    for path in histories:
+        history = artifacts.read_csv(path)
+        if history:
+            curves.append(pictures / f"curves_{path.parent.name}.png")
+            plots.curves(curves[-1], [{name: float(value) for name, value in row.items()} for row in history], path.parent.name)
+    made = [
+        page.Section("Test clips", summary(metrics), leaks + split.absent(rows), scores),
+        page.Section("The split", "", (), counts),
+        page.Section("Beside it", "", (), rest),
+        page.Section("By expression", "", (), classes, [pictures / "confusion.png", pictures / "per_class.png"]),
+        page.Section("By subject", "", (), by_subject, [pictures / "subjects.png"]),
+        page.Section("How sure it is", "", (), (), [pictures / "reliability.png"]),
+        page.Section("How it learned", "", (), (), curves),
+    ]
+    if "stills" in metrics:
+        stills = [{"score": name.replace("_", " "), **metrics["stills"][name]} for name in ("accuracy", "uar", "macro_f1")]
+        shown = [pictures / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
+        made.append(page.Section("The CNN on single test stills", "", (), stills, shown))
+    return made
 
 
 def write_predictions(

@@ -9,9 +9,10 @@ import numpy as np
 import typer
 
 from stages import HOME
-from vfer import artifacts, console, env, features, manifest, params, split, tracking
+from vfer import artifacts, console, env, features, params, split, tracking
 from vfer.errors import DataError
-from vfer.labels import LabelsParams, classes
+from vfer.labelled import labelled
+from vfer.labels import LabelsParams
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
 from vfer.scores import score
@@ -61,15 +62,15 @@ def main(
 
 def rows_of(clips: Path, config: Path, cached: set[str], seed: int) -> tuple[list[str], list[Row]]:
     """Returns the classes and the split of the clips that are in the cache and show one of the classes."""
-    labels = params.load(config, "labels", LabelsParams)
-    listed = [clip for clip in manifest.read(clips) if clip.clip in cached]
-    expressions = labels.merged(clip.expression for clip in listed)
-    names = classes(expressions, labels.clips, clips)
-    kept = [i for i, expression in enumerate(expressions) if expression in names]
-    if len(kept) < len(listed):
-        console.warn(f"{len(listed) - len(kept)} of {len(listed)} clips show expressions that labels.clips leaves out")
+    found = labelled(clips, params.load(config, "labels", LabelsParams), cached)
+    if found.left_out:
+        total = found.left_out + len(found.clips)
+        console.warn(f"{found.left_out} of {total} clips show expressions that labels.clips leaves out")
     section = params.load(config, "split", SplitParams)
-    return names, split.split([listed[i] for i in kept], [expressions[i] for i in kept], section, seed, clips)
+    rows = split.split(found.clips, found.expressions, section, seed, clips)
+    for lacking in split.absent(rows):
+        console.warn(lacking)
+    return found.classes, rows
 
 
 def part_of(part: str, rows: list[Row], names: list[str], sequences: "dict[str, np.typing.NDArray[np.float32]]", where: Path) -> "Part":
@@ -79,6 +80,8 @@ def part_of(part: str, rows: list[Row], names: list[str], sequences: "dict[str, 
     chosen = [row for row in rows if row.part == part and len(sequences[row.clip])]
     if not chosen:
         raise DataError(f"{where}: no clip of the part {part} shows a face; look at outputs/faces/refused.csv")
+    if part == "train" and len(shown := {row.expression for row in chosen}) < 2:
+        raise DataError(f"{where}: all clips to train on show {shown.pop()}; lower split.folds, choose another fold, or add clips")
     return Part([sequences[row.clip] for row in chosen], np.array([names.index(row.expression) for row in chosen]))
 
 

@@ -56,6 +56,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
     write_bytes(path, text.getvalue().encode())
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Reads what `write_csv` wrote."""
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 class Refused:
     """The clips, or things of another kind, that a stage set aside, and why."""
 

@@ -27,6 +27,11 @@ PUBLISHED = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17
 """RAVDESS's actors in folds. Source: Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
 Learning", 2021."""
 VERBS = {"train": "trains", "validation": "validates", "test": "tests"}
+MEANING = {
+    "train": ", which the model cannot learn",
+    "validation": ", which has no say in the choice of the epoch",
+    "test": ", so that no figure tells how it does there",
+}
 VALIDATING = 10
 """Of single subjects as folds, one in so many validates: one alone would choose the epoch by a few clips."""
 
@@ -149,6 +154,13 @@ def _stratified(expressions: list[str], groups: list[str], folds: int, seed: int
         except ValueError as error:
             raise DataError(f"{where}: no expression has as many clips as split.folds ({folds}); lower it or add data") from error
     return found
+
+
+def absent(rows: list[Row]) -> list[str]:
+    """Returns a sentence a part that lacks an expression which another part has."""
+    every = {row.expression for row in rows}
+    lacking = {part: sorted(every - {row.expression for row in rows if row.part == part}) for part in PARTS}
+    return [f"no clip of the part {part} shows {', '.join(names)}{MEANING[part]}" for part, names in lacking.items() if names]
 
 
 def write(path: Path, rows: list[Row]) -> None:

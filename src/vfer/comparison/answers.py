@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +30,18 @@ class Cost:
 
 @dataclass(frozen=True)
 class Answers:
-    """n test clips of a fold, and the probabilities of `classes`, float32 (n, classes); a row of NaN is no answer."""
+    """n test clips of a fold, and the probabilities of `classes`, float32 (n, classes); a row of NaN is no answer.
+
+    `prior` are the classes' shares of the training clips, and `leakage` the shares of the test clips whose recording, or subject, was
+    seen in training.
+    """
 
     fold: int
     rows: list[Row]
     probabilities: NDArray[np.float32]
     prior: NDArray[np.float32]
     classes: list[str]
+    leakage: dict[str, float]
     cost: Cost
 
 
@@ -48,7 +54,7 @@ def write(path: Path, folds: Sequence[Answers]) -> None:
     columns["fold"] = pa.array([fold.fold for fold in folds for _ in fold.rows], pa.int32())
     shares = np.concatenate([fold.probabilities for fold in folds])
     columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(folds[0].classes)}
-    about = {fold.fold: {**vars(fold.cost), "prior": [float(share) for share in fold.prior]} for fold in folds}
+    about = {fold.fold: {**vars(fold.cost), "prior": [float(share) for share in fold.prior], "leakage": fold.leakage} for fold in folds}
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns).replace_schema_metadata({COST: json.dumps(about).encode()}), temporary)
 
@@ -64,10 +70,10 @@ def read(path: Path) -> list[Answers]:
         raise DataError(f"{path}: is no table of a method's answers that can be read; run `make compare`") from error
 
 
-def _fold(table: pa.Table, fold: int, about: dict[str, object], classes: list[str]) -> Answers:
+def _fold(table: pa.Table, fold: int, about: dict[str, Any], classes: list[str]) -> Answers:
     chosen = table.filter(pa.compute.equal(table["fold"], fold))
     names = ("clip", "expression", "subject", "recording", "source", "reason")
     rows = [Row(**{name: row[name] for name in names}, part="test") for row in chosen.select(names).to_pylist()]
     shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
-    prior = np.array(about.pop("prior"), np.float32)
-    return Answers(fold, rows, shares, prior, classes, Cost(**about))  # type: ignore[arg-type]  # a wrong kind is a TypeError
+    prior, leakage = np.array(about.pop("prior"), np.float32), about.pop("leakage")
+    return Answers(fold, rows, shares, prior, classes, leakage, Cost(**about))

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from vfer.evaluate.figures import Faceless
+from vfer.methods.table import ENTRIES
 from vfer.params import Params
 from vfer.split import Protocol, SplitParams
-
-Faceless = Literal["wrong", "prior"]
 
 
 class Folds(Params):
@@ -19,10 +19,19 @@ class Folds(Params):
 class CompareParams(Params):
     """What is compared, and how sure the figures are to be."""
 
+    methods: list[str] = Field(min_length=1)
     protocols: dict[Protocol, Folds] = Field(min_length=1)
     faceless: Faceless
     resamples: Annotated[int, Field(ge=10, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in ENTRIES:
+                raise ValueError(f"{name} is no method; expected some of {', '.join(ENTRIES)}")
+        return names
 
     def split(self, protocol: Protocol, fold: int) -> SplitParams:
         """Returns the params of one fold of a protocol."""

@@ -1,98 +1,166 @@
 """The figures of every method under every protocol, from what each says of the tested clips."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vfer.comparison.answers import Answers
 from vfer.comparison.params import CompareParams
 from vfer.evaluate import figures
-from vfer.methods.base import Numbers
+from vfer.evaluate.figures import Numbers
 from vfer.methods.table import ENTRIES
-from vfer.register.gate import mcnemar
-from vfer.scores import score
+from vfer.scores import confusion, score
 from vfer.split import Row
 
 LSTM = "lstm"
-HEADS = ("accuracy", "95 % interval", "UAR", "macro F1", "folds", "p against the LSTM", "parameters", "training s", "ms a clip")
+TESTED = 9999
+"""Draws of signs for a p value, which is 1 / 10000 at least."""
 Told = dict[str, Any]
 
 
-def told(folds: list[Answers], params: CompareParams, seed: int) -> tuple[Told, dict[str, bool]]:
-    """Returns a method's figures under a protocol, over the test clips of all folds, and which clips it got right.
+class Judged:
+    """A method under a protocol: its tested clips over all folds, the truth and the answers, int64 (n,)."""
 
-    Intervals are over resampled subjects; a clip without a face counts as `faceless` says.
-    """
-    names = folds[0].classes
-    rows = [row for fold in folds for row in fold.rows]
-    predicted = np.concatenate([answered(fold, params.faceless) for fold in folds])
-    truth = np.array([names.index(row.expression) for row in rows], np.int64)
-    subjects = [row.subject for row in rows]
-    whole = figures.bootstrap(
-        truth, predicted, subjects, len(names), resamples=params.resamples, confidence=params.confidence, seed=seed
-    )
-    single = [score(_truth(fold), answered(fold, params.faceless), len(names)).accuracy for fold in folds if fold.rows]
-    made = {
-        **{name: asdict(interval) for name, interval in whole.items()},
-        "folds": {"mean": mean(single), "deviation": stdev(single) if len(single) > 1 else 0.0, "accuracy": single},
-        "clips": len(rows),
-        "faceless": sum(int(np.isnan(fold.probabilities).any(axis=1).sum()) for fold in folds),
-        "parameters": max(fold.cost.parameters for fold in folds),
-        "training_seconds": mean(fold.cost.seconds for fold in folds),
-        "milliseconds": mean(fold.cost.milliseconds for fold in folds),
-    }
-    return made, {row.clip: bool(hit) for row, hit in zip(rows, truth == predicted, strict=True)}
+    def __init__(self, folds: Sequence[Answers], params: CompareParams) -> None:
+        self.folds, self.classes = list(folds), folds[0].classes
+        self.rows: list[Row] = [row for fold in folds for row in fold.rows]
+        self.subjects = [row.subject for row in self.rows]
+        self.truth: Numbers = np.concatenate([_truth(fold) for fold in folds])
+        self.predicted: Numbers = np.concatenate([_answers(fold, params) for fold in folds])
+        self._params = params
 
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which clips it got right, in the order of their names."""
+        order = np.argsort([row.clip for row in self.rows], kind="stable")
+        return np.asarray((self.truth == self.predicted)[order])
 
-def answered(fold: Answers, faceless: str) -> Numbers:
-    """Returns the class numbers of a fold's answers; without a face -1, which is wrong, or the likeliest class by the training clips."""
-    missing = np.isnan(fold.probabilities).any(axis=1)
-    instead = int(fold.prior.argmax()) if faceless == "prior" else -1
-    return np.where(missing, instead, np.nan_to_num(fold.probabilities).argmax(axis=1))
+    @property
+    def confusion(self) -> Numbers:
+        """Truth in rows, answers in columns, int64 (classes, classes)."""
+        return confusion(self.truth, self.predicted, len(self.classes))
+
+    def by_subject(self) -> list[dict[str, object]]:
+        """Returns the scores of every subject."""
+        return figures.per_group(self.truth, self.predicted, self.subjects, len(self.classes))
+
+    def by_fold(self) -> list[dict[str, float]]:
+        """Returns the scores of every fold that has a test clip."""
+        return [asdict(score(_truth(fold), _answers(fold, self._params), len(self.classes))) for fold in self.folds if fold.rows]
+
+    def told(self, seed: int) -> Told:
+        """Returns its figures over all tested clips, with intervals over resampled subjects, and what it cost."""
+        params, costs = self._params, [fold.cost for fold in self.folds]
+        whole = figures.bootstrap(
+            self.truth,
+            self.predicted,
+            self.subjects,
+            len(self.classes),
+            resamples=params.resamples,
+            confidence=params.confidence,
+            seed=seed,
+        )
+        single = [row["accuracy"] for row in self.by_fold()]
+        clips = [len(fold.rows) for fold in self.folds]
+        return {
+            **{name: asdict(interval) for name, interval in whole.items()},
+            "folds": {"mean": mean(single), "deviation": stdev(single) if len(single) > 1 else 0.0, "number": len(single)},
+            "clips": len(self.rows),
+            "faceless": sum(int(np.isnan(fold.probabilities).any(axis=1).sum()) for fold in self.folds),
+            "leakage": {
+                kind: float(np.average([fold.leakage[kind] for fold in self.folds], weights=clips)) for kind in self.folds[0].leakage
+            },
+            "parameters": max(cost.parameters for cost in costs),
+            "training_seconds": mean(cost.seconds for cost in costs),
+            "milliseconds": mean(cost.milliseconds for cost in costs),
+        }
 
 
 def _truth(fold: Answers) -> Numbers:
     return np.array([fold.classes.index(row.expression) for row in fold.rows], np.int64)
 
 
-def compared(right: dict[str, dict[str, bool]]) -> dict[str, float]:
-    """Returns the p of each method's difference to the LSTM on the same clips; `right` has which clips each got right."""
-    base = right.get(LSTM)
-    if base is None:
-        return {}
-    hits = np.array(list(base.values()))
-    return {
-        name: mcnemar(np.array([found[clip] for clip in base]), hits) for name, found in right.items() if name != LSTM
-    }
+def _answers(fold: Answers, params: CompareParams) -> Numbers:
+    return figures.answers(fold.probabilities, fold.prior, params.faceless)
 
 
-def leaked(rows: list[Row]) -> dict[str, float]:
-    """Returns the leakage of a split."""
-    return figures.leakage(rows)
+def table(judged: Mapping[str, Judged], seed: int) -> dict[str, Told]:
+    """Returns the figures of a protocol's methods, the most accurate first, with the p of each one's difference to the LSTM.
+
+    p is of a permutation test over subjects, corrected for the number of methods by Holm's procedure.
+    """
+    made = {name: one.told(seed) for name, one in judged.items()}
+    if base := judged.get(LSTM):
+        raw = {
+            name: figures.permutation(one.right, base.right, sorted_subjects(base), resamples=TESTED, seed=seed)
+            for name, one in judged.items()
+            if name != LSTM
+        }
+        for name, p in figures.holm(raw).items():
+            made[name] |= {"p": raw[name], "p_corrected": p}
+    return dict(sorted(made.items(), key=lambda item: (-item[1]["accuracy"]["value"], item[0])))
 
 
-def markdown(table: dict[str, dict[str, Told]]) -> str:
-    """Returns the figures, by protocol and method, as a Markdown table a protocol, in per cent, the most accurate first."""
-    return "\n".join(_section(protocol, methods) for protocol, methods in table.items())
+def sorted_subjects(judged: Judged) -> list[str]:
+    """Returns the subjects in the order of the clips' names."""
+    return [row.subject for row in sorted(judged.rows, key=lambda row: row.clip)]
 
 
-def _section(protocol: str, methods: dict[str, Told]) -> str:
-    lines = [f"### {protocol}\n", f"| method | {' | '.join(HEADS)} |", "|---" * (len(HEADS) + 1) + "|"]
-    for name, made in sorted(methods.items(), key=lambda item: -item[1]["accuracy"]["value"]):
-        value, low, high = (100 * made["accuracy"][key] for key in ("value", "low", "high"))
+def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
+    """Returns one row a protocol and method, for CSV and plots."""
+    rows: list[dict[str, object]] = []
+    for protocol, methods in tables.items():
+        for name, made in methods.items():
+            intervals = {
+                f"{score}{'' if bound == 'value' else '_' + bound}": made[score][bound]
+                for score in ("accuracy", "uar", "macro_f1")
+                for bound in ("value", "low", "high")
+            }
+            rows.append(
+                {"protocol": protocol, "method": name, "title": ENTRIES[name].title}
+                | intervals
+                | {"folds_mean": made["folds"]["mean"], "folds_deviation": made["folds"]["deviation"], "folds": made["folds"]["number"]}
+                | {key: made.get(key, "") for key in ("p", "p_corrected")}
+                | {key: made[key] for key in ("clips", "faceless", "parameters", "training_seconds", "milliseconds")}
+            )
+    return rows
+
+
+def markdown(tables: Mapping[str, Mapping[str, Told]], confidence: float) -> str:
+    """Returns the figures as a Markdown table a protocol, in per cent."""
+    return "\n".join(_section(protocol, methods, confidence) for protocol, methods in tables.items())
+
+
+def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> str:
+    first = next(iter(methods.values()))
+    leaks = first["leakage"]
+    seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
+    interval = f"{100 * confidence:g} % interval"
+    heads = ("method", "accuracy", interval, "UAR", interval, "macro F1", interval, "folds", "p", "parameters", "training s", "ms a clip")
+    lines = [
+        f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
+        f"| {' | '.join(heads)} |",
+        "|---" + "|--:" * (len(heads) - 1) + "|",
+    ]
+    for name, made in methods.items():
+        scores = [cell for score in ("accuracy", "uar", "macro_f1") for cell in _percent(made[score])]
         cells = [
             ENTRIES[name].title,
-            f"{value:.1f}",
-            f"{low:.1f} to {high:.1f}",
-            f"{100 * made['uar']['value']:.1f}",
-            f"{100 * made['macro_f1']['value']:.1f}",
+            *scores,
             f"{100 * made['folds']['mean']:.1f} ± {100 * made['folds']['deviation']:.1f}",
-            f"{made['p']:.2g}" if "p" in made else "",
+            f"{made['p_corrected']:.2g}" if "p" in made else "",
             f"{made['parameters']:,}",
             f"{made['training_seconds']:.1f}",
-            f"{made['milliseconds']:.1f}",
+            f"{made['milliseconds']:.2g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _percent(interval: Mapping[str, float]) -> list[str]:
+    value, low, high = (f"{100 * interval[key]:.1f}" for key in ("value", "low", "high"))
+    return [value, f"{low} to {high}"]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from vfer.scores import Scores, confusion, score
 from vfer.split import Row
 
 Numbers = NDArray[np.int64]
+Faceless = Literal["wrong", "prior"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ def bootstrap(
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     whole = asdict(score(truth, predicted, classes))
     return {name: Interval(whole[name], *map(float, np.quantile([sample[name] for sample in samples], tails))) for name in whole}
+
+
+def answers(probabilities: NDArray[np.float32], prior: NDArray[np.floating], faceless: Faceless) -> Numbers:
+    """Returns the likeliest class of each clip, int64 (n,), from probabilities (n, classes); a row of NaN is a clip without a face.
+
+    Such a clip gets -1, which is wrong, or the likeliest class of the `prior`, the shares of the classes among the training clips.
+    """
+    missing = np.isnan(probabilities).any(axis=1)
+    instead = int(prior.argmax()) if faceless == "prior" else -1
+    return np.where(missing, instead, np.nan_to_num(probabilities).argmax(axis=1))
 
 
 def _members(groups: list[str]) -> list[NDArray[np.int64]]:
@@ -103,3 +115,25 @@ def leakage(rows: list[Row]) -> dict[str, float]:
             seen["subject"].add(row.subject)
     test = [row for row in rows if row.part == "test"]
     return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}
+
+
+def permutation(first: NDArray[np.bool_], second: NDArray[np.bool_], groups: list[str], *, resamples: int, seed: int) -> float:
+    """Returns the two-sided p of two methods' difference in accuracy on the same clips, (n,) right or wrong each.
+
+    The signs of the groups' (subjects') differences are drawn anew, since the clips of one depend on each other; with a single group,
+    those of the clips. Source: Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005.
+    """
+    differences = first.astype(np.int64) - second
+    sums = np.array([differences[rows].sum() for rows in _members(groups)])
+    signs = np.random.default_rng(seed).choice([-1, 1], (resamples, len(sums)))
+    return float((1 + (np.abs(signs @ sums) >= abs(sums.sum())).sum()) / (1 + resamples))
+
+
+def holm(values: dict[str, float]) -> dict[str, float]:
+    """Returns p values corrected for their number. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979."""
+    made: dict[str, float] = {}
+    least = 0.0
+    for place, name in enumerate(sorted(values, key=lambda name: values[name])):
+        least = max(least, min(1.0, (len(values) - place) * values[name]))
+        made[name] = least
+    return made

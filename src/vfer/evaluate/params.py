@@ -4,12 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from vfer.evaluate.figures import Faceless
 from vfer.params import Params
 
 
 class EvaluateParams(Params):
     """How sure the figures are to be, and how the vote of single frames is fitted."""
 
+    faceless: Faceless
     resamples: Annotated[int, Field(ge=10, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     vote_frames: Annotated[int, Field(ge=1)]

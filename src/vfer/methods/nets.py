@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from vfer import training
@@ -38,15 +39,16 @@ def net(prepare: Prepare, build: Build) -> Method:
             checkpoint=None,  # a fold is short, and what is finished is kept
             on_epoch=lambda *_: None,
         )
-        return Fitted(model.count_params(), lambda clips: answers(model, inputs, clips, settings.batch_size))
+        compiled = tf.function(lambda batch: model(batch, training=False), [tf.TensorSpec((None, *model.input.shape[1:]), tf.float32)])
+        return Fitted(model.count_params(), lambda clips: answers(compiled, inputs, clips, settings.batch_size))
 
     return method
 
 
-def answers(model: keras.Model, inputs: Inputs, clips: Clips, batch_size: int) -> Vectors:
+def answers(model: Callable[[Vectors], object], inputs: Inputs, clips: Clips, batch_size: int) -> Vectors:
     """Returns what the network says of clips, float32 (n, classes)."""
     rows = np.arange(len(clips))
-    parts = [model(inputs(clips, rows[at : at + batch_size], None), training=False) for at in range(0, len(rows), batch_size)]
+    parts = [model(inputs(clips, rows[at : at + batch_size], None)) for at in range(0, len(rows), batch_size)]
     return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
 

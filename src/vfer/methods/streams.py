@@ -141,6 +141,8 @@ def learned(field: Field) -> Method:
     def fuse(one: Vectors, other: Vectors, labels: Numbers, task: Task) -> tuple[Callable[[Vectors, Vectors], Vectors], int]:
         from sklearn.linear_model import LogisticRegression
 
+        if len(set(labels.tolist())) < 2:
+            return lambda looks, moves: (looks + moves) / 2, 0  # nothing to learn weights from
         model = LogisticRegression(C=0.1, max_iter=1000, random_state=task.seed).fit(_logs(one, other), labels)
         weights = np.zeros((task.classes, 2 * task.classes))
         offsets = np.full(task.classes, -np.inf)
@@ -171,7 +173,7 @@ def _late(field: Field, fuse: Callable[[Vectors, Vectors, Numbers, Task], tuple[
 
 
 METHODS = {
-    "motion": motion(flow),
+    "flow": motion(flow),
     "two_stream": weighted(flow),
     "two_stream_learned": learned(flow),
     "two_stream_fusion": convolutional(flow),

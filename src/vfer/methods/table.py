@@ -23,7 +23,7 @@ ENTRIES = {
     "svm_fisher": Entry("encodings", "Fisher vectors of a Gaussian mixture, SVM", "embeddings"),
     "svm_fisher_vae": Entry("vae", "Fisher vectors of a variational auto-encoder, SVM", "embeddings"),
     "cnn3d": Entry("volume", "3-D CNN", "crops"),
-    "motion": Entry("streams", "optical flow alone", "crops"),
+    "flow": Entry("streams", "optical flow alone", "crops"),
     "two_stream": Entry("streams", "two streams, weighted sum", "embeddings and crops"),
     "two_stream_learned": Entry("streams", "two streams, learned linear combination", "embeddings and crops"),
     "two_stream_fusion": Entry("streams", "two streams, convolutional fusion", "crops"),

@@ -1,6 +1,5 @@
 """Everything that an experiment is made of, read from the stages' outputs."""
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from vfer.artifacts import flatten
+from vfer.artifacts import flatten, read_csv
 from vfer.errors import DataError
 
 METRICS = ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate")
@@ -36,8 +35,7 @@ class Inputs:
 
     def history(self, stage: str) -> list[dict[str, float]]:
         """Returns the training history of one of the stages `trained`, a row an epoch."""
-        with (self.outputs / stage / "history.csv").open(newline="") as stream:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        return [{name: float(value) for name, value in row.items()} for row in read_csv(self.outputs / stage / "history.csv")]
 
     def model(self, stage: str, kind: str) -> Path:
         """Returns the path of a trained model; `kind` is `onnx` or `keras`."""

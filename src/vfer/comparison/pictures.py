@@ -1,0 +1,56 @@
+"""The pictures of a comparison."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vfer.comparison.report import Told
+from vfer.evaluate import plots
+from vfer.methods.table import ENTRIES
+
+
+def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
+    """Draws every method's accuracy with its interval, a colour a protocol, the methods in the order of the last protocol."""
+    last = list(tables)[-1]
+    names = [name for name in reversed(tables[last]) if all(name in methods for methods in tables.values())]
+    figure, axes = plots.canvas(8.5, 1.2 + 0.42 * len(names))
+    step = 0.8 / len(tables)
+    for number, (protocol, methods) in enumerate(tables.items()):
+        at = [place + step * (number - (len(tables) - 1) / 2) for place in range(len(names))]
+        told = [methods[name]["accuracy"] for name in names]
+        values = [100 * one["value"] for one in told]
+        off = [[100 * (one["value"] - one["low"]) for one in told], [100 * (one["high"] - one["value"]) for one in told]]
+        axes.errorbar(values, at, xerr=off, fmt="o", markersize=4, capsize=2, label=f"by {protocol}")
+    axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names])
+    axes.set(xlabel="accuracy, per cent", title="the same methods under each protocol")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=len(tables))
+    plots.save(figure, path)
+
+
+def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
+    """Draws accuracy against the time of an answer, of the last protocol; the number of a method is its place in the table."""
+    protocol, methods = list(tables.items())[-1]
+    figure, axes = plots.canvas(8.5, 4.6)
+    for number, (name, made) in enumerate(methods.items(), start=1):
+        x, y = max(made["milliseconds"], 1e-3), 100 * made["accuracy"]["value"]
+        axes.plot([x], [y], marker="o", label=f"{number} {ENTRIES[name].title}")
+        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(5, 3), fontsize=8)
+    axes.set_xscale("log")
+    axes.set(xlabel="milliseconds a clip, from the caches", ylabel="accuracy, per cent", title=f"accuracy and cost, by {protocol}")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=7)
+    plots.save(figure, path)
+
+
+def subjects(path: Path, by_subject: Mapping[str, Sequence[Mapping[str, Any]]], protocol: str) -> None:
+    """Draws each method's accuracies of single subjects, a point each, over their box."""
+    names = list(by_subject)[::-1]
+    figure, axes = plots.canvas(8.5, 1.2 + 0.34 * len(names))
+    values = [[100 * float(row["accuracy"]) for row in by_subject[name]] for name in names]
+    axes.boxplot(values, orientation="horizontal", positions=range(len(names)), widths=0.6, showfliers=False)
+    for place, of_method in enumerate(values):
+        axes.plot(of_method, [place] * len(of_method), linestyle="", marker="o", markersize=3, alpha=0.4, color="tab:blue")
+    axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names])
+    axes.set(xlim=(-2, 102), xlabel="accuracy, per cent", title=f"single subjects, by {protocol}")
+    plots.save(figure, path)
