@@ -1,36 +1,126 @@
 """`compare`: the figures of every method under every protocol, as tables, pictures and MLflow runs."""
 
+import json
+import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from filelock import FileLock
 
-from vfer import artifacts, console, params
-from vfer.comparison import answers, report
+from stages import HOME
+from vfer import artifacts, console, env, params, tracking
+from vfer.comparison import answers, pictures, report
 from vfer.comparison.params import CompareParams
+from vfer.comparison.report import Judged
+from vfer.errors import TrackingError
+from vfer.evaluate import plots
+from vfer.methods.table import ENTRIES
+from vfer.register import experiment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+Everything = dict[str, dict[str, T]]
+"""By protocol and method."""
+SCORES = ("accuracy", "uar", "macro_f1")
+COSTS = ("parameters", "training_seconds", "milliseconds")
 
 
 def main(
-    said: Annotated[Path, typer.Option("--answers", help="Folder of the methods' answers: a folder a protocol, a file a method.")],
+    said: Annotated[Path, typer.Option("--answers", help="Folder of the methods' answers: a folder a method, a file a protocol.")],
     config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the pictures.")],
 ) -> None:
-    """Writes metrics.json, table.md and table.csv."""
+    """Writes metrics.json, table.md, table.csv, per_subject.csv and pictures, and one MLflow run with one below for each row."""
     chosen = params.load(settings, "compare", CompareParams)
     seed = params.seed(config)
     with console.Stage("compare") as stage:
-        table: dict[str, Any] = {}
-        for protocol in chosen.protocols:
-            found = {path.stem: answers.read(path) for path in sorted((said / protocol).glob("*.parquet"))}
-            judged = {name: report.told(folds, chosen, seed) for name, folds in found.items()}
-            p = report.compared({name: right for name, (_, right) in judged.items()})
-            made = {name: figures | ({"p": p[name]} if name in p else {}) for name, (figures, _) in judged.items()}
-            table[protocol] = {"methods": made}
-        artifacts.write_json(out / "metrics.json", table)
-        text = report.markdown({protocol: told["methods"] for protocol, told in table.items()})
-        artifacts.write_bytes(out / "table.md", text.encode())
-        stage.made = f"{sum(len(told['methods']) for told in table.values())} methods and protocols -> {out}"
+        judged: Everything[Judged] = {
+            protocol: {name: Judged(answers.read(said / name / f"{protocol}.parquet"), chosen) for name in chosen.methods}
+            for protocol in chosen.protocols
+        }
+        tables: Everything[report.Told] = {protocol: report.table(methods, seed) for protocol, methods in judged.items()}
+        write(out, judged, tables, chosen)
+        log(out, judged, tables, {"seed": seed, **chosen.model_dump()})
+        best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
+        first = "; ".join(f"by {protocol} {name} {made['accuracy']['value']:.3f}" for protocol, (name, made) in best.items())
+        stage.made = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
+
+
+def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams) -> None:
+    """Writes the tables and the pictures; the confusion matrices are those of the last protocol."""
+    shutil.rmtree(out / "plots", ignore_errors=True)
+    artifacts.write_json(out / "metrics.json", tables)
+    artifacts.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence).encode())
+    rows = report.flat(tables)
+    artifacts.write_csv(out / "table.csv", list(rows[0]), rows)
+    by_subject = [
+        {"protocol": protocol, "method": name, **row}
+        for protocol, methods in judged.items()
+        for name, one in methods.items()
+        for row in one.by_subject()
+    ]
+    artifacts.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
+    last = list(tables)[-1]
+    pictures.accuracy(out / "plots" / "accuracy.png", tables)
+    pictures.cost(out / "plots" / "cost.png", tables)
+    pictures.subjects(out / "plots" / "subjects.png", {name: judged[last][name].by_subject() for name in tables[last]}, last)
+    for name, one in judged[last].items():
+        title = f"{ENTRIES[name].title}, by {last}"
+        plots.confusion(out / "plots" / "confusion" / f"{name}.png", one.confusion, one.classes, title)
+
+
+def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any]) -> None:
+    """Makes one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
+    root = env.repository() or HOME
+    client, store = tracking.connect(root)
+    from mlflow.exceptions import MlflowException
+
+    figures = {
+        protocol: {name: {score: made[score] for score in SCORES} for name, made in told.items()} for protocol, told in tables.items()
+    }
+    key = tracking.key({"settings": settings, "figures": figures})
+    try:
+        with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the comparison twice
+            if experiment.find(client, store, key):
+                return
+            tags = {"vfer.kind": "comparison", "vfer.key": key, **tracking.experiment_tags(), **experiment.revision(HOME)}
+            parent = client.create_run(store, run_name="compare", tags=tags).info.run_id
+            client.log_batch(parent, params=_params({"seed": settings["seed"], "protocols": json.dumps(settings["protocols"])}))
+            for protocol, methods in tables.items():
+                for name, made in methods.items():
+                    _log_row(client, store, parent, protocol, name, made, judged[protocol][name])
+            for path in ("table.md", "table.csv", "per_subject.csv", "metrics.json"):
+                client.log_artifact(parent, str(out / path))
+            client.log_artifacts(parent, str(out / "plots"), "plots")
+            client.set_terminated(parent)
+    except MlflowException as error:
+        raise TrackingError(
+            f"MLflow at {tracking.uri(root)} failed ({' '.join(str(error).split())[:160]}); run `make compare` again"
+        ) from error
+
+
+def _log_row(client: "MlflowClient", store: str, parent: str, protocol: str, name: str, made: report.Told, judged: Judged) -> None:
+    from mlflow.entities import Metric
+
+    run = client.create_run(store, run_name=f"{name} by {protocol}", tags={"mlflow.parentRunId": parent, "vfer.kind": "method"}).info
+    flat = artifacts.flatten({name: made[name] for name in (*SCORES, "folds", "leakage", *COSTS)}) | (
+        {"p": made["p"], "p_corrected": made["p_corrected"]} if "p" in made else {}
+    )
+    metrics = [Metric(key, value, run.start_time, 0) for key, value in flat.items()]
+    for fold, scores in enumerate(judged.by_fold()):
+        metrics += [Metric(f"fold.{key}", value, run.start_time, fold) for key, value in scores.items()]
+    client.log_batch(run.run_id, metrics=metrics, params=_params({"method": name, "protocol": protocol}))
+    client.set_terminated(run.run_id)
+
+
+def _params(values: dict[str, object]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(name, str(value)) for name, value in values.items()]
 
 
 if __name__ == "__main__":

@@ -118,7 +118,10 @@ def sections(
     ]
     leaks = [f"{share:.0%} of the test clips' {kind}s were seen in training" for kind, share in metrics["leakage"].items() if share]
     counts = [
-        {"part": part, **{f"{kind}s": len({getattr(row, kind) for row in rows if row.part == part}) for kind in ("clip", "recording", "subject")}}
+        {
+            "part": part,
+            **{f"{kind}s": len({getattr(row, kind) for row in rows if row.part == part}) for kind in ("clip", "recording", "subject")},
+        }
         for part in split.PARTS
     ]
     curves = []

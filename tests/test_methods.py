@@ -71,7 +71,9 @@ def slow_where(name: str, quick: bool) -> object:
     return pytest.param(name, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", [slow_where(name, entry.module in QUICK and name not in COURSES) for name, entry in ENTRIES.items() if name != "flow"])
+@pytest.mark.parametrize(
+    "name", [slow_where(name, entry.module in QUICK and name not in COURSES) for name, entry in ENTRIES.items() if name != "flow"]
+)
 def test_what_single_frames_show_is_learned(name: str) -> None:
     assert right(name, still) > 0.8
 

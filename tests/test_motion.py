@@ -19,7 +19,7 @@ def texture(seed: int, side: int) -> np.ndarray:
     return np.repeat(np.repeat(rng.integers(0, 255, (side // 4, side // 4)), 4, axis=0), 4, axis=1).astype(np.uint8)
 
 
-def video(path: Path, codec: str = "libx264", turned: int = 0) -> Path:
+def video(path: Path, codec: str = "libx264") -> Path:
     """A picture that moves right by `STEP` pixels a frame, and down by half of it."""
     whole = texture(0, 400)
     with av.open(str(path), "w") as container:
@@ -42,9 +42,7 @@ def faces(every: int, follow: int, stored: tuple[int, int] = (160, 120), statuse
     boxes = np.array([[50 + follow * frame, 30, 110 + follow * frame, 90] for frame in frames], np.float32) * scale
     n = len(frames)
     size = {"width": str(stored[0]), "height": str(stored[1])}
-    return Faces(
-        frames, frames / 10, [statuses] * n, np.ones(n, np.float32), boxes, np.zeros((n, 48, 48), np.uint8), size
-    )
+    return Faces(frames, frames / 10, [statuses] * n, np.ones(n, np.float32), boxes, np.zeros((n, 48, 48), np.uint8), size)
 
 
 def middle(found: np.ndarray) -> np.ndarray:

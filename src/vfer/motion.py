@@ -54,7 +54,9 @@ def write(job: MotionJob) -> bool:
     except (FFmpegError, OSError) as error:
         raise ClipError(f"{job.source}: cannot be decoded ({error}); replace the file or take it out") from error
     cells = [motion.astype(np.float16).tobytes() for motion in found]
-    rows = pa.Table.from_arrays([pa.array(faces.frame[faces.present]), pa.array(cells, MOTION_SCHEMA.field("motion").type)], schema=MOTION_SCHEMA)
+    rows = pa.Table.from_arrays(
+        [pa.array(faces.frame[faces.present]), pa.array(cells, MOTION_SCHEMA.field("motion").type)], schema=MOTION_SCHEMA
+    )
     with replacing(job.target) as temporary:
         pq.write_table(rows, temporary)
     return bool(found.any())
@@ -69,7 +71,7 @@ def read(path: Path) -> Vectors:
         rows = pq.read_table(path).cast(MOTION_SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path}: is no table of motion that can be read; run `make compare`") from error
-    values = np.frombuffer(b"".join(rows["motion"].to_pylist()), np.float16).reshape(-1, GRID, GRID, 2)
+    values = np.frombuffer(b"".join(cell or b"" for cell in rows["motion"].to_pylist()), np.float16).reshape(-1, GRID, GRID, 2)
     return values.astype(np.float32).repeat(SIDE // GRID, axis=1).repeat(SIDE // GRID, axis=2)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -71,7 +72,7 @@ def read(path: Path) -> list[Answers]:
 
 
 def _fold(table: pa.Table, fold: int, about: dict[str, Any], classes: list[str]) -> Answers:
-    chosen = table.filter(pa.compute.equal(table["fold"], fold))
+    chosen = table.filter(pc.field("fold") == fold)
     names = ("clip", "expression", "subject", "recording", "source", "reason")
     rows = [Row(**{name: row[name] for name in names}, part="test") for row in chosen.select(names).to_pylist()]
     shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T

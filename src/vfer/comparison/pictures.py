@@ -12,7 +12,7 @@ from vfer.methods.table import ENTRIES
 def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     """Draws every method's accuracy with its interval, a colour a protocol, the methods in the order of the last protocol."""
     last = list(tables)[-1]
-    names = [name for name in reversed(tables[last]) if all(name in methods for methods in tables.values())]
+    names = [name for name in reversed(list(tables[last])) if all(name in methods for methods in tables.values())]
     figure, axes = plots.canvas(8.5, 1.2 + 0.42 * len(names))
     step = 0.8 / len(tables)
     for number, (protocol, methods) in enumerate(tables.items()):

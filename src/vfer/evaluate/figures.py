@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def bootstrap(
     return {name: Interval(whole[name], *map(float, np.quantile([sample[name] for sample in samples], tails))) for name in whole}
 
 
-def answers(probabilities: NDArray[np.float32], prior: NDArray[np.floating], faceless: Faceless) -> Numbers:
+def answers(probabilities: NDArray[np.float32], prior: NDArray[Any], faceless: Faceless) -> Numbers:
     """Returns the likeliest class of each clip, int64 (n,), from probabilities (n, classes); a row of NaN is a clip without a face.
 
     Such a clip gets -1, which is wrong, or the likeliest class of the `prior`, the shares of the classes among the training clips.

@@ -13,7 +13,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #ddd }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } th, td { padding: .2rem .7rem; text-align: right }
 th:first-child, td:first-child { text-align: left } tr:nth-child(even) { background: #f5f7fa } thead th { border-bottom: 1px solid #999 }
-img { max-width: 100%; height: auto; margin: .5rem 1rem .5rem 0; vertical-align: top } p.warning { background: #fff3cd; padding: .5rem .8rem }
+img { max-width: 100%; height: auto; margin: .5rem 1rem .5rem 0; vertical-align: top }
+p.warning { background: #fff3cd; padding: .5rem .8rem }
 """
 
 

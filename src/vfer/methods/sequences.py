@@ -127,7 +127,7 @@ class Pooled(layers.Layer):  # type: ignore[misc]  # Keras has no types
         scores = ops.where(ops.expand_dims(shown, -1), scores, -1e9)
         return ops.sum(x * ops.softmax(scores, axis=1), axis=1)
 
-    def compute_mask(self, inputs: list[KerasTensor], previous_mask: object) -> None:  # noqa: ARG002
+    def compute_mask(self, inputs: list[KerasTensor], previous_mask: object) -> None:
         """Ends Keras's own mask here: what comes out has no time."""
 
 
