@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from vfer import artifacts, console, features, params, split
 from vfer.cnn import predictions
 from vfer.errors import DataError
-from vfer.evaluate import figures, page, plots
+from vfer.evaluate import figures, plots, report
+from vfer.evaluate import stills as stills_report
 from vfer.evaluate.params import EvaluateParams
-from vfer.evaluate.stills import report
 from vfer.evaluate.vote import vote
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
@@ -65,12 +65,12 @@ def main(
             "clips": len(test),
             "faceless": sum(not len(found) for found in faces),
             "subjects": len(set(subjects)),
-            "leakage": figures.leakage(rows),
+            "leakage": split.leakage(rows),
             "frame_vote": asdict(score(truth, votes, len(names))),
         }
         of_stills = predictions.read(said).of("test")
         if of_stills.still:
-            metrics["stills"] = report(of_stills, stills, chosen, seed, out)
+            metrics["stills"] = stills_report.report(of_stills, stills, chosen, seed, out)
         classes = figures.per_class(truth, predicted, names)
         artifacts.write_json(out / "metrics.json", metrics)
         artifacts.write_csv(out / "per_class.csv", list(classes[0]), classes)
@@ -84,8 +84,9 @@ def main(
         plots.per_class(out / "plots" / "per_class.png", classes)
         plots.reliability(out / "plots" / "reliability.png", curve)
         plots.subjects(out / "plots" / "subjects.png", by_subject)
-        page.write(out / "report.html", "vfer: evaluation", sections(metrics, rows, classes, by_subject, out, histories))
-        stage.made = summary(metrics) + f" -> {out}"
+        told = summary(metrics)
+        report.write(out, told, metrics, rows, {"expression": classes, "subject": by_subject}, histories)
+        stage.made = f"{told} -> {out}"
 
 
 def summary(metrics: dict[str, object]) -> str:
@@ -97,53 +98,6 @@ def summary(metrics: dict[str, object]) -> str:
         f"frame vote {flat['frame_vote.accuracy']:.3f}; seen in training: {flat['leakage.recording']:.0%} of their recordings, "
         f"{flat['leakage.subject']:.0%} of their subjects"
     )
-
-
-def sections(
-    metrics: dict[str, Any],
-    rows: list[split.Row],
-    classes: list[dict[str, object]],
-    by_subject: list[dict[str, object]],
-    out: Path,
-    histories: list[Path],
-) -> list[page.Section]:
-    """Returns what the page shows; draws the curves of the trainings that have any."""
-    pictures = out / "plots"
-    scores = [{"score": name.replace("_", " "), **metrics[name]} for name in ("accuracy", "uar", "macro_f1")]
-    rest = [
-        {"figure": "vote of single frames, accuracy", "value": metrics["frame_vote"]["accuracy"]},
-        {"figure": "expected calibration error", "value": metrics["calibration_error"]},
-        {"figure": "share of the frames with a face", "value": metrics["coverage"]},
-        {"figure": "test clips without a face", "value": metrics["faceless"]},
-    ]
-    leaks = [f"{share:.0%} of the test clips' {kind}s were seen in training" for kind, share in metrics["leakage"].items() if share]
-    counts = [
-        {
-            "part": part,
-            **{f"{kind}s": len({getattr(row, kind) for row in rows if row.part == part}) for kind in ("clip", "recording", "subject")},
-        }
-        for part in split.PARTS
-    ]
-    curves = []
-    for path in histories:
-        history = artifacts.read_csv(path)
-        if history:
-            curves.append(pictures / f"curves_{path.parent.name}.png")
-            plots.curves(curves[-1], [{name: float(value) for name, value in row.items()} for row in history], path.parent.name)
-    made = [
-        page.Section("Test clips", summary(metrics), leaks + split.absent(rows), scores),
-        page.Section("The split", "", (), counts),
-        page.Section("Beside it", "", (), rest),
-        page.Section("By expression", "", (), classes, [pictures / "confusion.png", pictures / "per_class.png"]),
-        page.Section("By subject", "", (), by_subject, [pictures / "subjects.png"]),
-        page.Section("How sure it is", "", (), (), [pictures / "reliability.png"]),
-        page.Section("How it learned", "", (), (), curves),
-    ]
-    if "stills" in metrics:
-        stills = [{"score": name.replace("_", " "), **metrics["stills"][name]} for name in ("accuracy", "uar", "macro_f1")]
-        shown = [pictures / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
-        made.append(page.Section("The CNN on single test stills", "", (), stills, shown))
-    return made
 
 
 def write_predictions(

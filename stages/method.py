@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from vfer import comparison, console, env, features, methods, params, split, tracking
+from vfer import console, env, features, methods, motion, params, split, tracking
 from vfer.comparison import answers, folds
 from vfer.comparison.params import CompareParams
 from vfer.digests import digest
+from vfer.faces import table as faces_table
 from vfer.labelled import labelled
 from vfer.labels import LabelsParams
 from vfer.lstm import sequences
@@ -20,7 +21,7 @@ from vfer.methods.params import MethodsParams
 from vfer.methods.table import ENTRIES, Entry
 from vfer.store import Store, recipe
 
-CODE = (comparison, methods, sequences)
+CODE = (answers, folds, methods, motion, faces_table, sequences, split)
 TRAINING = Path(str(methods.__file__)).parents[1] / "training.py"  # named, since an import of it would load TensorFlow
 PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow")
 

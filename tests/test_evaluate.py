@@ -121,8 +121,8 @@ def divided(protocol: str) -> list[Row]:
 
 
 def test_the_audit_finds_no_leakage_in_a_subject_split_and_much_in_a_random_one() -> None:
-    assert figures.leakage(divided("subject")) == {"recording": 0, "subject": 0}
-    random = figures.leakage(divided("random"))
+    assert split.leakage(divided("subject")) == {"recording": 0, "subject": 0}
+    random = split.leakage(divided("random"))
     assert random["recording"] > 0.5
     assert random["subject"] == 1
 
@@ -130,7 +130,7 @@ def test_the_audit_finds_no_leakage_in_a_subject_split_and_much_in_a_random_one(
 def test_leakage_is_the_share_of_test_clips() -> None:
     parts = [("r1", "s1", "train"), ("r2", "s2", "validation"), ("r1", "s1", "test"), ("r3", "s2", "test"), ("r4", "s3", "test")]
     rows = [Row(str(i), "a", subject, recording, "toy", part) for i, (recording, subject, part) in enumerate(parts)]
-    assert figures.leakage(rows) == {"recording": pytest.approx(1 / 3), "subject": pytest.approx(2 / 3)}
+    assert split.leakage(rows) == {"recording": pytest.approx(1 / 3), "subject": pytest.approx(2 / 3)}
 
 
 def test_groups_are_scored_apart() -> None:

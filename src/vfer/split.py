@@ -1,6 +1,7 @@
 """Splits clips into train, validation and test, by a protocol that says who may stand on both sides."""
 
 import warnings
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -154,6 +155,17 @@ def _stratified(expressions: list[str], groups: list[str], folds: int, seed: int
         except ValueError as error:
             raise DataError(f"{where}: no expression has as many clips as split.folds ({folds}); lower it or add data") from error
     return found
+
+
+def leakage(rows: list[Row]) -> dict[str, float]:
+    """Returns the shares of the test clips whose recording, or whose subject, the model has seen in train or validation."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.part != "test":
+            seen["recording"].add(row.recording)
+            seen["subject"].add(row.subject)
+    test = [row for row in rows if row.part == "test"]
+    return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}
 
 
 def absent(rows: list[Row]) -> list[str]:

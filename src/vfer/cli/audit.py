@@ -25,12 +25,12 @@ def audit(
         counts = [len({getattr(row, name) for row in chosen}) for name in ("subject", "recording", "expression")]
         table.add_row(part, *map(str, [len(chosen), *counts]))
     console.print(table)
-    leaked = figures.leakage(rows)
+    leaked = split.leakage(rows)
     console.print(f"test clips whose recording was seen in training: {leaked['recording']:.0%}; whose subject: {leaked['subject']:.0%}")
     absent = sorted({row.expression for row in rows} - {row.expression for row in rows if row.part == "train"})
     if absent:
         console.print(f"no clip to train on shows {', '.join(absent)}; every test clip of them will be wrong", markup=False)
-    found = root / "outputs" / "comparison" / "metrics.json"
+    found = root / "outputs" / "comparison" / "compare" / "metrics.json"
     if not found.is_file():
         console.print("what that is worth: `make compare` trains the same methods under every protocol", markup=False)
         return

@@ -78,7 +78,7 @@ def run(fold: int, rows: list[Row], names: list[str], method: Method, task: Task
         said[places] = answered
         milliseconds = _milliseconds(fitted.answer, [clips([tested[i]]) for i in places[:TIMED]])
     prior = np.bincount(train.labels, minlength=len(names)) / len(train)
-    leaked = figures.leakage(rows)
+    leaked = split.leakage(rows)
     return Answers(fold, tested, said, prior.astype(np.float32), names, leaked, Cost(fitted.parameters, seconds, milliseconds))
 
 

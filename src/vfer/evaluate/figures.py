@@ -1,6 +1,5 @@
 """Figures of the test clips: intervals, classes, subjects, calibration and leakage."""
 
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -8,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.scores import Scores, confusion, score
-from vfer.split import Row
 
 Numbers = NDArray[np.int64]
 Faceless = Literal["wrong", "prior"]
@@ -104,17 +102,6 @@ def calibration(truth: Numbers, probabilities: NDArray[np.float32], bins: int = 
     ]
     total = sum(row["clips"] for row in curve)
     return sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in curve) / max(total, 1), curve
-
-
-def leakage(rows: list[Row]) -> dict[str, float]:
-    """Returns the shares of the test clips whose recording, or whose subject, the model has seen in train or validation."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.part != "test":
-            seen["recording"].add(row.recording)
-            seen["subject"].add(row.subject)
-    test = [row for row in rows if row.part == "test"]
-    return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}
 
 
 def permutation(first: NDArray[np.bool_], second: NDArray[np.bool_], groups: list[str], *, resamples: int, seed: int) -> float:
