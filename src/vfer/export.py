@@ -62,9 +62,10 @@ def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], class
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
         frozen.export(temporary, format="onnx", verbose=False)
-    graph = onnx.load(temporary)
-    onnx.helper.set_model_props(graph, {"classes": json.dumps(classes)})
-    onnx.save(graph, temporary)
+    exported = onnx.load(temporary)
+    rename(exported.graph)
+    onnx.helper.set_model_props(exported, {"classes": json.dumps(classes)})
+    onnx.save(exported, temporary)
     got = Session(temporary)(sample)
     for name, value in expected.items():
         difference = float(np.abs(value - got[name]).max())
@@ -72,3 +73,32 @@ def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], class
             temporary.unlink()
             raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
     temporary.replace(path)
+
+
+def rename(graph: onnx.GraphProto) -> None:
+    """Names the values and nodes of a graph after their place in it, so that the same weights give the same bytes.
+
+    tf2onnx numbers them, and chooses among equal ones, otherwise in each process. Inputs and outputs keep their names.
+    """
+    names = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
+
+    def new(name: str) -> str:
+        return names.setdefault(name, f"value_{len(names)}")
+
+    def walk(part: onnx.GraphProto) -> None:
+        for node in part.node:
+            node.input[:] = [new(name) for name in node.input]
+            for attribute in node.attribute:
+                for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                    walk(inner)
+            node.output[:] = [new(name) for name in node.output]
+            node.name = f"{node.op_type}_{node.output[0]}"
+        for values in (part.input, part.output, part.value_info, part.initializer):
+            for value in values:
+                value.name = new(value.name)
+        for values in (part.value_info, part.initializer):
+            ordered = sorted(values, key=lambda value: str(value.name))
+            del values[:]
+            values.extend(ordered)
+
+    walk(graph)

@@ -16,7 +16,6 @@ def audit(
 
     from vfer import split
     from vfer.console import console
-    from vfer.evaluate import figures
 
     rows = split.read(parts or root / "outputs" / "lstm" / "split.parquet")
     table = Table("part", "clips", "subjects", "recordings", "expressions")
@@ -34,11 +33,11 @@ def audit(
     if not found.is_file():
         console.print("what that is worth: `make compare` trains the same methods under every protocol", markup=False)
         return
-    compared = json.loads(found.read_text())
+    compared = {protocol: told for protocol, told in json.loads(found.read_text()).items() if "lstm" in told}
     worth = Table("the LSTM under", "recording seen", "subject seen", "accuracy", "interval", "UAR")
     for protocol, told in compared.items():
-        made, leaks = told["methods"]["lstm"], told["leakage"]
-        accuracy = made["accuracy"]
+        made = told["lstm"]
+        leaks, accuracy = made["leakage"], made["accuracy"]
         worth.add_row(
             protocol,
             f"{leaks['recording']:.0%}",

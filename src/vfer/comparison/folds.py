@@ -9,10 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import motion
+from vfer import motion, split
 from vfer.comparison.answers import Answers, Cost
 from vfer.errors import DataError
-from vfer.evaluate import figures
 from vfer.faces import table as faces_table
 from vfer.methods.base import Clips, Method, Task
 from vfer.split import Row
