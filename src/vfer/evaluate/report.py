@@ -1,0 +1,61 @@
+"""The page of an evaluation, `report.html`: its figures, tables and pictures in one file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vfer import artifacts, split
+from vfer.evaluate import page, plots
+from vfer.evaluate.page import Section
+
+SCORES = ("accuracy", "uar", "macro_f1")
+Rows = Sequence[Mapping[str, object]]
+
+
+def write(
+    out: Path, told: str, metrics: Mapping[str, Any], rows: list[split.Row], tables: Mapping[str, Rows], histories: Sequence[Path]
+) -> None:
+    """Writes `report.html` into the folder of an evaluation, whose pictures lie in its `plots`; draws the trainings' curves there.
+
+    `told` is its figures in a sentence, `rows` the split, `tables` the scores by `expression` and by `subject`.
+    """
+    drawn = out / "plots"
+    leaks = [
+        f"{share:.0%} of the test clips are of a {kind} that was seen in training" for kind, share in metrics["leakage"].items() if share
+    ]
+    beside = {
+        "accuracy of a vote of single frames": metrics["frame_vote"]["accuracy"],
+        "expected calibration error": metrics["calibration_error"],
+        "share of the frames that show a face": metrics["coverage"],
+        "test clips without a face": metrics["faceless"],
+    }
+    sections = [
+        Section("Test clips", told, warnings=leaks + split.absent(rows), rows=_scores(metrics)),
+        Section("The split", rows=_parts(rows)),
+        Section("Beside it", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
+        Section("By expression", rows=tables["expression"], pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
+        Section("By subject", rows=tables["subject"], pictures=[drawn / "subjects.png"]),
+        Section("How sure it is", pictures=[drawn / "reliability.png"]),
+        Section("How it learned", pictures=[_curves(drawn, history) for history in histories]),
+    ]
+    if "stills" in metrics:
+        pictures = [drawn / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
+        sections.append(Section("The CNN on single test stills", rows=_scores(metrics["stills"]), pictures=pictures))
+    page.write(out / "report.html", "vfer: evaluation", sections)
+
+
+def _scores(metrics: Mapping[str, Any]) -> Rows:
+    return [{"score": name.replace("_", " "), **metrics[name]} for name in SCORES]
+
+
+def _parts(rows: list[split.Row]) -> Rows:
+    parts = {part: [row for row in rows if row.part == part] for part in split.PARTS}
+    kinds = ("clip", "recording", "subject")
+    return [{"part": part, **{f"{kind}s": len({getattr(row, kind) for row in found}) for kind in kinds}} for part, found in parts.items()]
+
+
+def _curves(drawn: Path, history: Path) -> Path:
+    stage = history.parent.name
+    rows = [{name: float(value) for name, value in row.items()} for row in artifacts.read_csv(history)]
+    plots.curves(drawn / f"curves_{stage}.png", rows, stage)
+    return drawn / f"curves_{stage}.png"
