@@ -13,9 +13,9 @@ from vfer import artifacts, console, env, params, tracking
 from vfer.comparison import answers, pictures, report
 from vfer.comparison.params import CompareParams
 from vfer.comparison.report import Judged
+from vfer.comparison.table import ENTRIES
 from vfer.errors import TrackingError
 from vfer.evaluate import plots
-from vfer.methods.table import ENTRIES
 from vfer.register import experiment
 
 if TYPE_CHECKING:

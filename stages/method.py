@@ -7,22 +7,23 @@ from typing import Annotated
 
 import typer
 
-from vfer import console, env, features, methods, motion, params, split, tracking
-from vfer.comparison import answers, folds
+from vfer import console, env, features, motion, params, split, tracking
+from vfer.comparison import answers, folds, table
+from vfer.comparison.answers import Answers
 from vfer.comparison.params import CompareParams
+from vfer.comparison.table import ENTRIES, Entry
 from vfer.digests import digest
 from vfer.faces import table as faces_table
 from vfer.labelled import labelled
 from vfer.labels import LabelsParams
 from vfer.lstm import sequences
-from vfer.methods import table
 from vfer.methods.base import Task
 from vfer.methods.params import MethodsParams
-from vfer.methods.table import ENTRIES, Entry
+from vfer.split import Row
 from vfer.store import Store, recipe
 
-CODE = (answers, folds, methods, motion, faces_table, sequences, split)
-TRAINING = Path(str(methods.__file__)).parents[1] / "training.py"  # named, since an import of it would load TensorFlow
+CODE = (answers, folds, motion, faces_table, sequences, split)
+TRAINING = table.FOLDER.parent / "training.py"
 PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow")
 
 
@@ -46,10 +47,20 @@ def main(
         names = found.classes
         task = Task(len(names), seed, how.nets, how.encodings)
         store = Store(env.store())
-        used = {"method": method, "seed": seed, "classes": names, "training": digest(TRAINING), **how.model_dump()}
-        made = recipe("folds", used | {path.name: digest(path) for path in (cache, *seen(ENTRIES[method], faces, moves))}, CODE, PACKAGES)
+        # The code is named by its files: to import it would load TensorFlow, also where all folds are there already.
+        files = [TRAINING, *ENTRIES[method].code, cache, *seen(ENTRIES[method], faces, moves)]
+        inputs = [digest(path) for path in files]
+        used = {"method": method, "seed": seed, "classes": names, "inputs": inputs, **how.model_dump()}
+        made = recipe("folds", used, CODE, PACKAGES)
         shutil.rmtree(out, ignore_errors=True)
-        trained, total = 0, 0
+
+        def trained(number: int, parts: list[Row]) -> Answers:
+            env.prepare_tensorflow("float32")
+            with console.hushed():
+                train = table.load(method)
+            return folds.run(number, parts, names, train, task, lambda rows: folds.clips_of(rows, names, embeddings, faces, moves))
+
+        fresh, total = 0, 0
         for protocol in chosen.protocols:
             ready = []
             for number in range(split.number_of_folds(found.clips, chosen.split(protocol, 0))):
@@ -57,19 +68,17 @@ def main(
                 path = out / f"{protocol}-{number}.parquet"
                 key = tracking.key({"recipe": made.digest, "parts": [asdict(row) for row in parts]})
                 if not store.take(made, key, path):
-                    env.prepare_tensorflow("float32")
-                    with console.hushed():
-                        train = table.load(method)
-                    said = folds.run(number, parts, names, train, task, lambda some: folds.clips_of(some, names, embeddings, faces, moves))
+                    said = trained(number, parts)
                     answers.write(path, [said])
-                    store.keep(made, key, path)
-                    trained += 1
+                    if failure := store.keep(made, key, path):
+                        console.warn(f"{failure}; this fold will be trained again: free space or mend its permissions")
+                    fresh += 1
                     console.console.print(f"{method}, {protocol}, fold {number + 1}: {said.cost.seconds:.1f} s", markup=False)
                 ready += answers.read(path)
                 path.unlink()
             answers.write(out / f"{protocol}.parquet", ready)
             total += len(ready)
-        kept = f" ({total - trained} from the clip store)" if trained < total else ""
+        kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
         stage.made = f"{total} folds{kept} of {len(chosen.protocols)} protocols -> {out}"
 
 

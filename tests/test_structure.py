@@ -12,11 +12,15 @@ import pytest
 import yaml
 
 from vfer import store
+from vfer.comparison.table import ENTRIES
 
 HOME = Path(__file__).resolve().parents[1]
 LIBRARY = HOME / "src" / "vfer"
 STAGES = sorted(path.stem for path in (HOME / "stages").glob("*.py") if path.stem != "__init__")
-WIRING = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
+PIPELINE = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
+COMPARISON = yaml.safe_load((HOME / "comparison" / "dvc.yaml").read_text())["stages"]
+WIRING = PIPELINE | COMPARISON
+PARAMS = ("params.yaml", "comparison/params.yaml")
 TRAIN = {
     "vfer.training",
     "vfer.export",
@@ -30,6 +34,11 @@ TRAIN = {
     "vfer.pretrain.train",
     "vfer.lstm.model",
     "vfer.lstm.train",
+    "vfer.methods.nets",
+    "vfer.methods.sequences",
+    "vfer.methods.streams",
+    "vfer.methods.vae",
+    "vfer.methods.volume",
 }
 # They print, look around, or write down what others made; none can change the content of an output.
 INFRASTRUCTURE = {"stages", "vfer", "vfer.errors", "vfer.env", "vfer.console", "vfer.params", "vfer.artifacts", "vfer.tracking"}
@@ -142,42 +151,68 @@ def test_a_stage_depends_on_all_the_code_it_runs(stage: str) -> None:
     assert missing == set(), f"dvc.yaml: {stage}: deps lack {sorted(missing)}"
 
 
+def test_the_methods_are_found_by_name_and_count_whole() -> None:
+    """They are imported by name, so that no closure sees them, nor what they need to train."""
+    assert {"src/vfer/methods", "src/vfer/training.py"} <= set(COMPARISON["method"]["deps"])
+    named = {f"vfer.methods.{entry.module}" for entry in ENTRIES.values()}
+    outside = {name for module in named for name in closure(module) if not name.startswith("vfer.methods")} - INFRASTRUCTURE
+    assert all(any(MODULES[name].is_relative_to(dep) for dep in code_deps("method")) for name in outside if not only_reexports(name))
+    for entry in ENTRIES.values():
+        inside = {MODULES[name] for name in closure(f"vfer.methods.{entry.module}") if name.startswith("vfer.methods.")}
+        assert set(entry.code) == inside, entry.module
+    assert sorted(yaml.safe_load((HOME / PARAMS[1]).read_text())["compare"]["methods"]) == sorted(ENTRIES)
+
+
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
-    used = [MODULES[name] for name in closure(f"stages.{stage}")]
+    called = {f"vfer.methods.{entry.module}" for entry in ENTRIES.values()} if stage == "method" else set()
+    used = [MODULES[name] for start in (f"stages.{stage}", *called) for name in closure(start)]
     stale = [str(dep.relative_to(HOME)) for dep in code_deps(stage) if not any(path.is_relative_to(dep) for path in used)]
     assert stale == [], f"dvc.yaml: {stage}: deps that are not imported, or do not exist"
 
 
 @pytest.mark.parametrize(
     ("stage", "start"),
-    [("frames", "vfer.frames"), ("faces", "vfer.faces.clip"), ("pretrain", "vfer.pretrain.subjects"), ("features", "vfer.features")],
+    [
+        ("frames", "vfer.frames"),
+        ("faces", "vfer.faces.clip"),
+        ("pretrain", "vfer.pretrain.subjects"),
+        ("features", "vfer.features"),
+        ("motion", "vfer.motion"),
+        ("method", "vfer.comparison.folds"),
+    ],
 )
 def test_the_store_s_recipe_names_all_the_code_that_makes_an_entry(stage: str, start: str) -> None:
     script = importlib.import_module(f"stages.{stage}")
     named = [store.sources(Path(str(module.__file__))) for module in script.CODE]
+    if stage == "method":
+        named.append(ENTRIES["lstm"].code)
     needed = {name for name in closure(start) - INFRASTRUCTURE - {"vfer.manifest"} if not only_reexports(name)}
     assert {name for name in needed if not any(MODULES[name] in files for files in named)} == set()
 
 
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_reads_only_params_that_exist(stage: str) -> None:
-    given = yaml.safe_load((HOME / "params.yaml").read_text())
-    for key in WIRING[stage].get("params", []):
-        section, _, name = key.partition(".")
-        assert section in given, key
-        assert not name or name in given[section], key
+    for listed in WIRING[stage].get("params", []):
+        files = listed if isinstance(listed, dict) else {PARAMS[0]: [listed]}
+        for file, keys in files.items():
+            given = yaml.safe_load((HOME / file).read_text())
+            for key in keys:
+                section, _, name = key.partition(".")
+                assert section in given, key
+                assert not name or name in given[section], key
 
 
 def test_one_word_names_stage_module_and_params() -> None:
     sections = set(yaml.safe_load((HOME / "params.yaml").read_text()))
-    assert list(WIRING) == ["frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register"]
+    assert list(PIPELINE) == ["frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register"]
+    assert list(COMPARISON) == ["motion", "method", "compare"]
     assert set(STAGES) == set(WIRING)
-    assert sections == set(WIRING) | {"seed", "labels", "split"}
-    assert {name.split(".")[1] for name in MODULES if name.startswith("vfer.")} >= set(WIRING)
+    assert sections == set(PIPELINE) | {"seed", "labels", "split"}
+    assert {name.split(".")[1] for name in MODULES if name.startswith("vfer.")} >= set(PIPELINE)
     for stage, wired in WIRING.items():
         assert wired["cmd"].startswith(f"python -m stages.{stage} ")
-        assert f"--out outputs/{stage}" in wired["cmd"]
+        assert f"--out outputs/{'comparison/' if stage in COMPARISON else ''}" in wired["cmd"]
 
 
 def tracked_texts() -> Iterator[tuple[str, str]]:

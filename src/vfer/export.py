@@ -80,7 +80,7 @@ def rename(graph: onnx.GraphProto) -> None:
 
     tf2onnx numbers them, and chooses among equal ones, otherwise in each process. Inputs and outputs keep their names.
     """
-    names = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
+    names: dict[str, str] = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
 
     def new(name: str) -> str:
         return names.setdefault(name, f"value_{len(names)}")

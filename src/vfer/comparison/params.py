@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from vfer.comparison.table import ENTRIES
 from vfer.evaluate.figures import Faceless
-from vfer.methods.table import ENTRIES
 from vfer.params import Params
 from vfer.split import Protocol, SplitParams
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vfer.comparison.report import Told
+from vfer.comparison.table import ENTRIES
 from vfer.evaluate import plots
-from vfer.methods.table import ENTRIES
 
 
 def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:

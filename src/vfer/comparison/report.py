@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from vfer.comparison.answers import Answers
 from vfer.comparison.params import CompareParams
+from vfer.comparison.table import ENTRIES
 from vfer.evaluate import figures
 from vfer.evaluate.figures import Numbers
-from vfer.methods.table import ENTRIES
 from vfer.scores import confusion, score
 from vfer.split import Row
 

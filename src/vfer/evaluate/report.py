@@ -8,7 +8,7 @@ from vfer import artifacts, split
 from vfer.evaluate import page, plots
 from vfer.evaluate.page import Section
 
-SCORES = ("accuracy", "uar", "macro_f1")
+SCORES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}
 Rows = Sequence[Mapping[str, object]]
 
 
@@ -45,7 +45,7 @@ def write(
 
 
 def _scores(metrics: Mapping[str, Any]) -> Rows:
-    return [{"score": name.replace("_", " "), **metrics[name]} for name in SCORES]
+    return [{"score": title, **metrics[name]} for name, title in SCORES.items()]
 
 
 def _parts(rows: list[split.Row]) -> Rows:
