@@ -48,7 +48,8 @@ class Project:
         model.with_suffix(".keras").write_bytes(b"a Keras model")
         features, parts = self.outputs / "features" / "features.parquet", self.outputs / "lstm" / "split.parquet"
         stills, said = self.root / "stills.parquet", self.outputs / "cnn" / "predictions.parquet"
-        evaluate(features, model, parts, stills, said, self.root / "params.yaml", self.outputs / "evaluate")
+        histories = [self.outputs / stage / "history.csv" for stage in ("cnn", "lstm")]
+        evaluate(features, model, parts, stills, said, histories, self.root / "params.yaml", self.outputs / "evaluate")
 
 
 def make(root: Path) -> Project:

@@ -1,9 +1,12 @@
 """The figures of an evaluation against scikit-learn and against what must hold, and the stage that writes them."""
 
+import base64
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import toys
+import yaml
 from numpy.typing import NDArray
+from project import LEARNED
 from sklearn import metrics as sk
 
 from stages.evaluate import main
-from vfer import features, split, stills
+from vfer import artifacts, features, split, stills
 from vfer.cnn import predictions
 from vfer.errors import DataError
-from vfer.evaluate import figures, plots
+from vfer.evaluate import figures, page, plots
 from vfer.evaluate.vote import vote
 from vfer.scores import confusion, score
 from vfer.session import Session
@@ -154,6 +159,7 @@ DRAW: dict[str, Callable[[Path], None]] = {
     "confusion": lambda path: plots.confusion(path, np.array([[3, 1], [0, 4]]), toys.CLASSES),
     "per_class": lambda path: plots.per_class(path, figures.per_class(*answers(0), list("abcde"))),
     "reliability": lambda path: plots.reliability(path, CURVE),  # type: ignore[arg-type]
+    "subjects": lambda path: plots.subjects(path, figures.per_group(*answers(0), [f"s{i % 9}" for i in range(200)], 5)),
     "curves": lambda path: plots.curves(
         path, [{"epoch": i, "accuracy": i / 4, "val_accuracy": i / 5, "loss": 1 / i, "val_loss": 2 / i} for i in (1, 2, 3)], "cnn"
     ),
@@ -185,13 +191,17 @@ def cached(tmp_path: Path) -> Path:
         {},
     )
     toys.good_lstm(tmp_path / "model.onnx")
+    artifacts.write_csv(tmp_path / "lstm" / "history.csv", list(LEARNED[0]), LEARNED)
     toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "said.parquet", tmp_path / "cnn.onnx")
     return tmp_path
 
 
-def evaluate(folder: Path, out: str = "out") -> Path:
+def evaluate(folder: Path, out: str = "out", **settings: object) -> Path:
     files = (folder / f"{name}" for name in ("features.parquet", "model.onnx", "split.parquet", "stills.parquet", "said.parquet"))
-    main(*files, HOME / "params.yaml", folder / out)
+    params = yaml.safe_load((HOME / "params.yaml").read_text())
+    params["evaluate"] |= settings
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    main(*files, [folder / "lstm" / "history.csv"], folder / "params.yaml", folder / out)
     return folder / out
 
 
@@ -219,9 +229,60 @@ def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
     assert first == second
     assert {path.as_posix() for path in first} == {
         *("metrics.json", "per_class.csv", "per_subject.csv", "reliability.csv", "confusion.csv", "predictions.parquet"),
-        *(f"plots/{name}.png" for name in ("confusion", "per_class", "reliability")),
+        *("report.html", *(f"plots/{name}.png" for name in ("confusion", "per_class", "reliability", "subjects", "curves_lstm"))),
         *(f"plots/stills_{name}" for name in ("confusion.png", "mistakes.png", "per_class.csv", "reliability.png")),
     }
+
+
+def test_the_prior_answers_for_a_faceless_clip_where_it_is_told_to(cached: Path) -> None:
+    """The toy's classes are alike in number, so that the first is the likeliest; the faceless clip is of it."""
+    found = json.loads((evaluate(cached, faceless="prior") / "metrics.json").read_text())
+    assert (found["faceless"], found["accuracy"]["value"]) == (1, 1)
+
+
+def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
+    out = evaluate(cached)
+    text = (out / "report.html").read_text()
+    assert not re.search(r"https?:|<script|<link", text)
+    pictures = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)">', text)
+    assert [name for name, _ in pictures] == [
+        *("confusion", "per class", "subjects", "reliability", "curves lstm"),
+        *("stills confusion", "stills reliability", "stills mistakes"),
+    ]
+    assert base64.b64decode(pictures[0][1]) == (out / "plots" / "confusion.png").read_bytes()
+    assert "16 test clips of 2 subjects: accuracy 0.938" in text
+    assert "warning" not in text.split("</style>")[1]
+    split.write(cached / "split.parquet", divided("random"))
+    assert "100% of the test clips are of a subject that was seen in training" in (evaluate(cached) / "report.html").read_text()
+
+
+def test_what_a_page_is_given_is_no_markup_of_it(tmp_path: Path) -> None:
+    rows = [{"<b>": "<script>", "share": 0.12345}]
+    page.write(tmp_path / "a.html", "a < b", [page.Section("x & y", warnings=["<p>"], rows=rows)])
+    body = (tmp_path / "a.html").read_text().split("<body>")[1]
+    assert "<script>" not in body
+    assert "<td>0.123</td>" in body
+    assert "x &amp; y" in body
+
+
+def test_a_difference_between_methods_is_tested_over_subjects() -> None:
+    right = np.array([True] * 8 + [False] * 8)
+    wrong = ~right
+    groups = [f"s{i // 2}" for i in range(16)]
+    test = partial(figures.permutation, resamples=9999, seed=0)
+    assert test(right, right, groups) == 1
+    assert test(right, wrong, groups) > 0.9, "they win as often as they lose"
+    everywhere, nowhere = np.ones(16, bool), np.zeros(16, bool)
+    assert test(everywhere, nowhere, groups) == pytest.approx(2 / 2**8, abs=0.004)
+    assert test(everywhere, nowhere, ["one"] * 16) < 0.002, "a single subject's clips count one by one"
+    assert test(everywhere, nowhere, [f"s{i // 8}" for i in range(16)]) == pytest.approx(0.5, abs=0.05), "two subjects prove nothing"
+    assert test(right, wrong, groups) == test(wrong, right, groups)
+
+
+def test_p_values_are_corrected_as_by_hand() -> None:
+    assert figures.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert figures.holm({"a": 0.9, "b": 0.8}) == {"b": 1, "a": 1}
+    assert figures.holm({}) == {}
 
 
 def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None:

@@ -236,3 +236,53 @@ def test_merging_renames_and_leaves_the_rest() -> None:
 def test_classes_that_cannot_be_learned_are_refused(present: list[str], wanted: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         classes(present, wanted, WHERE)
+
+
+def ravdess() -> list[Clip]:
+    """RAVDESS's speech and song as the dataset has them: 2452 recordings of 24 actors, each published twice."""
+    speech = [(word, level, s, t) for word in range(1, 9) for level in (1, 2) if (word, level) != (1, 2) for s in (1, 2) for t in (1, 2)]
+    song = [(word, level, s, t) for word in range(1, 7) for level in (1, 2) if (word, level) != (1, 2) for s in (1, 2) for t in (1, 2)]
+    clips = []
+    for channel, takes in (("01", speech), ("02", song)):
+        for actor in range(1, 25):
+            if (channel, actor) == ("02", 18):  # she did not sing
+                continue
+            for word, level, statement, take in takes:
+                name = f"{channel}-{word:02}-{level:02}-{statement:02}-{take:02}-{actor:02}"
+                for modality in ("01", "02"):
+                    clip = f"ravdess/{modality}-{name}"
+                    clips.append(Clip(clip, f"{clip}.mp4", str(word), f"ravdess/{actor:02}", f"ravdess/{name}", "ravdess"))
+    return clips
+
+
+@pytest.mark.parametrize(
+    ("protocol", "folds", "recording", "subject"), [("random", 10, 0.8, 1), ("recording", 10, 0, 1), ("subject", "ravdess", 0, 0)]
+)
+def test_what_each_protocol_promises_holds_on_all_of_ravdess(protocol: str, folds: int | str, recording: float, subject: float) -> None:
+    """In the paper's random split four in five test clips have their twin in train, and one in ten in validation."""
+    clips = ravdess()
+    assert len(clips) == 4904
+    rows = divide(clips, protocol, folds)
+    assert len(rows) == 4904
+    leaked = split.leakage(rows)
+    in_train = {row.recording for row in rows if row.part == "train"}
+    test = [row for row in rows if row.part == "test"]
+    assert sum(row.recording in in_train for row in test) / len(test) == pytest.approx(recording, abs=0.05)
+    assert leaked["subject"] == subject
+    assert (leaked["recording"] > 0) == (recording > 0)
+    shares = Counter((row.part, row.expression) for row in rows)
+    for part in PARTS:
+        size = sum(count for (of_part, _), count in shares.items() if of_part == part)
+        for expression in {row.expression for row in rows}:
+            whole = sum(row.expression == expression for row in rows) / len(rows)
+            assert shares[part, expression] / size == pytest.approx(whole, abs=0.02)
+
+
+def test_an_expression_that_a_part_lacks_is_told() -> None:
+    rows = divide(toys.clips(6, 2, ("a", "b")), "subject", 3)
+    assert split.absent(rows) == []
+    kept = [row for row in rows if (row.part, row.expression) not in (("train", "a"), ("test", "b"))]
+    assert split.absent(kept) == [
+        "no clip of the part train shows a, which the model cannot learn",
+        "no clip of the part test shows b, so that no figure tells how it does there",
+    ]

@@ -1,49 +1,83 @@
 """`vfer audit`: who stands on both sides of a split, and what that is worth."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vfer.split import Row
+
+WORTH = ("LSTM: accuracy", "interval", "UAR")
+FOLDS = 5
 
 
 def audit(
     parts: Annotated[Path | None, typer.Argument(metavar="SPLIT", help="A split, a Parquet file; that of the last run if none.")] = None,
     root: Annotated[Path, typer.Option(help="The repository.")] = Path(),
 ) -> None:
-    """Show what of a split's test clips was seen in training, by the split and by every protocol, and the accuracy under each."""
+    """Show what of a split's test clips was seen in training, what each protocol would leak, and what that is worth."""
     from rich.table import Table
 
     from vfer import split
-    from vfer.console import console
+    from vfer.console import console, warn
 
-    rows = split.read(parts or root / "outputs" / "lstm" / "split.parquet")
-    table = Table("part", "clips", "subjects", "recordings", "expressions")
+    where = parts or root / "outputs" / "lstm" / "split.parquet"
+    rows = split.read(where)
+    sides = Table("part", "clips", "subjects", "recordings", "expressions", title=str(where), title_justify="left")
     for part in split.PARTS:
         chosen = [row for row in rows if row.part == part]
         counts = [len({getattr(row, name) for row in chosen}) for name in ("subject", "recording", "expression")]
-        table.add_row(part, *map(str, [len(chosen), *counts]))
-    console.print(table)
+        sides.add_row(part, *map(str, [len(chosen), *counts]))
+    console.print(sides)
     leaked = split.leakage(rows)
-    console.print(f"test clips whose recording was seen in training: {leaked['recording']:.0%}; whose subject: {leaked['subject']:.0%}")
-    absent = sorted({row.expression for row in rows} - {row.expression for row in rows if row.part == "train"})
-    if absent:
-        console.print(f"no clip to train on shows {', '.join(absent)}; every test clip of them will be wrong", markup=False)
-    found = root / "outputs" / "comparison" / "compare" / "metrics.json"
-    if not found.is_file():
+    told = "; ".join(f"whose {kind} was seen in training: {share:.0%}" for kind, share in leaked.items())
+    console.print(f"test clips {told}\n", markup=False)
+    for lacking in split.absent(rows):
+        warn(lacking)
+    figures = _compared(root / "outputs" / "comparison" / "compare" / "metrics.json")
+    heads = ("split by", "recording seen", "subject seen", *(WORTH if figures else ()))
+    table = Table(*heads)
+    for protocol in figures or ("random", "recording", "subject"):
+        leaks = figures[protocol]["leakage"] if figures else _would(rows, protocol, where)
+        if leaks is not None:
+            table.add_row(protocol, *(f"{leaks[kind]:.0%}" for kind in ("recording", "subject")), *_worth(figures.get(protocol)))
+    console.print(table)
+    if not figures:
         console.print("what that is worth: `make compare` trains the same methods under every protocol", markup=False)
-        return
-    compared = {protocol: told for protocol, told in json.loads(found.read_text()).items() if "lstm" in told}
-    worth = Table("the LSTM under", "recording seen", "subject seen", "accuracy", "interval", "UAR")
-    for protocol, told in compared.items():
-        made = told["lstm"]
-        leaks, accuracy = made["leakage"], made["accuracy"]
-        worth.add_row(
-            protocol,
-            f"{leaks['recording']:.0%}",
-            f"{leaks['subject']:.0%}",
-            f"{accuracy['value']:.3f}",
-            f"{accuracy['low']:.3f} to {accuracy['high']:.3f}",
-            f"{made['uar']['value']:.3f}",
-        )
-    console.print(worth)
+
+
+def _compared(path: Path) -> dict[str, dict[str, Any]]:
+    """Returns the LSTM's figures by protocol; none where nothing was compared."""
+    import json
+
+    from vfer.errors import DataError
+
+    if not path.is_file():
+        return {}
+    try:
+        return {protocol: methods["lstm"] for protocol, methods in json.loads(path.read_text()).items() if "lstm" in methods}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: is damaged; run `make compare`") from error
+
+
+def _worth(figures: dict[str, Any] | None) -> list[str]:
+    if figures is None:
+        return []
+    accuracy = figures["accuracy"]
+    interval = f"{accuracy['low']:.3f} to {accuracy['high']:.3f}"
+    return [f"{accuracy['value']:.3f}", interval, f"{figures['uar']['value']:.3f}"]
+
+
+def _would(rows: "list[Row]", protocol: str, where: Path) -> dict[str, float] | None:
+    """Returns what the first of some folds would leak; nothing where the clips cannot fill them."""
+    from vfer import split
+    from vfer.errors import DataError
+    from vfer.manifest import Clip
+
+    clips = [Clip(row.clip, row.clip, row.expression, row.subject, row.recording, row.source) for row in rows]
+    params = split.SplitParams(protocol=protocol, folds=FOLDS, fold=0)  # type: ignore[arg-type]  # one of the three
+    try:
+        return split.leakage(split.split(clips, [row.expression for row in rows], params, 0, where))
+    except DataError:
+        return None

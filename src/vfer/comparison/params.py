@@ -25,6 +25,14 @@ class CompareParams(Params):
     resamples: Annotated[int, Field(ge=10, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
 
+    @field_validator("protocols")
+    @classmethod
+    def _fitting(cls, protocols: dict[Protocol, Folds]) -> dict[Protocol, Folds]:
+        for protocol, given in protocols.items():
+            if isinstance(given.folds, str) and protocol != "subject":
+                raise ValueError(f"{protocol}: {given.folds} goes with subject alone; give a number of folds")
+        return protocols
+
     @field_validator("methods")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ import cv2
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from vfer.methods import frames
 from vfer.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors, softmax
@@ -37,7 +38,7 @@ def flow(clips: Clips, number: int) -> Vectors:
     return np.stack([found[i] for i in pairs.tolist()])
 
 
-def _flow(crop: "np.typing.NDArray[np.uint8]", after: "np.typing.NDArray[np.uint8]") -> Vectors:
+def _flow(crop: NDArray[np.uint8], after: NDArray[np.uint8]) -> Vectors:
     start = np.zeros((*crop.shape, 2), np.float32)
     return np.asarray(cv2.calcOpticalFlowFarneback(crop, after, start, 0.5, 2, 9, 3, 5, 1.1, 0), np.float32)
 
@@ -55,15 +56,19 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
     """
 
     def prepare(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
-        known: dict[Clips, Vectors] = {}
+        known: dict[Clips, NDArray[np.float16]] = {}
+
+        def told(clips: Clips) -> NDArray[np.float16]:
+            stacks = np.stack([_stack(field(clips, number)) for number in range(len(clips))])
+            if not looks:
+                return stacks
+            middle = np.stack([crops[len(crops) // 2] for crops in clips.crops])[..., None]
+            return np.concatenate([(middle.astype(np.float32) / 127.5 - 1).astype(np.float16), stacks], axis=-1)
 
         def inputs(clips: Clips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
             if clips not in known:
-                known[clips] = np.stack([_stack(field(clips, number)) for number in range(len(clips))])
+                known[clips] = told(clips)
             batch = known[clips][rows].astype(np.float32)
-            if looks:
-                middle = np.stack([clips.crops[row][len(clips.crops[row]) // 2] for row in rows])
-                batch = np.concatenate([middle[..., None].astype(np.float32) / 127.5 - 1, batch], axis=-1)
             if rng is not None:
                 turned = rng.random(len(rows)) < 0.5
                 batch[turned] = batch[turned, :, ::-1]
@@ -76,7 +81,7 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
     return prepare
 
 
-def _stack(field: Vectors) -> "np.typing.NDArray[np.float16]":
+def _stack(field: Vectors) -> NDArray[np.float16]:
     chosen = field[np.linspace(0, len(field) - 1, STACK).round().astype(int)]
     cut = np.clip(chosen / SCALE, -1, 1)
     return np.asarray(cut.transpose(1, 2, 0, 3).reshape(*cut.shape[1:3], -1), np.float16)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
 from vfer.methods.base import Clips, Numbers, Task, Vectors
 from vfer.methods.nets import Inputs, net
@@ -13,12 +14,15 @@ FILTERS = (16, 32, 64)
 def stacked(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
     """Returns as many crops a clip, evenly spread from the first to the last, float32 (n, frames, 48, 48, 1), from -1 to 1.
 
-    Those that are trained on are mirrored by chance.
+    They are read once. Those that are trained on are mirrored by chance.
     """
 
+    known: dict[Clips, NDArray[np.uint8]] = {}
+
     def inputs(clips: Clips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
-        taken = [spread(clips.crops[row], task.nets.volume_frames) for row in rows]
-        volumes = np.stack(taken).astype(np.float32)[..., None] / 127.5 - 1
+        if clips not in known:
+            known[clips] = np.stack([spread(crops, task.nets.volume_frames) for crops in clips.crops])
+        volumes = known[clips][rows].astype(np.float32)[..., None] / 127.5 - 1
         if rng is not None:
             turned = rng.random(len(rows)) < 0.5
             volumes[turned] = volumes[turned, :, :, ::-1]
@@ -27,7 +31,7 @@ def stacked(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
     return inputs
 
 
-def spread(crops: "np.typing.NDArray[np.uint8]", count: int) -> "np.typing.NDArray[np.uint8]":
+def spread(crops: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Returns so many frames, evenly spread from the first to the last; of fewer, some are repeated."""
     return np.asarray(crops[np.linspace(0, len(crops) - 1, count).round().astype(int)])
 

@@ -1,0 +1,314 @@
+"""The comparison: every fold of every protocol, what is kept of a run that dies, the table of them all, and the audit."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import project
+import pytest
+import toys
+import yaml
+from test_cli import vfer
+
+from stages import compare, method
+from vfer import manifest, split
+from vfer.comparison import answers, folds
+from vfer.comparison.answers import Answers, Cost
+from vfer.comparison.params import CompareParams
+from vfer.comparison.report import Judged, markdown, table
+from vfer.comparison.table import ENTRIES
+from vfer.errors import DataError, ParamsError
+from vfer.methods.base import Clips, Fitted, Task
+from vfer.params import load
+from vfer.split import Row
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of MLflow and of what it imports
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),  # MLflow keeps its connections
+]
+HOME = Path(__file__).resolve().parents[1]
+METHODS = ["lstm", "frames_mean", "svm_pooled"]
+PROTOCOLS = {"random": 3, "recording": 3, "subject": 3}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The outputs of a pipeline on toy clips, one without a face, and the comparison's params."""
+    project.make(tmp_path)
+    manifest.write(tmp_path / "data" / "clips.csv", toys.clips(6, 3))
+    monkeypatch.setenv("VFER_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "params.yaml").write_text((HOME / "params.yaml").read_text())
+    settings(tmp_path)
+    return tmp_path
+
+
+def settings(root: Path, **changed: Any) -> Path:
+    content = yaml.safe_load((HOME / "comparison" / "params.yaml").read_text())
+    protocols = {name: {"folds": folds} for name, folds in PROTOCOLS.items()}
+    content["compare"] |= {"methods": METHODS, "resamples": 20, "protocols": protocols} | changed
+    (root / "comparison.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return root / "comparison.yaml"
+
+
+def trained(name: str) -> Callable[[Clips, Clips, Task], Fitted]:
+    """Stands for a method: it answers by the mean embedding, `svm_pooled` always wrongly."""
+
+    def fit(train: Clips, validation: Clips, _: Task) -> Fitted:
+        assert len(train)
+        assert len(validation)
+
+        def answer(clips: Clips) -> np.ndarray:
+            light = np.array([embedding.mean(axis=0)[1] for embedding in clips.embeddings])
+            shares = np.stack([1 - light, light], axis=1)
+            return (np.flip(shares, axis=1) if name == "svm_pooled" else shares).astype(np.float32)
+
+        return Fitted(7, answer)
+
+    return fit
+
+
+def run(root: Path, name: str) -> Path:
+    out = root / "outputs" / "comparison" / "answers" / name
+    cache, faces = root / "outputs" / "features" / "features.parquet", root / "outputs" / "faces" / "clips"
+    method.main(cache, faces, root / "motion", root / "data" / "clips.csv", root / "params.yaml", root / "comparison.yaml", name, out)
+    return out
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vfer.comparison.table.load", trained)
+
+
+def test_a_method_answers_for_every_clip_once_under_every_protocol(root: Path) -> None:
+    out = run(root, "frames_mean")
+    assert sorted(path.name for path in out.iterdir()) == ["random.parquet", "recording.parquet", "subject.parquet"]
+    for protocol in PROTOCOLS:
+        found = answers.read(out / f"{protocol}.parquet")
+        assert [fold.fold for fold in found] == [0, 1, 2]
+        assert sorted(row.clip for fold in found for row in fold.rows) == sorted(clip.clip for clip in toys.clips(6, 3))
+        assert sum(int(np.isnan(fold.probabilities).all(axis=1).sum()) for fold in found) == 1, "the clip without a face"
+        for fold in found:
+            assert fold.leakage == {"recording": 0, "subject": 0 if protocol == "subject" else 1}
+            seen = ~np.isnan(fold.probabilities).any(axis=1)
+            truth = np.array([toys.CLASSES.index(row.expression) for row in fold.rows])
+            assert (fold.probabilities.argmax(axis=1) == truth)[seen].all()
+            assert fold.cost.parameters > 0
+            assert min(fold.cost.seconds, fold.cost.milliseconds) > 0
+            assert all("is in fold" in row.reason for row in fold.rows)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_dies_goes_on_with_the_fold_it_was_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = folds.run, []
+
+    def dying(number: int, *rest: Any) -> Answers:
+        begun.append(number)
+        if len(begun) == 5:
+            raise KeyboardInterrupt
+        return real(number, *rest)
+
+    monkeypatch.setattr(folds, "run", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(root, "frames_mean")
+    run(root, "frames_mean")
+    assert len(begun) == 4 + 1 + 5
+    run(root, "frames_mean")
+    assert len(begun) == 10, "all are there"
+    settings(root, protocols={"random": {"folds": 3}, "subject": {"folds": 4}})
+    run(root, "frames_mean")
+    assert len(begun) == 14, "only the folds that changed"
+
+
+@pytest.mark.usefixtures("quick")
+def test_other_clips_seeds_or_settings_train_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings(root, protocols={"subject": {"folds": 3}})
+    begun: list[int] = []
+    real = folds.run
+    monkeypatch.setattr(folds, "run", lambda number, *rest: (begun.append(number), real(number, *rest))[1])
+    run(root, "frames_mean")
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    (root / "params.yaml").write_text(yaml.safe_dump(params | {"seed": 8}))
+    run(root, "frames_mean")
+    assert len(begun) == 6
+    manifest.write(root / "data" / "clips.csv", toys.clips(5, 3))
+    run(root, "frames_mean")
+    assert len(begun) == 9
+
+
+def everything(root: Path) -> Path:
+    for name in METHODS:
+        run(root, name)
+    out = root / "outputs" / "comparison" / "compare"
+    compare.main(out.parent / "answers", root / "params.yaml", root / "comparison.yaml", out)
+    return out
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_table_the_pictures_and_the_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = everything(root)
+    tables = json.loads((out / "metrics.json").read_text())
+    assert list(tables) == list(PROTOCOLS)
+    made = tables["subject"]
+    assert list(made) == ["frames_mean", "lstm", "svm_pooled"], "the most accurate first"
+    assert made["lstm"]["accuracy"]["value"] == pytest.approx(35 / 36)
+    assert made["svm_pooled"]["accuracy"]["value"] == 0
+    assert made["svm_pooled"]["p"] < 0.04
+    assert made["svm_pooled"]["p_corrected"] == pytest.approx(2 * made["svm_pooled"]["p"])
+    assert made["frames_mean"]["p"] == 1
+    assert "p" not in made["lstm"]
+    assert (made["lstm"]["clips"], made["lstm"]["faceless"], made["lstm"]["parameters"]) == (36, 1, 7)
+    assert made["lstm"]["folds"]["number"] == 3
+    assert tables["random"]["lstm"]["leakage"] == {"recording": 0, "subject": 1}
+    with (out / "table.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 9
+    assert {row["method"] for row in rows} == set(METHODS)
+    with (out / "per_subject.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == 9 * 6
+    text = (out / "table.md").read_text()
+    assert "### By subject: 36 test clips in 3 folds; 0% of their recordings and 0% of their subjects were seen in training" in text
+    assert re.search(r"\| LSTM \| 97\.2 \| [\d.]+ to 100\.0 \|", text)
+    drawn = sorted(path.relative_to(out / "plots").as_posix() for path in (out / "plots").rglob("*.png"))
+    assert drawn == ["accuracy.png", *(f"confusion/{name}.png" for name in sorted(METHODS)), "cost.png", "subjects.png"]
+    assert "3 methods under 3 protocols" in capsys.readouterr().out
+    compare.main(out.parent / "answers", root / "params.yaml", root / "comparison.yaml", out)
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    (parent,) = client.search_runs(["1"], "tags.`vfer.kind` = 'comparison'")
+    below = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len(below) == 9
+    (one,) = [found for found in below if found.info.run_name == "lstm by subject"]
+    assert one.data.params == {"method": "lstm", "protocol": "subject"}
+    assert one.data.metrics["accuracy.value"] == pytest.approx(35 / 36)
+    assert [found.step for found in client.get_metric_history(one.info.run_id, "fold.accuracy")] == [0, 1, 2]
+    assert {found.path for found in client.list_artifacts(parent.info.run_id)} >= {"table.md", "table.csv", "plots"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_faceless_clip_is_scored_as_it_was_asked(root: Path) -> None:
+    out = run(root, "lstm")
+    read = answers.read(out / "subject.parquet")
+    for faceless, right in (("wrong", 35), ("prior", 36)):  # the prior is the first of two equal classes, which the clip shows
+        chosen = load(settings(root, faceless=faceless), "compare", CompareParams)
+        told = Judged(read, chosen).told(0)
+        assert told["accuracy"]["value"] == pytest.approx(right / 36)
+        assert told["faceless"] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_audit_tells_what_leaks_and_what_that_is_worth(root: Path) -> None:
+    before = vfer("audit", "--root", root).stdout
+    assert "test clips whose recording was seen in training: 0%; whose subject was seen in training: 0%" in before
+    assert re.search(r"random\W+0%\W+100%", before)
+    assert "`make compare` trains the same methods under every protocol" in before
+    everything(root)
+    after = vfer("audit", "--root", root).stdout
+    assert re.search(r"random\W+0%\W+100%\W+0\.972\W+0\.\d+ to \d\.\d+\W+0\.9", after)
+    assert re.search(r"subject\W+0%\W+0%\W+0\.972", after)
+    parts = [row for row in split.read(root / "outputs" / "lstm" / "split.parquet") if row.part != "train" or row.expression == "dark"]
+    split.write(root / "less.parquet", parts)
+    assert "no clip of the part train shows light" in vfer("audit", root / "less.parquet", "--root", root).stdout
+    (root / "outputs" / "comparison" / "compare" / "metrics.json").write_text("{")
+    ended = vfer("audit", "--root", root)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "metrics.json: is damaged; run `make compare`" in ended.stderr
+
+
+def rows(train: str, validation: str = "ab", test: str = "ab") -> list[Row]:
+    parts = (("train", train), ("validation", validation), ("test", test))
+    return [Row(f"{part}-{i}", label, part, f"{part}-{i}", "toy", part) for part, labels in parts for i, label in enumerate(labels)]
+
+
+def made_of(given: list[Row]) -> Clips:
+    return Clips(np.array(["ab".index(row.expression) for row in given]), [np.ones((2, 3), np.float32)] * len(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (rows("aaa"), "fold 4: all clips to train on show a; lower the number of folds, add clips, or look at labels.clips"),
+        (rows("ab", validation=""), "fold 4: no clip of the part validation shows a face"),
+    ],
+)
+def test_a_fold_that_teaches_nothing_is_one_line(given: list[Row], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        folds.run(4, given, ["a", "b"], trained("lstm"), Task(2, 0, None, None), made_of)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(message)
+
+
+def test_a_fold_whose_tested_clips_show_no_face_has_answers_of_none() -> None:
+    given = rows("ab")
+
+    def clips(some: list[Row]) -> Clips:
+        return made_of([row for row in some if row.part != "test"])
+
+    silent = Fitted(1, lambda _: pytest.fail("there is nothing to answer"))
+    said = folds.run(0, given, ["a", "b"], lambda *_: silent, Task(2, 0, None, None), clips)  # type: ignore[arg-type]
+    assert np.isnan(said.probabilities).all()
+    assert len(said.rows) == 2
+
+
+def test_one_clip_a_subject_is_compared_like_any_other() -> None:
+    """The tests and intervals are over subjects, which are the clips then; a subject may be right alone."""
+    chosen = load(HOME / "comparison" / "params.yaml", "compare", CompareParams).model_copy(update={"resamples": 20})
+    parts = [Row(f"c{i}", "ab"[i % 2], f"s{i}", f"c{i}", "toy", "test") for i in range(9)]
+    truth = np.array(["ab".index(row.expression) for row in parts])
+    cost = Cost(1, 1.0, 1.0)
+
+    def fold(answered: np.ndarray) -> list[Answers]:
+        shares, prior = np.eye(2, dtype=np.float32)[answered], np.full(2, 0.5, np.float32)
+        return [Answers(0, parts, shares, prior, ["a", "b"], {"recording": 0, "subject": 0}, cost)]
+
+    judged = {"lstm": Judged(fold(truth), chosen), "gru": Judged(fold(1 - truth), chosen)}
+    made = table(judged, 0)
+    assert made["gru"]["p"] < 0.01
+    assert made["lstm"]["accuracy"] == {"value": 1, "low": 1, "high": 1}
+    assert "| GRU | 0.0 |" in markdown({"subject": made}, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"methods": ["lstm", "rnn"]}, "rnn is no method; expected some of lstm, frames_mean"),
+        ({"protocols": {"actor": {"folds": 3}}}, "compare.protocols.actor"),
+        ({"protocols": {"subject": {"folds": 2}}}, "compare.protocols.subject.folds"),
+        ({"protocols": {"random": {"folds": "each"}}}, "random: each goes with subject alone"),
+        ({"faceless": "dropped"}, "compare.faceless"),
+        ({"methods": []}, "compare.methods"),
+    ],
+)
+def test_params_that_mean_nothing_are_one_line(root: Path, changed: dict[str, Any], message: str) -> None:
+    settings(root, **changed)
+    with pytest.raises(ParamsError) as caught:
+        run(root, "lstm")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_fewer_subjects_than_folds_is_one_line(root: Path) -> None:
+    settings(root, protocols={"subject": {"folds": 7}})
+    with pytest.raises(DataError, match=r"clips\.csv: 6 subjects cannot fill 7 folds; lower split\.folds or add data"):
+        run(root, "frames_mean")
+
+
+def test_answers_are_read_as_they_were_written_and_damaged_ones_are_one_line(root: Path) -> None:
+    path = run(root, "svm_pooled") / "subject.parquet"
+    read = answers.read(path)
+    answers.write(root / "again.parquet", read)
+    assert (root / "again.parquet").read_bytes() == path.read_bytes()
+    assert [fold.cost for fold in answers.read(root / "again.parquet")] == [fold.cost for fold in read]
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"subject\.parquet: is no table of a method's answers that can be read; run `make compare`"):
+        answers.read(path)
+
+
+def test_every_method_has_a_title_of_its_own() -> None:
+    assert len({entry.title for entry in ENTRIES.values()}) == len(ENTRIES)
