@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vfer.methods.base import Clips, Numbers, Task, Vectors
 from vfer.methods.nets import Inputs, net
 
-FILTERS = (16, 32, 64)
+FILTERS = (12, 24, 48)
 
 
 def stacked(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
