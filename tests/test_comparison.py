@@ -211,7 +211,6 @@ def test_the_audit_tells_what_leaks_and_what_that_is_worth(root: Path) -> None:
     assert "`make compare` trains the same methods under every protocol" in before
     everything(root)
     after = vfer("audit", "--root", root).stdout
-    print(after)
     assert re.search(r"random\W+0%\W+100%\W+0\.972\W+0\.\d+ to \d\.\d+\W+0\.9", after)
     assert re.search(r"subject\W+0%\W+0%\W+0\.972", after)
     parts = [row for row in split.read(root / "outputs" / "lstm" / "split.parquet") if row.part != "train" or row.expression == "dark"]

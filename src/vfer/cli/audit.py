@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from vfer.split import Row
 
-WORTH = ("LSTM: accuracy", "interval", "UAR")
+WORTH = ("accuracy", "interval", "UAR")
 FOLDS = 5
 
 
@@ -36,8 +36,8 @@ def audit(
     for lacking in split.absent(rows):
         warn(lacking)
     figures = _compared(root / "outputs" / "comparison" / "compare" / "metrics.json")
-    heads = ("split by", "recording seen", "subject seen", *(WORTH if figures else ()))
-    table = Table(*heads)
+    title = "seen in training, by protocol" + ("; accuracy and UAR of the LSTM" if figures else "")
+    table = Table("split by", "recordings", "subjects", *(WORTH if figures else ()), title=title, title_justify="left")
     for protocol in figures or ("random", "recording", "subject"):
         leaks = figures[protocol]["leakage"] if figures else _would(rows, protocol, where)
         if leaks is not None:
