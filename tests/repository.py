@@ -15,9 +15,10 @@ import yaml
 from vfer import sample
 
 HOME = Path(__file__).resolve().parent.parent
-TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "weights/README.md")
-FAST = {"cnn": {"epochs": 1, "embedding": 8, "deterministic": False}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
+TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", "comparison/dvc.yaml", ".dvcignore", ".gitignore", "weights/README.md")
+FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
 FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
+COMPARED = {"methods": ["lstm", "svm_pooled"], "protocols": {"random": {"folds": 3}, "subject": {"folds": 4}}, "resamples": 20}
 
 
 @dataclass
@@ -70,6 +71,10 @@ def build(root: Path, environment: dict[str, str] | None = None, fill: Callable[
     for section, values in FAST.items():
         params[section] |= values
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    compared = yaml.safe_load((HOME / "comparison" / "params.yaml").read_text())
+    compared["compare"] |= COMPARED
+    compared["methods"]["nets"] |= {"epochs": 2, "units": 4}
+    (root / "comparison" / "params.yaml").write_text(yaml.safe_dump(compared, sort_keys=False))
     fill(root / "data")
     repo = Repository(root, environment or {})
     repo.run("git", "init", "--quiet")

@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -37,6 +38,40 @@ def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]
 def test_nothing_to_do_runs_nothing(repository: Repository, first: list[str]) -> None:
     assert first
     assert repository.ran("repro") == []
+
+
+def test_two_clean_runs_of_a_commit_make_the_same_to_the_last_byte(repository: Repository, first: list[str], tmp_path: Path) -> None:
+    """Without the first one's cache and clip store, and with another order of sets."""
+    assert first
+    other = Repository(tmp_path / "other", {"VFER_STORE": "none", "PYTHONHASHSEED": "1"})
+    repository.run("git", "clone", "--quiet", ".", str(other.root))
+    shutil.copytree(repository.root / "data", other.root / "data", dirs_exist_ok=True)
+    assert sorted(other.ran("repro")) == sorted(first)
+    for stage in ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate"):
+        assert other.metrics(stage) == repository.metrics(stage), stage
+    locks = [yaml.safe_load((root / "dvc.lock").read_text())["stages"] for root in (repository.root, other.root)]
+    made = [{out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]} for lock in locks]
+    named = {path for path in made[0] if path.endswith(("run.json", "register.json")) or path == "outputs/register"}  # MLflow's ids
+    assert {path for path in made[0] if made[0][path] != made[1][path]} <= named
+
+
+def test_the_comparison_runs_by_method_and_only_what_changed(repository: Repository, first: list[str]) -> None:
+    assert first
+    methods = ["method@lstm", "method@svm_pooled"]
+
+    def ran() -> list[str]:
+        return re.findall(
+            r"^Running stage 'comparison/dvc.yaml:(\S+)'", repository.run("dvc", "repro", "comparison/dvc.yaml"), re.MULTILINE
+        )
+
+    assert ran() == ["motion", *methods, "compare"]
+    assert ran() == []
+    path = repository.root / "comparison" / "params.yaml"
+    kept = path.read_text()
+    path.write_text(kept.replace("- svm_pooled", "- svm_pooled\n  - frames_vote"))
+    assert ran() == ["method@frames_vote", "compare"]
+    assert "frames, vote" in (repository.root / "outputs" / "comparison" / "compare" / "table.md").read_text()
+    path.write_text(kept)
 
 
 def test_a_knob_of_the_lstm_runs_only_what_follows_it_and_once(repository: Repository, first: list[str]) -> None:

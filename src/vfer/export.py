@@ -5,6 +5,7 @@ import logging
 import re
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -63,7 +64,7 @@ def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], class
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
         frozen.export(temporary, format="onnx", verbose=False)
     exported = onnx.load(temporary)
-    rename(exported.graph)
+    settle(exported.graph)
     onnx.helper.set_model_props(exported, {"classes": json.dumps(classes)})
     onnx.save(exported, temporary)
     got = Session(temporary)(sample)
@@ -75,30 +76,75 @@ def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], class
     temporary.replace(path)
 
 
-def rename(graph: onnx.GraphProto) -> None:
-    """Names the values and nodes of a graph after their place in it, so that the same weights give the same bytes.
+def settle(graph: onnx.GraphProto) -> None:
+    """Orders a graph's nodes by its outputs, and names values and nodes by that order, so that the same weights give the same bytes.
 
-    tf2onnx numbers them, and chooses among equal ones, otherwise in each process. Inputs and outputs keep their names.
+    tf2onnx orders and numbers them by sets, otherwise in each process. Inputs and outputs keep their names.
     """
+    _order(graph)
     names: dict[str, str] = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
+    _rename(graph, lambda name: names.setdefault(name, f"value_{len(names)}"))
 
-    def new(name: str) -> str:
-        return names.setdefault(name, f"value_{len(names)}")
 
-    def walk(part: onnx.GraphProto) -> None:
-        for node in part.node:
-            node.input[:] = [new(name) for name in node.input]
-            for attribute in node.attribute:
-                for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                    walk(inner)
-            node.output[:] = [new(name) for name in node.output]
-            node.name = f"{node.op_type}_{node.output[0]}"
-        for values in (part.input, part.output, part.value_info, part.initializer):
-            for value in values:
-                value.name = new(value.name)
-        for values in (part.value_info, part.initializer):
-            ordered = sorted(values, key=lambda value: str(value.name))
-            del values[:]
-            values.extend(ordered)
+def _order(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for inner in _inner(node):
+            _copy_later(inner)
+            _order(inner)
+    makers = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    placed: dict[int, None] = {}  # in the order of insertion
+    waiting = [value.name for value in reversed(graph.output)]
+    while waiting:
+        number = makers.get(waiting[-1])
+        before = (
+            []
+            if number is None or number in placed
+            else [name for name in _reads(graph.node[number]) if makers.get(name) not in {None, *placed}]
+        )
+        if before:
+            waiting.extend(reversed(before))
+            continue
+        waiting.pop()
+        if number is not None:
+            placed[number] = None
+    nodes = [onnx.NodeProto.FromString(graph.node[number].SerializeToString()) for number in placed]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
-    walk(graph)
+
+def _copy_later(graph: onnx.GraphProto) -> None:
+    """Of two results that are equal, lets the second be the copy of the first: which one tf2onnx copies is by chance."""
+    places = {value.name: value for value in graph.output}
+    order = list(places)
+    for node in graph.node:
+        copied, copy = node.input[0] if node.input else "", node.output[0]
+        if node.op_type == "Identity" and copied in places and copy in places and order.index(copy) < order.index(copied):
+            places[copied].name, places[copy].name = copy, copied
+
+
+def _inner(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [inner for attribute in node.attribute for inner in ([attribute.g] if attribute.HasField("g") else attribute.graphs)]
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """Returns what a node reads, also in its inner graphs; of the latter the results, too."""
+    deeper = [name for inner in _inner(node) for one in inner.node for name in _reads(one)]
+    return [*node.input, *deeper, *(value.name for inner in _inner(node) for value in inner.output)]
+
+
+def _rename(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
+    for node in graph.node:
+        node.input[:] = [new(name) for name in node.input]
+        for inner in _inner(node):
+            _rename(inner, new)
+        node.output[:] = [new(name) for name in node.output]
+        node.name = f"{node.op_type}_{node.output[0]}"
+        if not node.domain:
+            node.ClearField("domain")  # empty and not there mean the same, but are other bytes
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        for value in values:
+            value.name = new(value.name)
+    for values in (graph.value_info, graph.initializer):
+        ordered = sorted(values, key=lambda value: str(value.name))
+        del values[:]
+        values.extend(ordered)
