@@ -1,5 +1,6 @@
 """`method`: trains one method of the comparison on every fold of every protocol, and writes down what it says of the tested clips."""
 
+import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -50,12 +51,15 @@ def main(
         # The code is named by its files: to import it would load TensorFlow, also where all folds are there already.
         files = [TRAINING, *ENTRIES[method].code, cache, *seen(ENTRIES[method], faces, moves)]
         inputs = [digest(path) for path in files]
-        used = {"method": method, "seed": seed, "classes": names, "inputs": inputs, **how.model_dump()}
+        used = {"method": method, "seed": seed, "classes": names, "inputs": inputs, **how.model_dump(include=ENTRIES[method].settings)}
         made = recipe("folds", used, CODE, PACKAGES)
         shutil.rmtree(out, ignore_errors=True)
 
-        def trained(number: int, parts: list[Row]) -> Answers:
+        def trained(protocol: str, number: int, parts: list[Row]) -> Answers:
+            for lacking in split.absent(parts, ["train"]):
+                console.warn(f"{protocol}, fold {number + 1}: {lacking}")
             env.prepare_tensorflow("float32")
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
             with console.hushed():
                 train = table.load(method)
             return folds.run(number, parts, names, train, task, lambda rows: folds.clips_of(rows, names, embeddings, faces, moves))
@@ -68,7 +72,7 @@ def main(
                 path = out / f"{protocol}-{number}.parquet"
                 key = tracking.key({"recipe": made.digest, "parts": [asdict(row) for row in parts]})
                 if not store.take(made, key, path):
-                    said = trained(number, parts)
+                    said = trained(protocol, number, parts)
                     answers.write(path, [said])
                     if failure := store.keep(made, key, path):
                         console.warn(f"{failure}; this fold will be trained again: free space or mend its permissions")

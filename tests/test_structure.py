@@ -160,6 +160,8 @@ def test_the_methods_are_found_by_name_and_count_whole() -> None:
     for entry in ENTRIES.values():
         inside = {MODULES[name] for name in closure(f"vfer.methods.{entry.module}") if name.startswith("vfer.methods.")}
         assert set(entry.code) == inside, entry.module
+        read = {part for part in ("nets", "encodings") if any(f"task.{part}" in path.read_text() for path in entry.code)}
+        assert entry.settings == read, entry.module
     assert sorted(yaml.safe_load((HOME / PARAMS[1]).read_text())["compare"]["methods"]) == sorted(ENTRIES)
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -168,10 +169,10 @@ def leakage(rows: list[Row]) -> dict[str, float]:
     return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}
 
 
-def absent(rows: list[Row]) -> list[str]:
+def absent(rows: list[Row], parts: Sequence[str] = PARTS) -> list[str]:
     """Returns a sentence a part that lacks an expression which another part has."""
     every = {row.expression for row in rows}
-    lacking = {part: sorted(every - {row.expression for row in rows if row.part == part}) for part in PARTS}
+    lacking = {part: sorted(every - {row.expression for row in rows if row.part == part}) for part in parts}
     return [f"no clip of the part {part} shows {', '.join(names)}{MEANING[part]}" for part, names in lacking.items() if names]
 
 

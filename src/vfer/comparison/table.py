@@ -24,6 +24,12 @@ class Entry:
     needs: tuple[str, ...] = ()
 
     @property
+    def settings(self) -> set[str]:
+        """The parts of the section `methods` that it reads."""
+        used = {self.module, *self.needs}
+        return {"nets"} & used | ({"encodings"} if used & {"encodings", "frames"} else set())
+
+    @property
     def code(self) -> list[Path]:
         """The source files of `vfer.methods` that decide what it answers."""
         return [FOLDER / f"{name}.py" for name in sorted({self.module, *EVERY, *self.needs})]
