@@ -85,7 +85,8 @@ def test_an_experiment_is_one_run_with_params_metrics_data_pictures_and_links(fi
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.digest.startswith("0123456789abcdef")
     assert {file.path for file in client.list_artifacts(first["run_id"], "curves")} == {"curves/cnn.png", "curves/lstm.png"}
-    assert {file.path for file in client.list_artifacts(first["run_id"], "evaluate")} >= {"evaluate/predictions.parquet", "evaluate/plots"}
+    kept = {file.path for file in client.list_artifacts(first["run_id"], "evaluate")}
+    assert kept >= {"evaluate/predictions.parquet", "evaluate/plots", "evaluate/report.html"}
 
 
 def test_weights_from_a_pretraining_are_told_and_linked(project: Project, first: dict[str, Any]) -> None:
