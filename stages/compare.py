@@ -17,6 +17,7 @@ from vfer.comparison.table import ENTRIES
 from vfer.errors import TrackingError
 from vfer.evaluate import plots
 from vfer.register import experiment
+from vfer.register.inputs import version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +31,7 @@ COSTS = ("parameters", "training_seconds", "milliseconds")
 
 def main(
     said: Annotated[Path, typer.Option("--answers", help="Folder of the methods' answers: a folder a method, a file a protocol.")],
+    data: Annotated[Path, typer.Option(help="The DVC file that names the data's version.")],
     config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the pictures.")],
@@ -44,7 +46,7 @@ def main(
         }
         tables: Everything[report.Told] = {protocol: report.table(methods, seed) for protocol, methods in judged.items()}
         write(out, judged, tables, chosen)
-        log(out, judged, tables, {"seed": seed, **chosen.model_dump()})
+        log(out, judged, tables, {"seed": seed, **chosen.model_dump()}, str(version(data).get("md5", "")))
         best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
         first = "; ".join(f"by {protocol} {name} {made['accuracy']['value']:.3f}" for protocol, (name, made) in best.items())
         stage.made = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
@@ -73,7 +75,7 @@ def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told]
         plots.confusion(out / "plots" / "confusion" / f"{name}.png", one.confusion, one.classes, title)
 
 
-def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any]) -> None:
+def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any], data: str) -> None:
     """Makes one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
     root = env.repository() or HOME
     client, store = tracking.connect(root)
@@ -82,12 +84,12 @@ def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], 
     figures = {
         protocol: {name: {score: made[score] for score in SCORES} for name, made in told.items()} for protocol, told in tables.items()
     }
-    key = tracking.key({"settings": settings, "figures": figures})
+    key = tracking.key({"settings": settings, "figures": figures, "data": data})
     try:
         with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the comparison twice
             if experiment.find(client, store, key):
                 return
-            tags = {"vfer.kind": "comparison", "vfer.key": key, **tracking.experiment_tags(), **experiment.revision(HOME)}
+            tags = {"vfer.kind": "comparison", "vfer.key": key, "data.md5": data, **tracking.experiment_tags(), **experiment.revision(HOME)}
             parent = client.create_run(store, run_name="compare", tags=tags).info.run_id
             client.log_batch(parent, params=_params({"seed": settings["seed"], "protocols": json.dumps(settings["protocols"])}))
             for protocol, methods in tables.items():

@@ -148,7 +148,7 @@ def everything(root: Path) -> Path:
     for name in METHODS:
         run(root, name)
     out = root / "outputs" / "comparison" / "compare"
-    compare.main(out.parent / "answers", root / "params.yaml", root / "comparison.yaml", out)
+    compare.main(out.parent / "answers", root / "data.dvc", root / "params.yaml", root / "comparison.yaml", out)
     return out
 
 
@@ -180,9 +180,10 @@ def test_the_table_the_pictures_and_the_runs(root: Path, capsys: pytest.CaptureF
     drawn = sorted(path.relative_to(out / "plots").as_posix() for path in (out / "plots").rglob("*.png"))
     assert drawn == ["accuracy.png", *(f"confusion/{name}.png" for name in sorted(METHODS)), "cost.png", "subjects.png"]
     assert "3 methods under 3 protocols" in capsys.readouterr().out
-    compare.main(out.parent / "answers", root / "params.yaml", root / "comparison.yaml", out)
+    compare.main(out.parent / "answers", root / "data.dvc", root / "params.yaml", root / "comparison.yaml", out)
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     (parent,) = client.search_runs(["1"], "tags.`vfer.kind` = 'comparison'")
+    assert parent.data.tags["data.md5"] == "0123456789abcdef0123456789abcdef.dir"
     below = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert len(below) == 9
     (one,) = [found for found in below if found.info.run_name == "lstm by subject"]

@@ -47,6 +47,15 @@ class Inputs:
         return [stage for stage, run in self.runs.items() if run]
 
 
+def version(data: Path) -> dict[str, Any]:
+    """Returns the hash, the size and the number of files that a DVC file gives; raises `DataError` where it gives none."""
+    try:
+        tracked = yaml.safe_load(data.read_text())["outs"][0]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise DataError(f"{data}: names no version of the data ({error}); restore it with `git checkout {data.name}`") from error
+    return {name: tracked[name] for name in ("md5", "size", "nfiles") if name in tracked}
+
+
 def collect(outputs: Path, params: Path, data: Path) -> Inputs:
     """Reads the outputs of the stages; raises `DataError` where one is missing.
 
@@ -56,11 +65,10 @@ def collect(outputs: Path, params: Path, data: Path) -> Inputs:
     try:
         settings = yaml.safe_load(params.read_text())
         metrics = {stage: json.loads((outputs / stage / "metrics.json").read_text()) for stage in METRICS}
-        version = yaml.safe_load(data.read_text())["outs"][0]
+        dataset = version(data)
         runs = {stage: json.loads((outputs / stage / "run.json").read_text())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
         models = [hashlib.sha256((outputs / stage / "model.onnx").read_bytes()).hexdigest() for stage in ("cnn", "lstm")]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
-    dataset = {name: version[name] for name in ("md5", "size", "nfiles") if name in version}
     parts = json.dumps([settings, metrics, models, dataset], sort_keys=True)
     return Inputs(outputs, settings, metrics, dataset, runs, hashlib.sha256(parts.encode()).hexdigest()[:32])
