@@ -16,13 +16,13 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     figure, axes = plots.canvas(8.5, 1.2 + 0.42 * len(names))
     step = 0.8 / len(tables)
     for number, (protocol, methods) in enumerate(tables.items()):
-        at = [place + step * (number - (len(tables) - 1) / 2) for place in range(len(names))]
+        at = [place - step * (number - (len(tables) - 1) / 2) for place in range(len(names))]
         told = [methods[name]["accuracy"] for name in names]
         values = [100 * one["value"] for one in told]
         off = [[100 * (one["value"] - one["low"]) for one in told], [100 * (one["high"] - one["value"]) for one in told]]
-        axes.errorbar(values, at, xerr=off, fmt="o", markersize=4, capsize=2, label=f"by {protocol}")
+        axes.errorbar(values, at, xerr=off, fmt="o", markersize=4, capsize=2, label=protocol)
     axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names])
-    axes.set(xlabel="accuracy, per cent", title="the same methods under each protocol")
+    axes.set(xlabel="accuracy, per cent", title="the same methods, split by each protocol")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(tables))
     plots.save(figure, path)
@@ -30,6 +30,8 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
 
 def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     """Draws accuracy against the time of an answer, of the last protocol; the number of a method is its place in the table."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
     protocol, methods = list(tables.items())[-1]
     figure, axes = plots.canvas(8.5, 4.6)
     for number, (name, made) in enumerate(methods.items(), start=1):
@@ -37,7 +39,10 @@ def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
         axes.plot([x], [y], marker="o", label=f"{number} {ENTRIES[name].title}")
         axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(5, 3), fontsize=8)
     axes.set_xscale("log")
-    axes.set(xlabel="milliseconds a clip, from the caches", ylabel="accuracy, per cent", title=f"accuracy and cost, by {protocol}")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="milliseconds a clip, from the caches", ylabel="accuracy, per cent", title=f"accuracy and cost, split by {protocol}")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=7)
     plots.save(figure, path)
@@ -52,5 +57,5 @@ def subjects(path: Path, by_subject: Mapping[str, Sequence[Mapping[str, Any]]], 
     for place, of_method in enumerate(values):
         axes.plot(of_method, [place] * len(of_method), linestyle="", marker="o", markersize=3, alpha=0.4, color="tab:blue")
     axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names])
-    axes.set(xlim=(-2, 102), xlabel="accuracy, per cent", title=f"single subjects, by {protocol}")
+    axes.set(xlim=(-2, 102), xlabel="accuracy, per cent", title=f"every subject, split by {protocol}")
     plots.save(figure, path)
