@@ -72,6 +72,7 @@ def test_the_comparison_runs_by_method_and_only_what_changed(repository: Reposit
     assert ran() == ["method@frames_vote", "compare"]
     assert "frames, vote" in (repository.root / "outputs" / "comparison" / "compare" / "table.md").read_text()
     path.write_text(kept)
+    repository.commit()
 
 
 def test_a_knob_of_the_lstm_runs_only_what_follows_it_and_once(repository: Repository, first: list[str]) -> None:
