@@ -45,7 +45,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     manifest.write(tmp_path / "data" / "clips.csv", toys.clips(6, 3))
     monkeypatch.setenv("VFER_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # which MLflow sets when a stage connects: it must not outlive the test
     (tmp_path / "params.yaml").write_text((HOME / "params.yaml").read_text())
     settings(tmp_path)
     return tmp_path
