@@ -14,8 +14,7 @@ from vfer.comparison import answers, pictures, report
 from vfer.comparison.params import CompareParams
 from vfer.comparison.report import Judged
 from vfer.comparison.table import ENTRIES
-from vfer.errors import TrackingError
-from vfer.evaluate import plots
+from vfer.evaluate import figures, plots
 from vfer.register import experiment
 from vfer.register.inputs import version
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Everything = dict[str, dict[str, T]]
 """By protocol and method."""
-SCORES = ("accuracy", "uar", "macro_f1")
 COSTS = ("parameters", "training_seconds", "milliseconds")
 
 
@@ -81,10 +79,11 @@ def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], 
     client, store = tracking.connect(root)
     from mlflow.exceptions import MlflowException
 
-    figures = {
-        protocol: {name: {score: made[score] for score in SCORES} for name, made in told.items()} for protocol, told in tables.items()
+    scores = {
+        protocol: {name: {score: made[score] for score in figures.TITLES} for name, made in told.items()}
+        for protocol, told in tables.items()
     }
-    key = tracking.key({"settings": settings, "figures": figures, "data": data})
+    key = tracking.key({"settings": settings, "figures": scores, "data": data})
     try:
         with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the comparison twice
             if experiment.find(client, store, key):
@@ -100,16 +99,14 @@ def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], 
             client.log_artifacts(parent, str(out / "plots"), "plots")
             client.set_terminated(parent)
     except MlflowException as error:
-        raise TrackingError(
-            f"MLflow at {tracking.uri(root)} failed ({' '.join(str(error).split())[:160]}); run `make compare` again"
-        ) from error
+        raise tracking.failed(root, error, "run `make compare` again") from error
 
 
 def _log_row(client: "MlflowClient", store: str, parent: str, protocol: str, name: str, made: report.Told, judged: Judged) -> None:
     from mlflow.entities import Metric
 
     run = client.create_run(store, run_name=f"{name} by {protocol}", tags={"mlflow.parentRunId": parent, "vfer.kind": "method"}).info
-    flat = artifacts.flatten({name: made[name] for name in (*SCORES, "folds", "leakage", *COSTS)}) | (
+    flat = artifacts.flatten({name: made[name] for name in (*figures.TITLES, "folds", "leakage", *COSTS)}) | (
         {"p": made["p"], "p_corrected": made["p_corrected"]} if "p" in made else {}
     )
     metrics = [Metric(key, value, run.start_time, 0) for key, value in flat.items()]

@@ -8,7 +8,6 @@ from filelock import FileLock
 
 from stages import HOME
 from vfer import artifacts, console, env, params, tracking
-from vfer.errors import TrackingError
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
 from vfer.register import aliases, experiment, models
@@ -47,10 +46,7 @@ def main(
                 pause = aliases.PAUSE if tracking.is_shared(root) else 0
                 verdict = aliases.settle(client, versions, inputs, outputs / "faces" / "clips", chosen.significance, pause)
         except MlflowException as error:
-            reason = " ".join(str(error).split())[:160]
-            raise TrackingError(
-                f"MLflow at {tracking.uri(root)} failed ({reason}); nothing is lost: mend it and run `dvc repro`"
-            ) from error
+            raise tracking.failed(root, error, "nothing is lost: mend it and run `dvc repro`") from error
         made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
         artifacts.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"

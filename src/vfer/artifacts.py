@@ -56,10 +56,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
     write_bytes(path, text.getvalue().encode())
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Reads what `write_csv` wrote."""
+def read_figures(path: Path) -> list[dict[str, float]]:
+    """Reads a CSV file of numbers that `write_csv` wrote, such as a training's history."""
     with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 
 class Refused:

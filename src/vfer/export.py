@@ -96,16 +96,11 @@ def _order(graph: onnx.GraphProto) -> None:
     waiting = [value.name for value in reversed(graph.output)]
     while waiting:
         number = makers.get(waiting[-1])
-        before = (
-            []
-            if number is None or number in placed
-            else [name for name in _reads(graph.node[number]) if makers.get(name) not in {None, *placed}]
-        )
-        if before:
+        if number is None or number in placed:
+            waiting.pop()
+        elif before := [name for name in _reads(graph.node[number]) if name in makers and makers[name] not in placed]:
             waiting.extend(reversed(before))
-            continue
-        waiting.pop()
-        if number is not None:
+        else:
             placed[number] = None
     nodes = [onnx.NodeProto.FromString(graph.node[number].SerializeToString()) for number in placed]
     del graph.node[:]

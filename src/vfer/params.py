@@ -1,5 +1,6 @@
 """Reads params.yaml: one frozen, checked class per section."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ class Params(BaseModel):
 P = TypeVar("P", bound=Params)
 
 
-def read(path: Path) -> dict[str, object]:
+def read(path: Path, known: Sequence[str] = SECTIONS) -> dict[str, object]:
     """Reads the params file and checks the names of its sections.
 
     Raises `ParamsError` where the file is missing, is not YAML, or holds an unknown section.
@@ -34,8 +35,7 @@ def read(path: Path) -> dict[str, object]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise ParamsError(f"{path}: holds no sections; expected {', '.join(SECTIONS)}")
-    known = COMPARISON if set(COMPARISON) & set(content) else SECTIONS
+        raise ParamsError(f"{path}: holds no sections; expected {', '.join(known)}")
     for section in content:
         if section not in known:
             raise ParamsError(f"{path}: {section}: unknown section; expected one of {', '.join(known)}")
@@ -47,7 +47,7 @@ def load(path: Path, section: str, kind: type[P]) -> P:
 
     Raises `ParamsError` with the file, the key, and what was expected.
     """
-    content = read(path)
+    content = read(path, COMPARISON if section in COMPARISON else SECTIONS)
     if section not in content:
         raise ParamsError(f"{path}: {section}: the section is missing")
     try:

@@ -25,6 +25,7 @@ _FIELDS: "list[pa.Field[Any]]" = [
 SPLIT_SCHEMA = pa.schema(_FIELDS)
 
 Protocol = Literal["random", "recording", "subject"]
+FoldCount = Annotated[int, Field(ge=3, le=1000)] | Literal["each", "ravdess"]
 PUBLISHED = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
 """RAVDESS's actors in folds. Source: Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
 Learning", 2021."""
@@ -48,7 +49,7 @@ class SplitParams(Params):
     """
 
     protocol: Protocol
-    folds: Annotated[int, Field(ge=3, le=1000)] | Literal["each", "ravdess"]
+    folds: FoldCount
     fold: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
@@ -167,6 +168,15 @@ def leakage(rows: list[Row]) -> dict[str, float]:
             seen["subject"].add(row.subject)
     test = [row for row in rows if row.part == "test"]
     return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}
+
+
+def counts(rows: list[Row], kinds: Sequence[str]) -> list[dict[str, object]]:
+    """Returns for each part how many clips it has, and of how many subjects, or other `kinds`, they are."""
+    parts = {part: [row for row in rows if row.part == part] for part in PARTS}
+    return [
+        {"part": part, "clips": len(found)} | {f"{kind}s": len({getattr(row, kind) for row in found}) for kind in kinds}
+        for part, found in parts.items()
+    ]
 
 
 def absent(rows: list[Row], parts: Sequence[str] = PARTS) -> list[str]:

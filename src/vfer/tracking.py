@@ -100,6 +100,11 @@ def allow_uploads() -> None:
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = UPLOAD
 
 
+def failed(root: Path, error: Exception, remedy: str) -> TrackingError:
+    """Returns what to raise where the store failed half-way."""
+    return TrackingError(f"MLflow at {uri(root)} failed ({_one_line(error)}); {remedy}")
+
+
 def _unreachable(address: str, error: Exception, *, served: bool) -> str:
     own = "move that file away, and the next run makes a new one"
     remedy = "start the server, or unset MLFLOW_TRACKING_URI to use the repository's own" if served else own

@@ -1,7 +1,7 @@
 """`vfer audit`: who stands on both sides of a split, and what that is worth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -24,11 +24,10 @@ def audit(
 
     where = parts or root / "outputs" / "lstm" / "split.parquet"
     rows = split.read(where)
-    sides = Table("part", "clips", "subjects", "recordings", "expressions", title=str(where), title_justify="left")
-    for part in split.PARTS:
-        chosen = [row for row in rows if row.part == part]
-        counts = [len({getattr(row, name) for row in chosen}) for name in ("subject", "recording", "expression")]
-        sides.add_row(part, *map(str, [len(chosen), *counts]))
+    counts = split.counts(rows, ("subject", "recording", "expression"))
+    sides = Table(*counts[0], title=str(where), title_justify="left")
+    for count in counts:
+        sides.add_row(*map(str, count.values()))
     console.print(sides)
     leaked = split.leakage(rows)
     told = "; ".join(f"whose {kind} was seen in training: {share:.0%}" for kind, share in leaked.items())
@@ -38,7 +37,7 @@ def audit(
     figures = _compared(root / "outputs" / "comparison" / "compare" / "metrics.json")
     title = "seen in training, by protocol" + ("; accuracy and UAR of the LSTM" if figures else "")
     table = Table("split by", "recordings", "subjects", *(WORTH if figures else ()), title=title, title_justify="left")
-    for protocol in figures or ("random", "recording", "subject"):
+    for protocol in figures or get_args(split.Protocol):
         leaks = figures[protocol]["leakage"] if figures else _would(rows, protocol, where)
         if leaks is not None:
             table.add_row(protocol, *(f"{leaks[kind]:.0%}" for kind in ("recording", "subject")), *_worth(figures.get(protocol)))

@@ -18,6 +18,7 @@ from vfer.split import Row
 
 SHARE = "p_"
 COST = b"vfer"
+ROW = ("clip", "expression", "subject", "recording", "source", "reason")
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ class Answers:
 
 def write(path: Path, folds: Sequence[Answers]) -> None:
     """Writes the folds, one at least, atomically."""
-    columns: dict[str, object] = {
-        name: pa.array([getattr(row, name) for fold in folds for row in fold.rows], pa.string())
-        for name in ("clip", "expression", "subject", "recording", "source", "reason")
-    }
+    columns: dict[str, object] = {name: pa.array([getattr(row, name) for fold in folds for row in fold.rows], pa.string()) for name in ROW}
     columns["fold"] = pa.array([fold.fold for fold in folds for _ in fold.rows], pa.int32())
     shares = np.concatenate([fold.probabilities for fold in folds])
     columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(folds[0].classes)}
@@ -73,8 +71,7 @@ def read(path: Path) -> list[Answers]:
 
 def _fold(table: pa.Table, fold: int, about: dict[str, Any], classes: list[str]) -> Answers:
     chosen = table.filter(pc.field("fold") == fold)
-    names = ("clip", "expression", "subject", "recording", "source", "reason")
-    rows = [Row(**{name: row[name] for name in names}, part="test") for row in chosen.select(names).to_pylist()]
+    rows = [Row(**row, part="test") for row in chosen.select(ROW).to_pylist()]
     shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
     prior, leakage = np.array(about.pop("prior"), np.float32), about.pop("leakage")
     return Answers(fold, rows, shares, prior, classes, leakage, Cost(**about))

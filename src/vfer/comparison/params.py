@@ -1,19 +1,19 @@
 """The `compare` section of comparison/params.yaml; each key is explained where it stands there."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from vfer.comparison.table import ENTRIES
 from vfer.evaluate.figures import Faceless
 from vfer.params import Params
-from vfer.split import Protocol, SplitParams
+from vfer.split import FoldCount, Protocol, SplitParams
 
 
 class Folds(Params):
     """Into how many folds a protocol parts the clips."""
 
-    folds: Annotated[int, Field(ge=3, le=1000)] | Literal["each", "ravdess"]
+    folds: FoldCount
 
 
 class CompareParams(Params):

@@ -14,7 +14,6 @@ from vfer.comparison.table import ENTRIES
 from vfer.evaluate import figures
 from vfer.evaluate.figures import Numbers
 from vfer.scores import confusion, score
-from vfer.split import Row
 
 LSTM = "lstm"
 TESTED = 9999
@@ -23,21 +22,21 @@ Told = dict[str, Any]
 
 
 class Judged:
-    """A method under a protocol: its tested clips over all folds, the truth and the answers, int64 (n,)."""
+    """A method under a protocol: its tested clips over all folds, sorted, the truth and the answers, int64 (n,)."""
 
     def __init__(self, folds: Sequence[Answers], params: CompareParams) -> None:
         self.folds, self.classes = list(folds), folds[0].classes
-        self.rows: list[Row] = [row for fold in folds for row in fold.rows]
-        self.subjects = [row.subject for row in self.rows]
-        self.truth: Numbers = np.concatenate([_truth(fold) for fold in folds])
-        self.predicted: Numbers = np.concatenate([_answers(fold, params) for fold in folds])
+        rows = [row for fold in folds for row in fold.rows]
+        order = np.argsort([row.clip for row in rows], kind="stable")
+        self.subjects = [rows[i].subject for i in order]
+        self.truth: Numbers = np.concatenate([_truth(fold) for fold in folds])[order]
+        self.predicted: Numbers = np.concatenate([_answers(fold, params) for fold in folds])[order]
         self._params = params
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Which clips it got right, in the order of their names."""
-        order = np.argsort([row.clip for row in self.rows], kind="stable")
-        return np.asarray((self.truth == self.predicted)[order])
+        """Which clips it got right."""
+        return np.asarray(self.truth == self.predicted)
 
     @property
     def confusion(self) -> Numbers:
@@ -69,7 +68,7 @@ class Judged:
         return {
             **{name: asdict(interval) for name, interval in whole.items()},
             "folds": {"mean": mean(single), "deviation": stdev(single) if len(single) > 1 else 0.0, "number": len(single)},
-            "clips": len(self.rows),
+            "clips": len(self.truth),
             "faceless": sum(int(np.isnan(fold.probabilities).any(axis=1).sum()) for fold in self.folds),
             "leakage": {
                 kind: float(np.average([fold.leakage[kind] for fold in self.folds], weights=clips)) for kind in self.folds[0].leakage
@@ -96,18 +95,13 @@ def table(judged: Mapping[str, Judged], seed: int) -> dict[str, Told]:
     made = {name: one.told(seed) for name, one in judged.items()}
     if base := judged.get(LSTM):
         raw = {
-            name: figures.permutation(one.right, base.right, sorted_subjects(base), resamples=TESTED, seed=seed)
+            name: figures.permutation(one.right, base.right, base.subjects, resamples=TESTED, seed=seed)
             for name, one in judged.items()
             if name != LSTM
         }
         for name, p in figures.holm(raw).items():
             made[name] |= {"p": raw[name], "p_corrected": p}
     return dict(sorted(made.items(), key=lambda item: (-item[1]["accuracy"]["value"], item[0])))
-
-
-def sorted_subjects(judged: Judged) -> list[str]:
-    """Returns the subjects in the order of the clips' names."""
-    return [row.subject for row in sorted(judged.rows, key=lambda row: row.clip)]
 
 
 def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
@@ -117,7 +111,7 @@ def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
         for name, made in methods.items():
             intervals = {
                 f"{score}{'' if bound == 'value' else '_' + bound}": made[score][bound]
-                for score in ("accuracy", "uar", "macro_f1")
+                for score in figures.TITLES
                 for bound in ("value", "low", "high")
             }
             rows.append(
@@ -140,14 +134,15 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
     leaks = first["leakage"]
     seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
     interval = f"{100 * confidence:g} % interval"
-    heads = ("method", "accuracy", interval, "UAR", interval, "macro F1", interval, "folds", "p", "parameters", "training s", "ms a clip")
+    scored = [head for title in figures.TITLES.values() for head in (title, interval)]
+    heads = ("method", *scored, "folds", "p", "parameters", "training s", "ms a clip")
     lines = [
         f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
         f"| {' | '.join(heads)} |",
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]
     for name, made in methods.items():
-        scores = [cell for score in ("accuracy", "uar", "macro_f1") for cell in _percent(made[score])]
+        scores = [cell for score in figures.TITLES for cell in _percent(made[score])]
         cells = [
             ENTRIES[name].title,
             *scores,

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from vfer.scores import Scores, confusion, score
 
 Numbers = NDArray[np.int64]
+TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}
+"""What the scores are called where a person reads them."""
 Faceless = Literal["wrong", "prior"]
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from vfer import artifacts, split
-from vfer.evaluate import page, plots
+from vfer.evaluate import figures, page, plots
 from vfer.evaluate.page import Section
 
-SCORES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}
 Rows = Sequence[Mapping[str, object]]
 
 
@@ -31,7 +30,7 @@ def write(
     }
     sections = [
         Section("Test clips", told, warnings=leaks + split.absent(rows), rows=_scores(metrics)),
-        Section("The split", rows=_parts(rows)),
+        Section("The split", rows=split.counts(rows, ("recording", "subject"))),
         Section("Beside it", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
         Section("By expression", rows=tables["expression"], pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
         Section("By subject", rows=tables["subject"], pictures=[drawn / "subjects.png"]),
@@ -45,17 +44,10 @@ def write(
 
 
 def _scores(metrics: Mapping[str, Any]) -> Rows:
-    return [{"score": title, **metrics[name]} for name, title in SCORES.items()]
-
-
-def _parts(rows: list[split.Row]) -> Rows:
-    parts = {part: [row for row in rows if row.part == part] for part in split.PARTS}
-    kinds = ("clip", "recording", "subject")
-    return [{"part": part, **{f"{kind}s": len({getattr(row, kind) for row in found}) for kind in kinds}} for part, found in parts.items()]
+    return [{"score": title, **metrics[name]} for name, title in figures.TITLES.items()]
 
 
 def _curves(drawn: Path, history: Path) -> Path:
     stage = history.parent.name
-    rows = [{name: float(value) for name, value in row.items()} for row in artifacts.read_csv(history)]
-    plots.curves(drawn / f"curves_{stage}.png", rows, stage)
+    plots.curves(drawn / f"curves_{stage}.png", artifacts.read_figures(history), stage)
     return drawn / f"curves_{stage}.png"

@@ -16,10 +16,13 @@ def thin(embeddings: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     return np.asarray(embeddings[np.linspace(0, len(embeddings) - 1, most).round().astype(int)])
 
 
-def pad(sequences: list[NDArray[np.float32]], most: int) -> NDArray[np.float32]:
-    """Returns sequences, float32 (n, d) each, as one array (batch, longest, d), padded on the right; the longest counts at most `most`."""
+def pad(sequences: list[NDArray[np.float32]], most: int, *, full: bool = False) -> NDArray[np.float32]:
+    """Returns sequences, float32 (n, d) each, as one array (batch, longest, d), padded on the right; the longest counts at most `most`.
+
+    Where `full`, the array is `most` long, however short they are.
+    """
     thinned = [thin(sequence, most) for sequence in sequences]
-    batch = np.full((len(thinned), max(map(len, thinned)), thinned[0].shape[1]), PADDING, np.float32)
+    batch = np.full((len(thinned), most if full else max(map(len, thinned)), thinned[0].shape[1]), PADDING, np.float32)
     for row, sequence in zip(batch, thinned, strict=True):
         row[: len(sequence)] = sequence
     return batch

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vfer import training
 from vfer.lstm import model as lstm_model
 from vfer.lstm.params import LstmParams
-from vfer.lstm.sequences import PADDING, pad
+from vfer.lstm.sequences import pad
 from vfer.training import Batches, Fit, OnEpoch
 
 
@@ -46,8 +46,7 @@ def batches(part: Part, classes: int, params: LstmParams, seed: int, *, fitted: 
     longest = min(max(map(len, part.sequences)), params.max_frames)
 
     def make(chosen: NDArray[np.int64], _: np.random.Generator) -> NDArray[np.float32]:
-        batch = pad([part.sequences[i] for i in chosen], params.max_frames)
-        return np.pad(batch, ((0, 0), (0, longest - batch.shape[1]), (0, 0)), constant_values=PADDING)
+        return pad([part.sequences[i] for i in chosen], longest, full=True)
 
     weights = training.class_weights(part.labels, classes, params.class_balance if fitted else 0)
     targets = np.eye(classes, dtype=np.float32)[part.labels]

@@ -123,10 +123,10 @@ def reduced(frames: Vectors, task: Task) -> tuple[Encode, int]:
     """
     from sklearn.decomposition import PCA
 
-    whole = PCA(svd_solver="full").fit(frames)
-    worthy = int((whole.explained_variance_ratio_ > 1e-6).sum())
-    found = PCA(max(1, min(task.encodings.components, worthy)), svd_solver="full").fit(frames)
-    return lambda embedding: np.asarray(found.transform(embedding), np.float32), found.mean_.size + found.components_.size
+    found = PCA(svd_solver="full").fit(frames)
+    worthy = int((found.explained_variance_ratio_ > 1e-6).sum())
+    kept = found.components_[: max(1, min(task.encodings.components, worthy))]
+    return lambda embedding: np.asarray((embedding - found.mean_) @ kept.T, np.float32), found.mean_.size + kept.size
 
 
 def _most(frames: Vectors, wanted: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from numpy.typing import NDArray
 
 from vfer import training
@@ -43,6 +44,12 @@ def net(prepare: Prepare, build: Build) -> Method:
         return Fitted(model.count_params(), lambda clips: answers(compiled, inputs, clips, settings.batch_size))
 
     return method
+
+
+def ended(inputs: keras.KerasTensor, x: keras.KerasTensor, task: Task) -> keras.Model:
+    """Returns the network that answers by one vector a clip, (batch, d), after dropout."""
+    x = layers.Dropout(task.nets.dropout)(x)
+    return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
 
 
 def answers(model: Callable[[Vectors], object], inputs: Inputs, clips: Clips, batch_size: int) -> Vectors:

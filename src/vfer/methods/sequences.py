@@ -8,7 +8,7 @@ from keras import KerasTensor, layers, ops
 
 from vfer.lstm.sequences import PADDING, pad
 from vfer.methods.base import Clips, Method, Numbers, Task, Vectors
-from vfer.methods.nets import Inputs, net
+from vfer.methods.nets import Inputs, ended, net
 
 Course = Callable[[KerasTensor, int, float], KerasTensor]
 """Makes one vector of embeddings (batch, time, d), given units and dropout."""
@@ -22,8 +22,7 @@ def padded(train: Clips, task: Task) -> Inputs:
     longest = min(max(map(len, train.embeddings)), task.nets.max_frames)
 
     def inputs(clips: Clips, rows: Numbers, _: np.random.Generator | None) -> Vectors:
-        batch = pad([clips.embeddings[row] for row in rows], longest)
-        return np.pad(batch, ((0, 0), (0, longest - batch.shape[1]), (0, 0)), constant_values=PADDING)
+        return pad([clips.embeddings[row] for row in rows], longest, full=True)
 
     return inputs
 
@@ -33,8 +32,7 @@ def method(course: Course) -> Method:
 
     def build(shape: tuple[int, ...], task: Task) -> keras.Model:
         inputs = keras.Input(shape, name="embeddings")
-        x = layers.Dropout(task.nets.dropout)(course(inputs, task.nets.units, task.nets.dropout))
-        return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
+        return ended(inputs, course(inputs, task.nets.units, task.nets.dropout), task)
 
     return net(padded, build)
 

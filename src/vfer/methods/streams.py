@@ -5,6 +5,7 @@ al., "Real-Time Action Recognition with Enhanced Motion Vector CNNs", 2016.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import cv2
 import keras
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from vfer.methods import frames
 from vfer.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors, softmax
-from vfer.methods.nets import Inputs, Prepare, net
+from vfer.methods.nets import Inputs, Prepare, ended, net
 
 STACK = 8
 """Fields of motion that the network sees of a clip, evenly spread over it."""
@@ -56,8 +57,7 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
     """
 
     def prepare(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
-        known: dict[Clips, NDArray[np.float16]] = {}
-
+        @cache
         def told(clips: Clips) -> NDArray[np.float16]:
             stacks = np.stack([_stack(field(clips, number)) for number in range(len(clips))])
             if not looks:
@@ -66,9 +66,7 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
             return np.concatenate([(middle.astype(np.float32) / 127.5 - 1).astype(np.float16), stacks], axis=-1)
 
         def inputs(clips: Clips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
-            if clips not in known:
-                known[clips] = told(clips)
-            batch = known[clips][rows].astype(np.float32)
+            batch = told(clips)[rows].astype(np.float32)
             if rng is not None:
                 turned = rng.random(len(rows)) < 0.5
                 batch[turned] = batch[turned, :, ::-1]
@@ -91,7 +89,7 @@ def build(shape: tuple[int, ...], task: Task) -> keras.Model:
     """A small CNN on the stacked fields."""
     inputs = keras.Input(shape, name="motion")
     x = layers.GlobalAveragePooling2D()(_convolved(inputs, FILTERS))
-    return _ended(inputs, x, task)
+    return ended(inputs, x, task)
 
 
 def fused(shape: tuple[int, ...], task: Task) -> keras.Model:
@@ -103,7 +101,7 @@ def fused(shape: tuple[int, ...], task: Task) -> keras.Model:
     both = [_convolved(part, FILTERS[:2]) for part in (inputs[..., :1], inputs[..., 1:])]
     x = layers.Conv2D(FILTERS[2], 1, activation="relu", name="fusion")(layers.Concatenate()(both))
     x = layers.GlobalAveragePooling2D()(_convolved(x, FILTERS[2:]))
-    return _ended(inputs, x, task)
+    return ended(inputs, x, task)
 
 
 def _convolved(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
@@ -111,11 +109,6 @@ def _convolved(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTen
         x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     return x
-
-
-def _ended(inputs: keras.KerasTensor, x: keras.KerasTensor, task: Task) -> keras.Model:
-    x = layers.Dropout(task.nets.dropout)(x)
-    return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
 
 
 def motion(field: Field) -> Method:

@@ -1,12 +1,14 @@
 """A 3-D CNN on a clip's stacked crops."""
 
+from functools import cache
+
 import keras
 import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
 from vfer.methods.base import Clips, Numbers, Task, Vectors
-from vfer.methods.nets import Inputs, net
+from vfer.methods.nets import Inputs, ended, net
 
 FILTERS = (12, 24, 48)
 
@@ -17,12 +19,12 @@ def stacked(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
     They are read once. Those that are trained on are mirrored by chance.
     """
 
-    known: dict[Clips, NDArray[np.uint8]] = {}
+    @cache
+    def volumes_of(clips: Clips) -> NDArray[np.uint8]:
+        return np.stack([spread(crops, task.nets.volume_frames) for crops in clips.crops])
 
     def inputs(clips: Clips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
-        if clips not in known:
-            known[clips] = np.stack([spread(crops, task.nets.volume_frames) for crops in clips.crops])
-        volumes = known[clips][rows].astype(np.float32)[..., None] / 127.5 - 1
+        volumes = volumes_of(clips)[rows].astype(np.float32)[..., None] / 127.5 - 1
         if rng is not None:
             turned = rng.random(len(rows)) < 0.5
             volumes[turned] = volumes[turned, :, :, ::-1]
@@ -46,8 +48,7 @@ def build(shape: tuple[int, ...], task: Task) -> keras.Model:
     for number, filters in enumerate(FILTERS):
         x = convolved(x, filters, step=1 if number == 0 else 2)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    x = layers.Dropout(task.nets.dropout)(layers.GlobalAveragePooling3D()(x))
-    return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
+    return ended(inputs, layers.GlobalAveragePooling3D()(x), task)
 
 
 def convolved(x: keras.KerasTensor, filters: int, step: int) -> keras.KerasTensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from vfer.artifacts import flatten, read_csv
+from vfer.artifacts import flatten, read_figures
 from vfer.errors import DataError
 
 METRICS = ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate")
@@ -35,7 +35,7 @@ class Inputs:
 
     def history(self, stage: str) -> list[dict[str, float]]:
         """Returns the training history of one of the stages `trained`, a row an epoch."""
-        return [{name: float(value) for name, value in row.items()} for row in read_csv(self.outputs / stage / "history.csv")]
+        return read_figures(self.outputs / stage / "history.csv")
 
     def model(self, stage: str, kind: str) -> Path:
         """Returns the path of a trained model; `kind` is `onnx` or `keras`."""
