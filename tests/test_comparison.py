@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,19 @@ METHODS = ["lstm", "frames_mean", "svm_pooled"]
 PROTOCOLS = {"random": 3, "recording": 3, "subject": 3}
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of a pipeline on toy clips, one without a face: to copy."""
+    folder = tmp_path_factory.mktemp("made")
+    project.make(folder)
+    manifest.write(folder / "data" / "clips.csv", toys.clips(6, 3))
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The outputs of a pipeline on toy clips, one without a face, and the comparison's params."""
-    project.make(tmp_path)
-    manifest.write(tmp_path / "data" / "clips.csv", toys.clips(6, 3))
+def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Outputs of one's own, and the comparison's params."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("VFER_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # which MLflow sets when a stage connects: it must not outlive the test
