@@ -45,7 +45,7 @@ def main(
         key = tracking.key(settings, cache, clips)
         with tracking.training(env.repository() or HOME, "lstm", settings, key, chosen.epochs) as live:
             model, fit = train.train(data, len(names), chosen, seed, live.checkpoint, live.on_epoch)
-            sample = next(iter(train.batches(data["validation"], len(names), chosen, seed, fitted=False)))[0]
+            sample = np.asarray(train.batches(data["validation"], len(names), chosen, seed, fitted=False)[0][0], np.float32)
             export.save(model, out, sample, names)
             probabilities = predict(Session(out / "model.onnx"), data["validation"].sequences, chosen.max_frames)
             validation = asdict(score(data["validation"].labels, probabilities.argmax(axis=1), len(names)))

@@ -240,7 +240,7 @@ def test_the_average_follows_the_weights_and_is_what_is_validated_and_kept() -> 
         np.testing.assert_array_equal(value, before)
     trained: list[list[NDArray[np.float32]]] = []
     fit = run(model := net(learning_rate=0.05), epochs=3, averaging=0.9, on_epoch=lambda *_: trained.append(model.get_weights()))
-    validation = batches(24, shuffle=False)
+    validation = batches(24, shuffle=False).dataset()
     assert model.evaluate(validation, verbose=0, return_dict=True)["loss"] == pytest.approx(fit.history[fit.best]["val_loss"], rel=1e-4)
     assert any((value != other).any() for value, other in zip(model.get_weights(), trained[fit.best], strict=True)), (
         "the live weights were kept"

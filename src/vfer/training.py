@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -16,13 +16,16 @@ from vfer import env
 from vfer.artifacts import write_bytes
 from vfer.errors import VferError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 Logs = dict[str, float]
 Weights = list[NDArray[np.generic]]
 OnEpoch = Callable[[int, Logs], None]
 Monitor = Literal["loss", "accuracy"]
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+class Batches:
     """Shuffled, weighted batches whose content depends on seed, epoch and index alone.
 
     `make(indices, rng)` returns one batch's inputs; `targets` is float32 (n, classes), `weights` float32 (n,). With `mixup` each example
@@ -41,7 +44,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         shuffle: bool,
         mixup: float = 0,
     ) -> None:
-        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
         self._make, self._targets, self._weights = make, targets, weights
         self._batch_size, self._seed, self._shuffle, self._mixup = batch_size, seed, shuffle, mixup
         self.start(0)
@@ -65,6 +67,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         other = rng.permutation(len(chosen))
         inputs, targets, weights = (_mixed(part, share, other) for part in batch)
         return inputs, targets, weights
+
+    def dataset(self) -> "tf.data.Dataset":
+        """Returns the batches of whichever epoch is started, made ahead of their use; made once, since each new one costs its tracing."""
+        import tensorflow as tf
+
+        signature = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), self[0])
+        batches = tf.data.Dataset.from_generator(lambda: map(self.__getitem__, range(len(self))), output_signature=signature)
+        return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
 
 
 def _mixed(part: NDArray[Any], share: NDArray[np.float32], other: NDArray[np.int64]) -> NDArray[Any]:
@@ -103,19 +113,21 @@ def fit(
     Raises `VferError` where the loss is no longer a number; it names the step, and the weights of the last whole epoch.
     """
     average = Average(model, averaging)
+    # Its state comes with a checkpoint, and a first step that made it would be traced twice.
+    model.optimizer.build(model.trainable_variables)
     store = _Checkpoint(checkpoint, model, average, monitor) if checkpoint else None
     history, best_weights = store.restore() if store else ([], model.get_weights())
     best = _best(history, monitor)
+    fitted, held_out = train.dataset(), validation.dataset()
     for epoch in range(len(history), epochs):
         if history and epoch - best > patience:
             break
         train.start(epoch)
         watch = _Watch(epoch, store.kept(epoch) if store else "", average)
-        # Unless told not to, Keras shuffles the batches by Python's global generator, which a resumed training has elsewhere.
-        result = model.fit(train, shuffle=False, verbose=0, callbacks=[watch])
+        result = model.fit(fitted, shuffle=False, verbose=0, callbacks=[watch])
         logs = {name: float(values[-1]) for name, values in result.history.items()}
         with average.taken():
-            logs |= {f"val_{name}": value for name, value in model.evaluate(validation, verbose=0, return_dict=True).items()}
+            logs |= {f"val_{name}": value for name, value in model.evaluate(held_out, verbose=0, return_dict=True).items()}
             watch.check(logs["val_loss"], len(train))
             history.append(logs)
             if best != (best := _best(history, monitor)) or epoch == 0:
@@ -216,7 +228,6 @@ class _Checkpoint:
             return [], self._model.get_weights()
         content = json.loads(state.read_text())
         history: list[Logs] = content["history"]
-        self._model.optimizer.build(self._model.trainable_variables)  # a file's weights come with the optimiser's state
         best = self._load(self._weights_of(_best(history, self._monitor) + 1))
         if self._average.decay:
             self._load(self._weights_of(len(history)))
@@ -279,9 +290,10 @@ def compile_classifier(
         learning_rate / 100, max(1, steps - rising), warmup_target=learning_rate, warmup_steps=rising
     )
     model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, global_clipnorm=1.0),
+        # With a decay this is AdamW, which takes no None: a decay of 0 would be traced and computed for each variable all the same.
+        optimizer=keras.optimizers.Adam(schedule, weight_decay=weight_decay or None, global_clipnorm=1.0),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
         weighted_metrics=[],
         jit_compile=False,  # on CPUs XLA costs more than it gains for these nets
     )

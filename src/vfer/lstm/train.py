@@ -41,7 +41,7 @@ def train(
 def batches(part: Part, classes: int, params: LstmParams, seed: int, *, fitted: bool) -> Batches:
     """Returns padded batches, float32 (n, longest, d); those the model is fitted to are shuffled and class-weighted.
 
-    The longest is that of the whole part: Keras takes the shape of the first two batches for that of all.
+    The longest is that of the whole part, since all batches have one shape but for their number of clips.
     """
     longest = min(max(map(len, part.sequences)), params.max_frames)
 
