@@ -18,7 +18,7 @@ from test_cli import vfer
 
 from stages import compare, method
 from vfer import manifest, split
-from vfer.comparison import answers, folds
+from vfer.comparison import answers, folds, pictures
 from vfer.comparison.answers import Answers, Cost
 from vfer.comparison.params import CompareParams
 from vfer.comparison.report import Judged, markdown, table
@@ -318,6 +318,18 @@ def test_answers_are_read_as_they_were_written_and_damaged_ones_are_one_line(roo
     path.write_bytes(b"")
     with pytest.raises(DataError, match=r"subject\.parquet: is no table of a method's answers that can be read; run `make compare`"):
         answers.read(path)
+
+
+def test_the_methods_worth_their_time_are_those_that_none_is_both_faster_and_better_than() -> None:
+    points = {
+        "slow and good": (5, 90),
+        "fast": (1, 60),
+        "slow": (6, 80),
+        "as fast, worse": (1, 50),
+        "as good, slower": (7, 90),
+        "between": (2, 70),
+    }
+    assert pictures.front(points) == ["fast", "between", "slow and good"]
 
 
 def test_every_method_has_a_title_of_its_own() -> None:

@@ -29,15 +29,21 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
 
 
 def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
-    """Draws accuracy against the time of an answer, of the last protocol; the number of a method is its place in the table."""
+    """Draws accuracy against the time of an answer, of the last protocol: a number is a method's place in the table, and a line joins
+    those that no method is both faster and better than."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     protocol, methods = list(tables.items())[-1]
-    figure, axes = plots.canvas(8.5, 4.6)
-    for number, (name, made) in enumerate(methods.items(), start=1):
-        x, y = max(made["milliseconds"], 1e-3), 100 * made["accuracy"]["value"]
-        axes.plot([x], [y], marker="o", label=f"{number} {ENTRIES[name].title}")
-        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(5, 3), fontsize=8)
+    points = {name: (max(made["milliseconds"], 1e-3), 100 * made["accuracy"]["value"]) for name, made in methods.items()}
+    best = front(points)
+    figure, axes = plots.canvas(10, 5)
+    axes.step(*zip(*(points[name] for name in best), strict=True), where="post", color="tab:blue", linewidth=0.8)
+    for number, (name, (x, y)) in enumerate(points.items(), start=1):
+        title = f"{number} {ENTRIES[name].title}: {y:.1f}, {x:.2g} ms"
+        axes.plot([x], [y], linestyle="", marker="o", color="tab:blue" if name in best else "tab:gray", label=title)
+        # Each of four neighbours, which often stand at one place, has its number on another side.
+        aside = (6 * (-1) ** number, 6 * (-1) ** (number // 2))
+        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=aside, fontsize=8, ha="center", va="center")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
@@ -46,6 +52,15 @@ def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=7)
     plots.save(figure, path)
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Returns the names of the points than which none has both less cost and more accuracy, cheapest first."""
+    best: list[str] = []
+    for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):
+        if not best or points[name][1] > points[best[-1]][1]:
+            best.append(name)
+    return best
 
 
 def subjects(path: Path, by_subject: Mapping[str, Sequence[Mapping[str, Any]]], protocol: str) -> None:
