@@ -77,6 +77,7 @@ def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], 
     """Makes one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
     root = env.repository() or HOME
     client, store = tracking.connect(root)
+    import mlflow
     from mlflow.exceptions import MlflowException
 
     scores = {
@@ -89,37 +90,31 @@ def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], 
             if experiment.find(client, store, key):
                 return
             tags = {"vfer.kind": "comparison", "vfer.key": key, "data.md5": data, **tracking.experiment_tags(), **experiment.revision(HOME)}
-            parent = client.create_run(store, run_name="compare", tags=tags).info.run_id
-            client.log_batch(parent, params=_params({"seed": settings["seed"], "protocols": json.dumps(settings["protocols"])}))
-            for protocol, methods in tables.items():
-                for name, made in methods.items():
-                    _log_row(client, store, parent, protocol, name, made, judged[protocol][name])
-            for path in ("table.md", "table.csv", "per_subject.csv", "metrics.json"):
-                client.log_artifact(parent, str(out / path))
-            client.log_artifacts(parent, str(out / "plots"), "plots")
-            client.set_terminated(parent)
+            with mlflow.start_run(experiment_id=store, run_name="compare", tags=tags):
+                mlflow.log_params({"seed": settings["seed"], "protocols": json.dumps(settings["protocols"])})
+                for protocol, methods in tables.items():
+                    for name, made in methods.items():
+                        _log_row(client, store, protocol, name, made, judged[protocol][name])
+                for path in ("table.md", "table.csv", "per_subject.csv", "metrics.json"):
+                    mlflow.log_artifact(str(out / path))
+                mlflow.log_artifacts(str(out / "plots"), "plots")
     except MlflowException as error:
         raise tracking.failed(root, error, "run `make compare` again") from error
 
 
-def _log_row(client: "MlflowClient", store: str, parent: str, protocol: str, name: str, made: report.Told, judged: Judged) -> None:
+def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made: report.Told, judged: Judged) -> None:
+    import mlflow
     from mlflow.entities import Metric
 
-    run = client.create_run(store, run_name=f"{name} by {protocol}", tags={"mlflow.parentRunId": parent, "vfer.kind": "method"}).info
     flat = artifacts.flatten({name: made[name] for name in (*figures.TITLES, "folds", "leakage", *COSTS)}) | (
         {"p": made["p"], "p_corrected": made["p_corrected"]} if "p" in made else {}
     )
-    metrics = [Metric(key, value, run.start_time, 0) for key, value in flat.items()]
-    for fold, scores in enumerate(judged.by_fold()):
-        metrics += [Metric(f"fold.{key}", value, run.start_time, fold) for key, value in scores.items()]
-    client.log_batch(run.run_id, metrics=metrics, params=_params({"method": name, "protocol": protocol}))
-    client.set_terminated(run.run_id)
-
-
-def _params(values: dict[str, object]) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(name, str(value)) for name, value in values.items()]
+    with mlflow.start_run(experiment_id=store, run_name=f"{name} by {protocol}", nested=True, tags={"vfer.kind": "method"}) as run:
+        mlflow.log_params({"method": name, "protocol": protocol})
+        metrics = [Metric(key, value, run.info.start_time, 0) for key, value in flat.items()]
+        for fold, scores in enumerate(judged.by_fold()):
+            metrics += [Metric(f"fold.{key}", value, run.info.start_time, fold) for key, value in scores.items()]
+        client.log_batch(run.info.run_id, metrics=metrics)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import project
 import pytest
 import toys
 import yaml
+from mlflow.exceptions import MlflowException
 from test_cli import vfer
 
 from stages import compare, method
@@ -23,7 +24,7 @@ from vfer.comparison.answers import Answers, Cost
 from vfer.comparison.params import CompareParams
 from vfer.comparison.report import Judged, markdown, table
 from vfer.comparison.table import ENTRIES
-from vfer.errors import DataError, ParamsError
+from vfer.errors import DataError, ParamsError, TrackingError
 from vfer.methods.base import Clips, Fitted, Task
 from vfer.params import load
 from vfer.split import Row
@@ -200,6 +201,23 @@ def test_the_table_the_pictures_and_the_runs(root: Path, capsys: pytest.CaptureF
     assert one.data.metrics["accuracy.value"] == pytest.approx(35 / 36)
     assert [found.step for found in client.get_metric_history(one.info.run_id, "fold.accuracy")] == [0, 1, 2]
     assert {found.path for found in client.list_artifacts(parent.info.run_id)} >= {"table.md", "table.csv", "plots"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_store_that_fails_half_way_is_one_line_and_the_next_comparison_is_logged_whole(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MlflowException("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow, "log_artifacts", refuse)
+        with pytest.raises(TrackingError, match=r"disk full.*run `make compare` again"):
+            everything(root)
+    everything(root)
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    found = client.search_runs(["1"], "tags.`vfer.kind` = 'comparison'")
+    assert sorted(run.info.status for run in found) == ["FAILED", "FINISHED"]
 
 
 @pytest.mark.usefixtures("quick")
