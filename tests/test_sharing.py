@@ -164,7 +164,7 @@ def test_a_pipeline_that_trained_is_shared_whole(tmp_path: Path, s3: servers.S3)
     subprocess.run(["git", "init", "--quiet", "--bare", str(origin)], check=True)
     (tmp_path / "trained").mkdir()
     trained = build(tmp_path / "trained", s3.environment)
-    assert len(trained.ran("repro")) == 7
+    assert trained.ran("repro")[-1] == "register"
     share(trained, s3, origin)
     other = clone(origin, tmp_path / "other", s3)
     other.run("dvc", "pull", "--quiet")
