@@ -85,7 +85,7 @@ def main(
         plots.reliability(out / "plots" / "reliability.png", curve)
         plots.subjects(out / "plots" / "subjects.png", by_subject)
         told = summary(metrics)
-        report.write(out, told, metrics, rows, {"expression": classes, "subject": by_subject}, histories)
+        report.write(out, told, metrics, chosen.confidence, rows, {"expression": classes, "subject": by_subject}, histories)
         stage.made = f"{told} -> {out}"
 
 

@@ -251,6 +251,7 @@ def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
     ]
     assert base64.b64decode(pictures[0][1]) == (out / "plots" / "confusion.png").read_bytes()
     assert "16 test clips of 2 subjects: accuracy 0.938" in text
+    assert re.search(r"<th>95 % interval</th>.*<td>accuracy</td><td>0\.938</td><td>0\.\d{3} to 1\.000</td>", text)
     assert "warning" not in text.split("</style>")[1]
     split.write(cached / "split.parquet", divided("random"))
     assert "100% of the test clips are of a subject that was seen in training" in (evaluate(cached) / "report.html").read_text()

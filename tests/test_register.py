@@ -15,6 +15,7 @@ import pytest
 import toys
 import yaml
 from project import Project, make
+from repository import Repository
 
 from stages.register import main
 from vfer import tracking
@@ -247,3 +248,19 @@ def test_mcnemars_p_is_the_same_from_both_sides_and_1_where_nothing_tells_the_mo
     one, other = np.array([True] * 6 + [False, True]), np.array([False] * 6 + [False, True])
     assert mcnemar(one, other) == mcnemar(other, one) == pytest.approx(2 * 0.5**6)
     assert mcnemar(one, one) == 1
+
+
+def test_a_run_says_whether_files_differed_from_its_commit_but_for_the_locks_that_dvc_writes(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    assert experiment.revision(tmp_path) == {}
+    repository.run("git", "init", "--quiet")
+    (tmp_path / "comparison").mkdir()
+    for name in ("dvc.lock", "params.yaml", "comparison/dvc.yaml"):
+        (tmp_path / name).write_text("{}")
+    repository.commit()
+    commit = repository.run("git", "rev-parse", "HEAD").strip()
+    for name in ("dvc.lock", "comparison/dvc.lock"):
+        (tmp_path / name).write_text("other")
+    assert experiment.revision(tmp_path) == {"mlflow.source.git.commit": commit, "git.dirty": "false"}
+    (tmp_path / "params.yaml").write_text("other")
+    assert experiment.revision(tmp_path)["git.dirty"] == "true"

@@ -9,14 +9,22 @@ from vfer.evaluate import figures, page, plots
 from vfer.evaluate.page import Section
 
 Rows = Sequence[Mapping[str, object]]
+HEADS = {**figures.TITLES, "group": "subject", "f1": "F1"}
 
 
 def write(
-    out: Path, told: str, metrics: Mapping[str, Any], rows: list[split.Row], tables: Mapping[str, Rows], histories: Sequence[Path]
+    out: Path,
+    told: str,
+    metrics: Mapping[str, Any],
+    confidence: float,
+    rows: list[split.Row],
+    tables: Mapping[str, Rows],
+    histories: Sequence[Path],
 ) -> None:
     """Writes `report.html` into the folder of an evaluation, whose pictures lie in its `plots`; draws the trainings' curves there.
 
-    `told` is its figures in a sentence, `rows` the split, `tables` the scores by `expression` and by `subject`.
+    `told` is its figures in a sentence, `confidence` that of its intervals, `rows` the split, `tables` the scores by `expression` and by
+    `subject`.
     """
     drawn = out / "plots"
     leaks = [
@@ -29,22 +37,28 @@ def write(
         "test clips without a face": metrics["faceless"],
     }
     sections = [
-        Section("Test clips", told, warnings=leaks + split.absent(rows), rows=_scores(metrics)),
+        Section("Test clips", told, warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
         Section("The split", rows=split.counts(rows, ("recording", "subject"))),
         Section("Beside it", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
-        Section("By expression", rows=tables["expression"], pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
-        Section("By subject", rows=tables["subject"], pictures=[drawn / "subjects.png"]),
+        Section("By expression", rows=_headed(tables["expression"]), pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
+        Section("By subject", rows=_headed(tables["subject"]), pictures=[drawn / "subjects.png"]),
         Section("How sure it is", pictures=[drawn / "reliability.png"]),
         Section("How it learned", pictures=[_curves(drawn, history) for history in histories]),
     ]
     if "stills" in metrics:
         pictures = [drawn / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
-        sections.append(Section("The CNN on single test stills", rows=_scores(metrics["stills"]), pictures=pictures))
+        sections.append(Section("The CNN on single test stills", rows=_scores(metrics["stills"], confidence), pictures=pictures))
     page.write(out / "report.html", "vfer: evaluation", sections)
 
 
-def _scores(metrics: Mapping[str, Any]) -> Rows:
-    return [{"score": title, **metrics[name]} for name, title in figures.TITLES.items()]
+def _scores(metrics: Mapping[str, Any], confidence: float) -> Rows:
+    head = f"{100 * confidence:g} % interval"
+    intervals = {title: metrics[name] for name, title in figures.TITLES.items()}
+    return [{"score": title, "value": one["value"], head: f"{one['low']:.3f} to {one['high']:.3f}"} for title, one in intervals.items()]
+
+
+def _headed(rows: Rows) -> Rows:
+    return [{HEADS.get(name, name): value for name, value in row.items()} for row in rows]
 
 
 def _curves(drawn: Path, history: Path) -> Path:

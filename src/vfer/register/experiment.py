@@ -45,7 +45,7 @@ def revision(home: Path) -> dict[str, str]:
     commit = git("rev-parse", "HEAD")
     if not commit:
         return {}
-    dirty = bool(git("status", "--porcelain", "--", ":!dvc.lock"))  # which DVC itself rewrites
+    dirty = bool(git("status", "--porcelain", "--", ":!*dvc.lock"))  # those that DVC itself rewrites
     return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
 
 
