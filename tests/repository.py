@@ -16,6 +16,7 @@ from vfer import sample
 
 HOME = Path(__file__).resolve().parent.parent
 TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", "comparison/dvc.yaml", ".dvcignore", ".gitignore", "weights/README.md")
+STAGES = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
 FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
 FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
 COMPARED = {"methods": ["lstm", "svm_pooled"], "protocols": {"random": {"folds": 3}, "subject": {"folds": 4}}, "resamples": 20}

@@ -204,9 +204,7 @@ def test_the_table_the_pictures_and_the_runs(root: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_store_that_fails_half_way_is_one_line_and_the_next_comparison_is_logged_whole(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_store_fails_half_way_the_next_comparison_is_logged_whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise MlflowException("disk full")
 

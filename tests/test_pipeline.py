@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import Repository, build
+from repository import STAGES, Repository, build
 
 from vfer import manifest
 from vfer.manifest import Clip
@@ -29,7 +29,7 @@ def first(repository: Repository) -> list[str]:
 
 
 def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]) -> None:
-    assert sorted(first) == sorted(["frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register"])
+    assert sorted(first) == sorted(STAGES)
     assert repository.metrics("frames")["clips"] == 28
     assert repository.metrics("evaluate")["leakage"] == {"recording": 0.0, "subject": 0.0}
     assert len(repository.experiments()) == 1

@@ -124,7 +124,7 @@ def fit(
             break
         train.start(epoch)
         watch = _Watch(epoch, store.kept(epoch) if store else "", average)
-        result = model.fit(fitted, shuffle=False, verbose=0, callbacks=[watch])
+        result = model.fit(fitted, shuffle=False, verbose=0, callbacks=[watch])  # told to shuffle a dataset, Keras warns that it cannot
         logs = {name: float(values[-1]) for name, values in result.history.items()}
         with average.taken():
             logs |= {f"val_{name}": value for name, value in model.evaluate(held_out, verbose=0, return_dict=True).items()}
@@ -290,10 +290,9 @@ def compile_classifier(
         learning_rate / 100, max(1, steps - rising), warmup_target=learning_rate, warmup_steps=rising
     )
     model.compile(
-        # With a decay this is AdamW, which takes no None: a decay of 0 would be traced and computed for each variable all the same.
-        optimizer=keras.optimizers.Adam(schedule, weight_decay=weight_decay or None, global_clipnorm=1.0),
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, global_clipnorm=1.0),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],  # a name would have the first step traced twice
         weighted_metrics=[],
         jit_compile=False,  # on CPUs XLA costs more than it gains for these nets
     )

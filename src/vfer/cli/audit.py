@@ -61,11 +61,9 @@ def _compared(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _worth(figures: dict[str, Any] | None) -> list[str]:
-    if figures is None:
-        return []
-    accuracy = figures["accuracy"]
-    interval = f"{accuracy['low']:.3f} to {accuracy['high']:.3f}"
-    return [f"{accuracy['value']:.3f}", interval, f"{figures['uar']['value']:.3f}"]
+    from vfer.evaluate.figures import told
+
+    return [*told(figures["accuracy"]), told(figures["uar"])[0]] if figures else []
 
 
 def _would(rows: "list[Row]", protocol: str, where: Path) -> dict[str, float] | None:

@@ -16,13 +16,14 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     from vfer import tracking
     from vfer.artifacts import flatten
     from vfer.console import console
+    from vfer.evaluate.figures import TITLES, told
 
     outputs = root / "outputs"
     evaluate, register = _read(outputs / "evaluate" / "metrics.json"), _read(outputs / "register" / "register.json")
     figures = flatten(evaluate)
     table = Table("on the test clips", "value", "interval")
-    for name in ("accuracy", "uar", "macro_f1"):
-        table.add_row(name, f"{figures[f'{name}.value']:.3f}", f"{figures[f'{name}.low']:.3f} to {figures[f'{name}.high']:.3f}")
+    for name in TITLES:
+        table.add_row(name, *told(evaluate[name]))
     table.add_row("accuracy of the frames' vote", f"{figures['frame_vote.accuracy']:.3f}", "")
     table.add_row("detection coverage", f"{figures['coverage']:.3f}", "")
     table.add_row("clips, subjects", f"{figures['clips']:.0f}, {figures['subjects']:.0f}", "")

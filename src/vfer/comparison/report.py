@@ -133,8 +133,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
     first = next(iter(methods.values()))
     leaks = first["leakage"]
     seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
-    interval = f"{100 * confidence:g} % interval"
-    scored = [head for title in figures.TITLES.values() for head in (title, interval)]
+    scored = [head for title in figures.TITLES.values() for head in (title, figures.head(confidence))]
     heads = ("method", *scored, "folds", "p", "parameters", "training s", "ms a clip")
     lines = [
         f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
@@ -142,7 +141,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]
     for name, made in methods.items():
-        scores = [cell for score in figures.TITLES for cell in _percent(made[score])]
+        scores = [cell for score in figures.TITLES for cell in figures.told(made[score], ".1f", 100)]
         cells = [
             ENTRIES[name].title,
             *scores,
@@ -154,8 +153,3 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _percent(interval: Mapping[str, float]) -> list[str]:
-    value, low, high = (f"{100 * interval[key]:.1f}" for key in ("value", "low", "high"))
-    return [value, f"{low} to {high}"]

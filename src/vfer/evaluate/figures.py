@@ -1,5 +1,6 @@
 """Figures of the test clips: intervals, classes, subjects, calibration and leakage."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,17 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def head(confidence: float) -> str:
+    """Returns what stands over the bounds of such intervals, as `told` writes them."""
+    return f"{100 * confidence:g} % interval"
+
+
+def told(interval: Mapping[str, float], form: str = ".3f", times: float = 1) -> list[str]:
+    """Returns the value and the bounds of an interval's dict, in two cells."""
+    value, low, high = (f"{times * interval[key]:{form}}" for key in ("value", "low", "high"))
+    return [value, f"{low} to {high}"]
 
 
 def bootstrap(

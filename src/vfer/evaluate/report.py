@@ -52,9 +52,8 @@ def write(
 
 
 def _scores(metrics: Mapping[str, Any], confidence: float) -> Rows:
-    head = f"{100 * confidence:g} % interval"
-    intervals = {title: metrics[name] for name, title in figures.TITLES.items()}
-    return [{"score": title, "value": one["value"], head: f"{one['low']:.3f} to {one['high']:.3f}"} for title, one in intervals.items()]
+    heads = ("score", "value", figures.head(confidence))
+    return [dict(zip(heads, [title, *figures.told(metrics[name])], strict=True)) for name, title in figures.TITLES.items()]
 
 
 def _headed(rows: Rows) -> Rows:
