@@ -11,7 +11,7 @@ import typer
 from benchmarks import added, loading, machine, memory, nothing, processes, report, scaling, throughput, training
 from benchmarks.repository import HOME
 from benchmarks.rows import Row, missing
-from vfer import console
+from vfer.cli import console
 from vfer.errors import VferError
 
 MODULES: dict[str, ModuleType] = {

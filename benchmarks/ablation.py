@@ -22,9 +22,11 @@ import typer
 
 from benchmarks import machine, processes
 from benchmarks.repository import HOME
-from vfer import artifacts, console, params, stills
+from vfer import files, params
+from vfer.cli import console
+from vfer.clips.digests import digest
 from vfer.cnn.params import CnnParams
-from vfer.digests import digest
+from vfer.data import stills
 from vfer.errors import VferError
 
 RECIPE = "the recipe"
@@ -106,11 +108,11 @@ def main(
             console.warn(f"{what}: {error}")
             continue
         rows.append({"variant": name, "seed": seed, "settings": given, "figures": figures, "facts": facts})
-        artifacts.write_json(out, rows)
+        files.write_json(out, rows)
         told = f"accuracy {figures['accuracy']:.3f}, UAR {figures['uar']:.3f}, {figures['seconds']:.0f} s -> {out}"
         console.console.print(f"{what}: {told}", markup=False)
     text = report([row for row in rows if row["settings"] in every])
-    artifacts.write_bytes(out.with_suffix(".md"), text.encode())
+    files.write_bytes(out.with_suffix(".md"), text.encode())
     console.console.print(text, markup=False)
     if failed:
         raise VferError(f"ablation: {', '.join(dict.fromkeys(failed))} failed, as said above; run again for what is missing")

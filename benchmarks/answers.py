@@ -7,7 +7,7 @@ import numpy as np
 from vfer.cnn import predictions
 from vfer.cnn.data import Part
 from vfer.cnn.predictions import Predictions
-from vfer.session import Session
+from vfer.nets.session import Session
 
 
 def answers(session: Session, usage: str, part: Part) -> dict[str, Predictions]:

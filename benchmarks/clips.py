@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import env, manifest
-from vfer.manifest import Clip
-from vfer.sample import CODES
-from vfer.sample.dataset import Recording, frames
-from vfer.sample.video import Writer
+from vfer import env
+from vfer.data import manifest
+from vfer.data.manifest import Clip
+from vfer.data.sample import CODES
+from vfer.data.sample.dataset import Recording, frames
+from vfer.data.sample.video import Writer
 
 SMALL = (160, 120)
 BASES = 14  # recordings that are rendered; the others are these, with a mark and other brightness

@@ -18,16 +18,18 @@ from typing import Annotated, Any
 import av
 import typer
 
-from vfer import console, env, features, params, sample
+from vfer import env, features, params
+from vfer.cli import console
+from vfer.clips.executor import each_clip
+from vfer.data import sample
 from vfer.errors import DataError
-from vfer.executor import each_clip
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, Worker
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.features import FeaturesParams
-from vfer.frames import FramesJob, FramesParams, write
-from vfer.session import Session
+from vfer.nets.session import Session
+from vfer.video.frames import FramesJob, FramesParams, write
 
 HOME = Path(__file__).resolve().parents[1]
 PARAMS = HOME / "params.yaml"

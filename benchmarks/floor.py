@@ -10,7 +10,7 @@ from pathlib import Path
 from vfer.faces import weights
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
-from vfer.frames import sample
+from vfer.video.frames import sample
 
 MAX_SIDE = 640
 Span = tuple[float, float]

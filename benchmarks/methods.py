@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import console, env
+from vfer import env
+from vfer.cli import console
 from vfer.lstm.params import LstmParams
 
 LSTM = "LSTM"

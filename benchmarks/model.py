@@ -24,9 +24,10 @@ def main(config: Path, out: Path) -> None:
     import keras
     import numpy as np
 
-    from vfer import export, params
+    from vfer import params
     from vfer.cnn import model
     from vfer.cnn.params import CnnParams
+    from vfer.nets import export
 
     chosen = params.load(config, "cnn", CnnParams)
     keras.utils.set_random_seed(0)

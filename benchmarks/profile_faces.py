@@ -17,12 +17,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from vfer import console, params
+from vfer import params
+from vfer.cli import console
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, Worker
 from vfer.faces.params import FacesParams
 from vfer.faces.track import iou
-from vfer.frames import FramesJob, FramesParams, write
+from vfer.video.frames import FramesJob, FramesParams, write
 
 HOME = Path(__file__).resolve().parents[1]
 FRAMES = {"decode": "_decode", "luma and shrinking": "upright", "JPEG": "encode", "all": "write"}

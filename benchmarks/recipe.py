@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.answers import answers
-from vfer import console, env, stills
+from vfer import env
+from vfer.cli import console
 from vfer.cnn import data
 from vfer.cnn.params import CnnParams
-from vfer.labels import LabelsParams
-from vfer.scores import score
-from vfer.session import Session
+from vfer.data import stills
+from vfer.data.labels import LabelsParams
+from vfer.evaluate.scores import score
+from vfer.nets.session import Session
 
 CHOICE = 0
 """Seed of the choice of stills, which is the same for every recipe."""
@@ -41,8 +43,8 @@ def trained(table: pa.Table, where: Path, chosen: CnnParams, seed: int, share: f
     )
     env.prepare_tensorflow(chosen.precision)
     with console.hushed():
-        from vfer import export
         from vfer.cnn import train
+        from vfer.nets import export
     validation = split["validation"]
     start = perf_counter()
     model, fit = train.train(split, len(names), chosen, seed, None, lambda epoch, logs: _tell(chosen.epochs, epoch, logs))

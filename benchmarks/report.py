@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.rows import Row
-from vfer import artifacts
+from vfer import files
 
 Results = dict[str, dict[str, Any]]
 HEAD = """# Benchmarks
@@ -27,8 +27,8 @@ def update(
     results: Results = json.loads(path.read_text()) if path.exists() else {}
     results[name] = {**facts, "seconds": round(seconds), "rows": [asdict(row) for row in rows]}
     ordered = {known: results[known] for known in modules if known in results}
-    artifacts.write_json(path, ordered)
-    artifacts.write_bytes(folder / "RESULTS.md", text(ordered, modules).encode())
+    files.write_json(path, ordered)
+    files.write_bytes(folder / "RESULTS.md", text(ordered, modules).encode())
 
 
 def text(results: Results, modules: Mapping[str, ModuleType]) -> str:

@@ -26,16 +26,18 @@ from benchmarks import machine, tuning
 from benchmarks.methods import LSTM, Clips, Numbers, Task, methods
 from benchmarks.repository import HOME
 from stages import faces, frames
-from vfer import artifacts, console, env, features, manifest, params, split
-from vfer.digests import digest
+from vfer import env, features, files, params
+from vfer.cli import console
+from vfer.clips.digests import digest
+from vfer.data import manifest, split
+from vfer.data.labels import classes
+from vfer.data.split import PARTS, Row, SplitParams
 from vfer.errors import DataError
 from vfer.evaluate import figures
 from vfer.faces import table as faces_table
-from vfer.labels import classes
 from vfer.lstm.params import LstmParams
+from vfer.nets.session import Session
 from vfer.register.gate import mcnemar
-from vfer.session import Session
-from vfer.split import PARTS, Row, SplitParams
 
 RESAMPLES, CONFIDENCE = 1000, 0.95
 BATCH = 256
@@ -94,9 +96,9 @@ def main(
                 return embedded(network, crops, flip)
 
             told = compare(seen, splits, Task(names, names if tune else session.classes, chosen, repeats, seed))
-        artifacts.write_json(out, {"settings": settings, "facts": facts} | told)
+        files.write_json(out, {"settings": settings, "facts": facts} | told)
         text = report(told)
-        artifacts.write_bytes(out.with_suffix(".md"), text.encode())
+        files.write_bytes(out.with_suffix(".md"), text.encode())
         console.console.print(text, markup=False)
         stage.made = f"{told['clips']} clips of {told['subjects']} subjects in {folds} folds -> {out}"
 

@@ -19,16 +19,18 @@ from numpy.typing import NDArray
 from benchmarks import machine
 from benchmarks.answers import answers
 from benchmarks.repository import HOME
-from vfer import artifacts, console, env, params, stills
+from vfer import env, files, params
+from vfer.cli import console
+from vfer.clips.digests import digest
 from vfer.cnn import data, shipped
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
-from vfer.digests import digest
+from vfer.data import stills
+from vfer.data.labels import LabelsParams
 from vfer.errors import VferError
 from vfer.evaluate import figures
 from vfer.evaluate.stills import intervals
-from vfer.labels import LabelsParams
-from vfer.session import Session
+from vfer.nets.session import Session
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +77,7 @@ def main(
         FOLDER.mkdir()
         for name in shipped.FILES:
             shutil.copyfile(made / name, FOLDER / name)
-        artifacts.write_json(FOLDER / shipped.CARD, card)  # the last, so that a folder without it is not whole
+        files.write_json(FOLDER / shipped.CARD, card)  # the last, so that a folder without it is not whole
         stage.made = f"{', '.join(names)}; test accuracy {card['scores']['test']['plain']['accuracy']['value']} -> {FOLDER}"
 
 
@@ -88,7 +90,7 @@ def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]
     with console.hushed():
         import keras
 
-        from vfer import export
+        from vfer.nets import export
 
     model = keras.models.load_model(source, compile=False)
     halve(model)
@@ -146,7 +148,7 @@ def pack_keras(path: Path) -> None:
     """Keeps in half precision what it holds of a Keras model's weights; Keras casts them as it loads them."""
     import h5py
 
-    with artifacts.replacing(path) as packed, tempfile.TemporaryDirectory() as folder:
+    with files.replacing(path) as packed, tempfile.TemporaryDirectory() as folder:
         whole, halves = Path(folder) / "whole.h5", Path(folder) / "halves.h5"
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as target:
             for name in source.namelist():

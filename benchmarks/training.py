@@ -1,6 +1,6 @@
 """Training of the CNN in images a second, against a bare `model.fit` of the same net on an array in memory.
 
-Ours is `vfer.training.fit` over the batches that `stages.cnn` makes: shuffled, augmented, erased and mixed while the net trains, with
+Ours is `vfer.nets.training.fit` over the batches that `stages.cnn` makes: shuffled, augmented, erased and mixed while the net trains, with
 averaged weights, and validated on one batch at the end. Bare is Keras's `fit` on the finished float32 array, shuffled by Keras, with
 nothing else. Both are compiled alike, on all cores; an epoch of each in turn, after one that is not counted. Ratios are of one round each.
 """
@@ -40,10 +40,11 @@ def main(net: str, stills: int) -> None:
     import keras
     import numpy as np
 
-    from vfer import params, training
+    from vfer import params
     from vfer.cnn import model, train
     from vfer.cnn.data import Part
     from vfer.cnn.params import CnnParams
+    from vfer.nets import training
 
     kind = training.precision("auto")
     changes = {"architecture": net, "batch_size": BATCH, "averaging": 0.998, "mixup": 0.2, "deterministic": False, "precision": kind}

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vfer import console, env
+from vfer import env
+from vfer.cli import console
 from vfer.cnn.data import Part
 from vfer.cnn.params import CnnParams
+from vfer.data.split import Row
+from vfer.data.stills import SIDE
 from vfer.faces.table import Faces
-from vfer.session import Session
-from vfer.split import Row
-from vfer.stills import SIDE
+from vfer.nets.session import Session
 
 RECIPE: dict[str, object] = {
     "weights": "trained",
@@ -50,8 +51,8 @@ def tuned(start: Path, rows: list[Row], crops: Mapping[str, Faces], names: list[
     with console.hushed():
         import keras
 
-        from vfer import export
         from vfer.cnn import train
+        from vfer.nets import export
 
         keras.backend.clear_session()
         model, _ = train.train(parts, len(names), chosen, seed, None, lambda *_: None, start)

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from stages import HOME
-from vfer import artifacts, console, env, params, stills, tracking
+from vfer import env, files, params
+from vfer.cli import console
 from vfer.cnn import data, predictions, shipped
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
-from vfer.labels import LabelsParams
-from vfer.scores import score
-from vfer.session import Session
+from vfer.data import stills
+from vfer.data.labels import LabelsParams
+from vfer.evaluate.scores import score
+from vfer.nets.session import Session
+from vfer.register import tracking
 
 
 def main(
@@ -38,8 +41,8 @@ def train(table: Path, start: Path, labels: LabelsParams, chosen: CnnParams, see
     )
     env.prepare_tensorflow(chosen.precision)
     with console.hushed():
-        from vfer import export
         from vfer.cnn import train, transfer
+        from vfer.nets import export
 
     begun = transfer.found(start)
     settings = chosen.model_dump() | {"seed": seed, "classes": names}
@@ -49,10 +52,10 @@ def train(table: Path, start: Path, labels: LabelsParams, chosen: CnnParams, see
         model, fit = train.train(split, len(names), chosen, seed, live.checkpoint, live.on_epoch, begun)
         export.save(model, out, split["validation"].pixels[:64, ..., None].astype("float32"), names)
         figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
-        live.run.log(artifacts.flatten(figures))
-    artifacts.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
-    artifacts.write_json(out / "metrics.json", figures | {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": counts})
-    artifacts.write_json(out / "run.json", {"run_id": live.run.id})
+        live.run.log(files.flatten(figures))
+    files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
+    files.write_json(out / "metrics.json", figures | {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": counts})
+    files.write_json(out / "run.json", {"run_id": live.run.id})
     return f"{chosen.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f}"
 
 
@@ -61,8 +64,8 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
     names = shipped.install(out)
     split = data.held_out(stills.read(table, empty=True), labels, names, table)
     figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
-    artifacts.write_json(out / "metrics.json", figures)
-    artifacts.write_json(out / "run.json", {"run_id": ""})
+    files.write_json(out / "metrics.json", figures)
+    files.write_json(out / "run.json", {"run_id": ""})
     return f"the network that comes with vfer, of {', '.join(names)}" + "".join(
         f", {usage} accuracy {scores['accuracy']:.3f}" for usage, scores in figures.items()
     )

@@ -9,13 +9,14 @@ import typer
 from filelock import FileLock
 
 from stages import HOME
-from vfer import artifacts, console, env, params, tracking
-from vfer.comparison import answers, pictures, report
-from vfer.comparison.params import CompareParams
-from vfer.comparison.report import Judged
-from vfer.comparison.table import ENTRIES
+from vfer import env, files, params
+from vfer.cli import console
+from vfer.compare import answers, pictures, report
+from vfer.compare.params import CompareParams
+from vfer.compare.report import Judged
+from vfer.compare.table import ENTRIES
 from vfer.evaluate import figures, plots
-from vfer.register import experiment
+from vfer.register import experiment, tracking
 from vfer.register.inputs import version
 
 if TYPE_CHECKING:
@@ -53,17 +54,17 @@ def main(
 def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams) -> None:
     """Writes the tables and the pictures; the confusion matrices are those of the last protocol."""
     shutil.rmtree(out / "plots", ignore_errors=True)
-    artifacts.write_json(out / "metrics.json", tables)
-    artifacts.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence).encode())
+    files.write_json(out / "metrics.json", tables)
+    files.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence).encode())
     rows = report.flat(tables)
-    artifacts.write_csv(out / "table.csv", list(rows[0]), rows)
+    files.write_csv(out / "table.csv", list(rows[0]), rows)
     by_subject = [
         {"protocol": protocol, "method": name, **row}
         for protocol, methods in judged.items()
         for name, one in methods.items()
         for row in one.by_subject()
     ]
-    artifacts.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
+    files.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
     last = list(tables)[-1]
     pictures.accuracy(out / "plots" / "accuracy.png", tables)
     pictures.cost(out / "plots" / "cost.png", tables)
@@ -106,7 +107,7 @@ def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made:
     import mlflow
     from mlflow.entities import Metric
 
-    flat = artifacts.flatten({name: made[name] for name in (*figures.TITLES, "folds", "leakage", *COSTS)}) | (
+    flat = files.flatten({name: made[name] for name in (*figures.TITLES, "folds", "leakage", *COSTS)}) | (
         {"p": made["p"], "p_corrected": made["p_corrected"]} if "p" in made else {}
     )
     with mlflow.start_run(experiment_id=store, run_name=f"{name} by {protocol}", nested=True, tags={"vfer.kind": "method"}) as run:

@@ -10,17 +10,19 @@ import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
-from vfer import artifacts, console, features, params, split
+from vfer import features, files, params
+from vfer.cli import console
 from vfer.cnn import predictions
+from vfer.data import split
 from vfer.errors import DataError
 from vfer.evaluate import figures, plots, report
 from vfer.evaluate import stills as stills_report
 from vfer.evaluate.params import EvaluateParams
+from vfer.evaluate.scores import confusion, score
 from vfer.evaluate.vote import vote
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
-from vfer.scores import confusion, score
-from vfer.session import Session
+from vfer.nets.session import Session
 
 
 def main(
@@ -72,13 +74,13 @@ def main(
         if of_stills.still:
             metrics["stills"] = stills_report.report(of_stills, stills, chosen, seed, out)
         classes = figures.per_class(truth, predicted, names)
-        artifacts.write_json(out / "metrics.json", metrics)
-        artifacts.write_csv(out / "per_class.csv", list(classes[0]), classes)
+        files.write_json(out / "metrics.json", metrics)
+        files.write_csv(out / "per_class.csv", list(classes[0]), classes)
         by_subject = figures.per_group(truth, predicted, subjects, len(names))
-        artifacts.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
-        artifacts.write_csv(out / "reliability.csv", ["confidence", "accuracy", "clips"], curve)
+        files.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
+        files.write_csv(out / "reliability.csv", ["confidence", "accuracy", "clips"], curve)
         pairs = [{"actual": row.expression, "predicted": names[i] if i >= 0 else "none"} for row, i in zip(test, predicted, strict=True)]
-        artifacts.write_csv(out / "confusion.csv", ["actual", "predicted"], pairs)
+        files.write_csv(out / "confusion.csv", ["actual", "predicted"], pairs)
         write_predictions(out / "predictions.parquet", test, predicted, votes, probabilities, names)
         plots.confusion(out / "plots" / "confusion.png", confusion(truth, predicted, len(names)), names)
         plots.per_class(out / "plots" / "per_class.png", classes)
@@ -91,7 +93,7 @@ def main(
 
 def summary(metrics: dict[str, object]) -> str:
     """Returns the figures of one line that never stand alone."""
-    flat = artifacts.flatten(metrics)
+    flat = files.flatten(metrics)
     return (
         f"{flat['clips']:.0f} test clips of {flat['subjects']:.0f} subjects: accuracy {flat['accuracy.value']:.3f} "
         f"[{flat['accuracy.low']:.3f}, {flat['accuracy.high']:.3f}], UAR {flat['uar.value']:.3f}, macro F1 {flat['macro_f1.value']:.3f}; "
@@ -113,7 +115,7 @@ def write_predictions(
     columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in ("clip", "expression", "subject", "recording")}
     columns |= {name: [names[i] if i >= 0 else None for i in values] for name, values in answers.items()}
     columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
-    with artifacts.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 

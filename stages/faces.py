@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from vfer import artifacts, console, env, faces, params
+from vfer import env, faces, files, params
+from vfer.cli import console
+from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.errors import ClipError, DataError
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, Worker
 from vfer.faces.params import FacesParams
-from vfer.store import Clips, Recipe, Store, recipe
 
 CODE = (faces,)
 PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
@@ -36,9 +37,9 @@ def main(
         kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers())
         counts, refused = run_jobs(jobs, kept, chosen, section)
         metrics = summarise(counts, refused) | {"detector": chosen.name, "detector_sha256": chosen.sha256}
-        report = artifacts.Refused(refused)
+        report = files.Refused(refused)
         report.write(out / "refused.csv")
-        artifacts.write_json(out / "metrics.json", metrics)
+        files.write_json(out / "metrics.json", metrics)
         mend = "mend or remove them, or raise faces.max_faceless or lower faces.score"
         report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
         stage.made = f"{metrics['clips']} clips{kept.told}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from vfer import console, env, features, params, session
-from vfer.digests import digest
+from vfer import env, features, params
+from vfer.cli import console
+from vfer.clips.digests import digest
+from vfer.clips.store import Clips, Store, recipe
 from vfer.errors import ClipError, DataError
 from vfer.faces import table
 from vfer.features import FeaturesJob, FeaturesParams, Worker
-from vfer.session import Session
-from vfer.store import Clips, Store, recipe
+from vfer.nets import session
+from vfer.nets.session import Session
 
 CODE = (features, session, table)
 PACKAGES = ("numpy", "onnxruntime", "pyarrow")

@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-from vfer import artifacts, console, env, frames, manifest, params
+from vfer import env, files, params
+from vfer.cli import console
+from vfer.clips.store import Clips, Recipe, Store, recipe
+from vfer.data import manifest
 from vfer.errors import ClipError
-from vfer.frames import FramesJob, FramesParams
-from vfer.store import Clips, Recipe, Store, recipe
+from vfer.video import frames
+from vfer.video.frames import FramesJob, FramesParams
 
 CODE = (frames,)
 PACKAGES = ("av", "opencv-python", "pyarrow")
@@ -33,7 +36,7 @@ def main(
         counts, refused = run(jobs, kept)
         refused.write(out / "refused.csv")
         made = {"clips": len(counts), "set_aside": len(refused.reasons), "frames": sum(counts.values())}
-        artifacts.write_json(out / "metrics.json", made)
+        files.write_json(out / "metrics.json", made)
         mend = "mend the clips, take them out, or raise frames.max_bad"
         refused.check(len(jobs), chosen.max_bad, "frames.max_bad", "were set aside", mend)
         stage.made = f"{made['clips']} clips{kept.told}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
@@ -44,7 +47,7 @@ def recipe_of(section: FramesParams) -> Recipe:
     return recipe("frames", section.model_dump(exclude={"max_bad"}), CODE, PACKAGES)
 
 
-def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, int], artifacts.Refused]:
+def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, int], files.Refused]:
     """Decodes the clips; returns how many frames each gave, and why others were refused."""
     counts: dict[str, int] = {}
     reasons: dict[str, str] = {}
@@ -56,7 +59,7 @@ def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, int], 
             else:
                 counts[job.clip] = result
             bar.advance(task)
-    return counts, artifacts.Refused(reasons)
+    return counts, files.Refused(reasons)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,18 @@ import numpy as np
 import typer
 
 from stages import HOME
-from vfer import artifacts, console, env, features, params, split, tracking
+from vfer import env, features, files, params
+from vfer.cli import console
+from vfer.data import split
+from vfer.data.labelled import labelled
+from vfer.data.labels import LabelsParams
+from vfer.data.split import PARTS, Row, SplitParams
 from vfer.errors import DataError
-from vfer.labelled import labelled
-from vfer.labels import LabelsParams
+from vfer.evaluate.scores import score
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
-from vfer.scores import score
-from vfer.session import Session
-from vfer.split import PARTS, Row, SplitParams
+from vfer.nets.session import Session
+from vfer.register import tracking
 
 if TYPE_CHECKING:
     from vfer.lstm.train import Part
@@ -37,8 +40,8 @@ def main(
         names, rows = rows_of(clips, config, set(sequences), seed)
         env.prepare_tensorflow()
         with console.hushed():
-            from vfer import export
             from vfer.lstm import train
+            from vfer.nets import export
 
         data = {part: part_of(part, rows, names, sequences, clips) for part in ("train", "validation")}
         settings = chosen.model_dump() | {"seed": seed, "classes": names} | params.load(config, "split", SplitParams).model_dump()
@@ -51,12 +54,12 @@ def main(
             validation = asdict(score(data["validation"].labels, probabilities.argmax(axis=1), len(names)))
             live.run.log({f"validation.{name}": value for name, value in validation.items()})
         split.write(out / "split.parquet", rows)
-        artifacts.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
+        files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
         counts = Counter(row.part for row in rows)
         faceless = sum(not len(sequences[row.clip]) for row in rows)
         made = {"validation": validation, "epochs": len(fit.history), "best_epoch": fit.best + 1, "faceless": faceless}
-        artifacts.write_json(out / "metrics.json", made | {"clips": {part: counts[part] for part in PARTS}})
-        artifacts.write_json(out / "run.json", {"run_id": live.run.id})
+        files.write_json(out / "metrics.json", made | {"clips": {part: counts[part] for part in PARTS}})
+        files.write_json(out / "run.json", {"run_id": live.run.id})
         stage.made = f"{chosen.units} units of {len(fit.history)} epochs, validation accuracy {validation['accuracy']:.3f} -> {out}"
 
 

@@ -8,23 +8,27 @@ from typing import Annotated
 
 import typer
 
-from vfer import console, env, features, motion, params, split, tracking
-from vfer.comparison import answers, folds, table
-from vfer.comparison.answers import Answers
-from vfer.comparison.params import CompareParams
-from vfer.comparison.table import ENTRIES, Entry
-from vfer.digests import digest
+from vfer import env, features, params
+from vfer.cli import console
+from vfer.clips.digests import digest
+from vfer.clips.store import Store, recipe
+from vfer.compare import answers, folds, table
+from vfer.compare.answers import Answers
+from vfer.compare.methods.base import Task
+from vfer.compare.methods.params import MethodsParams
+from vfer.compare.params import CompareParams
+from vfer.compare.table import ENTRIES, Entry
+from vfer.data import split
+from vfer.data.labelled import labelled
+from vfer.data.labels import LabelsParams
+from vfer.data.split import Row
 from vfer.faces import table as faces_table
-from vfer.labelled import labelled
-from vfer.labels import LabelsParams
 from vfer.lstm import sequences
-from vfer.methods.base import Task
-from vfer.methods.params import MethodsParams
-from vfer.split import Row
-from vfer.store import Store, recipe
+from vfer.register import tracking
+from vfer.video import motion
 
 CODE = (answers, folds, motion, faces_table, sequences, split)
-TRAINING = table.FOLDER.parent / "training.py"
+TRAINING = table.FOLDER.parents[1] / "nets" / "training.py"
 PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow")
 
 

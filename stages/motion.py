@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
-from vfer import console, env, manifest, motion, params
-from vfer.digests import digest
+from vfer import env, params
+from vfer.cli import console
+from vfer.clips.digests import digest
+from vfer.clips.store import Clips, Store, recipe
+from vfer.data import manifest
 from vfer.errors import ClipError, DataError
 from vfer.faces import table
 from vfer.faces.params import FacesParams
-from vfer.motion import MotionJob
-from vfer.store import Clips, Store, recipe
+from vfer.video import motion
+from vfer.video.motion import MotionJob
 
 CODE = (motion, table)
 PACKAGES = ("av", "numpy", "opencv-python", "pyarrow")

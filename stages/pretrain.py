@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from stages import HOME
-from vfer import artifacts, console, env, faces, params, stills, tracking
+from vfer import env, faces, files, params
+from vfer.cli import console
+from vfer.clips.digests import digest
+from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.cnn.params import CnnParams
-from vfer.digests import digest
+from vfer.data import stills
 from vfer.errors import ClipError, DataError
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
@@ -20,7 +23,7 @@ from vfer.pretrain import identities, subjects
 from vfer.pretrain.identities import Found, Row
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.subjects import SubjectJob, Worker
-from vfer.store import Clips, Recipe, Store, recipe
+from vfer.register import tracking
 
 CODE = (faces, stills, subjects)
 PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
@@ -48,17 +51,17 @@ def main(
     chosen = params.load(config, "pretrain", PretrainParams)
     with console.Stage("pretrain") as stage:
         shutil.rmtree(out / "weights", ignore_errors=True)
-        artifacts.Refused({}, "picture").write(out / "refused.csv")
+        files.Refused({}, "picture").write(out / "refused.csv")
         if not chosen.enabled:
             made = Made({"weights": "none"}, "is off (pretrain.enabled), so that the CNN begins at random")
         elif source.suffix == ".keras":
             made = take(source, config, out / "weights")
         else:
             made = train(source, weights_, config, out)
-        artifacts.write_json(out / "weights" / "weights.json", made.about)
-        artifacts.write_csv(out / "history.csv", HISTORY, made.history)
-        artifacts.write_json(out / "metrics.json", {"weights": made.about["weights"], **made.figures})
-        artifacts.write_json(out / "run.json", {"run_id": made.run_id})
+        files.write_json(out / "weights" / "weights.json", made.about)
+        files.write_csv(out / "history.csv", HISTORY, made.history)
+        files.write_json(out / "metrics.json", {"weights": made.about["weights"], **made.figures})
+        files.write_json(out / "run.json", {"run_id": made.run_id})
         stage.made = made.line
 
 
@@ -67,8 +70,8 @@ def take(source: Path, config: Path, folder: Path) -> Made:
     cnn = params.load(config, "cnn", CnnParams)
     env.prepare_tensorflow(cnn.precision)
     with console.hushed():
-        from vfer import export
         from vfer.cnn import transfer
+        from vfer.nets import export
         from vfer.pretrain.train import given
 
     net = given(source, cnn.architecture)
@@ -85,15 +88,15 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     seed = params.seed(config)
     settings = chosen.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
     found, figures, key = collect(source, detector, config, settings, out)
-    refused = artifacts.Refused(found.refused, "picture")
+    refused = files.Refused(found.refused, "picture")
     refused.write(out / "refused.csv")
     mend = "mend them, take them out, or raise pretrain.max_bad"
     refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or do not decode", mend)
     known = identities.choose(found, chosen.min_faces, chosen.validation, seed, source)
     env.prepare_tensorflow(cnn.precision)
     with console.hushed():
-        from vfer import export
         from vfer.cnn import transfer
+        from vfer.nets import export
         from vfer.pretrain import train as training
 
     with tracking.training(env.repository() or HOME, "pretrain", settings, key, chosen.epochs) as live:

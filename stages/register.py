@@ -7,10 +7,11 @@ import typer
 from filelock import FileLock
 
 from stages import HOME
-from vfer import artifacts, console, env, params, tracking
+from vfer import env, files, params
+from vfer.cli import console
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
-from vfer.register import aliases, experiment, models
+from vfer.register import aliases, experiment, models, tracking
 from vfer.register.inputs import Inputs, collect
 from vfer.register.params import RegisterParams
 
@@ -48,7 +49,7 @@ def main(
         except MlflowException as error:
             raise tracking.failed(root, error, "nothing is lost: mend it and run `dvc repro`") from error
         made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
-        artifacts.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
+        files.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"
         stage.made = (
             f"run {run_id}, models {', '.join(f'{name} v{version}' for name, version in versions.items())} ({alias}: {verdict.reason})"

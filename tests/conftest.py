@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN crashes in float32 convolutions of TensorFlow 2.21
 
-CONNECT = "import sys\nfrom pathlib import Path\nfrom vfer import tracking\nprint(tracking.connect(Path(sys.argv[1]))[1])"
+CONNECT = "import sys\nfrom pathlib import Path\nfrom vfer.register import tracking\nprint(tracking.connect(Path(sys.argv[1]))[1])"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

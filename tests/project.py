@@ -12,10 +12,10 @@ import yaml
 from stages.evaluate import main as evaluate
 from stages.features import main as cache
 from stages.register import main as register
-from vfer import split
-from vfer.artifacts import write_csv, write_json
+from vfer.data import split
+from vfer.data.split import SplitParams
 from vfer.faces import table
-from vfer.split import SplitParams
+from vfer.files import write_csv, write_json
 
 HOME = Path(__file__).resolve().parents[1]
 LEARNED = [{"epoch": i, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0} for i in (1, 2)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from vfer import sample
+from vfer.data import sample
 
 HOME = Path(__file__).resolve().parent.parent
 TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", "comparison/dvc.yaml", ".dvcignore", ".gitignore", "weights/README.md")

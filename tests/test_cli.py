@@ -39,7 +39,7 @@ def test_the_version_is_the_package_s() -> None:
 
 def test_the_console_script_is_this_command() -> None:
     (script,) = metadata.entry_points(group="console_scripts", name="vfer")
-    assert script.value == "vfer.cli:main"
+    assert script.value == "vfer.cli.app:main"
     assert callable(script.load())
 
 

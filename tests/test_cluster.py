@@ -20,11 +20,12 @@ import toys
 import yaml
 from test_executor import Contract, Toy, results
 
-from vfer import cluster, sample
-from vfer.cluster import connection as link
-from vfer.cluster import driver, node
+from vfer.clips import cluster
+from vfer.clips.cluster import connection as link
+from vfer.clips.cluster import driver, node
+from vfer.clips.executor import each_clip
+from vfer.data import sample
 from vfer.errors import ClusterError
-from vfer.executor import each_clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several Ray nodes on one machine need Linux")
 HOME = Path(__file__).resolve().parents[1]
@@ -200,7 +201,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from test_executor import Toy, work
-from vfer.executor import each_clip
+from vfer.clips.executor import each_clip
 jobs = [Toy("0", "exit"), *(Toy(str(number), folder=Path("begun"), seconds=0.2) for number in range(1, 2000))]
 try:
     for job, result in each_clip(work, jobs, workers=2):
@@ -268,7 +269,8 @@ def test_the_code_is_told_by_the_content_of_each_source(tmp_path: Path, monkeypa
 
 
 SILENT = """
-from vfer import cluster, errors
+from vfer import errors
+from vfer.clips import cluster
 cluster.connection.ANSWER = 1.0
 try:
     next(cluster.each_clip("127.0.0.1:{port}", len, [1], workers=1))
@@ -295,20 +297,18 @@ def test_an_address_where_nothing_listens_is_said_in_one_line(monkeypatch: pytes
         next(cluster.each_clip(f"127.0.0.1:{port}", len, [Toy("1")], workers=1))
 
 
-def test_as_many_jobs_are_under_way_as_the_cluster_has_room_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_as_many_jobs_are_under_way_as_the_cluster_has_room_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     cpus: list[float] = []
     monkeypatch.setattr(driver, "nodes", lambda: [{"Resources": {"CPU": count} if count else {}} for count in cpus])
     monkeypatch.setattr(driver, "LOOK", 0)
     room = driver.Room(2)
     assert [room(), room()] == [2, 2]
-    assert capsys.readouterr().out == "warning: no node of the Ray cluster has a CPU to work with; the clips wait until one joins\n"
+    assert caplog.messages == ["no node of the Ray cluster has a CPU to work with; the clips wait until one joins"]
     cpus += [0, 4.0, 16.0]
     assert room() == 3 * 20
     cpus.pop()
     assert room() == 3 * 4
-    assert capsys.readouterr().out == ""
+    assert len(caplog.messages) == 1
 
 
 def test_the_manifests_of_the_docs_mount_the_same_on_head_and_workers() -> None:

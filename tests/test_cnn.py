@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from vfer import export, params
+from vfer import params
 from vfer.cnn.augment import augment
 from vfer.cnn.data import Part
 from vfer.cnn.model import build, classifier, mirrored
@@ -14,7 +14,8 @@ from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import predict
 from vfer.cnn.train import train
 from vfer.errors import ParamsError
-from vfer.session import Session
+from vfer.nets import export
+from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from vfer import stills
 from vfer.cnn.data import parts
+from vfer.data import stills
+from vfer.data.labels import LabelsParams
 from vfer.errors import DataError
-from vfer.labels import LabelsParams
 
 WHERE = Path("data/stills.parquet")
 USAGES = stills.USAGES

@@ -18,16 +18,16 @@ from mlflow.exceptions import MlflowException
 from test_cli import vfer
 
 from stages import compare, method
-from vfer import manifest, split
-from vfer.comparison import answers, folds, pictures
-from vfer.comparison.answers import Answers, Cost
-from vfer.comparison.params import CompareParams
-from vfer.comparison.report import Judged, markdown, table
-from vfer.comparison.table import ENTRIES
+from vfer.compare import answers, folds, pictures
+from vfer.compare.answers import Answers, Cost
+from vfer.compare.methods.base import Clips, Fitted, Task
+from vfer.compare.params import CompareParams
+from vfer.compare.report import Judged, markdown, table
+from vfer.compare.table import ENTRIES
+from vfer.data import manifest, split
+from vfer.data.split import Row
 from vfer.errors import DataError, ParamsError, TrackingError
-from vfer.methods.base import Clips, Fitted, Task
 from vfer.params import load
-from vfer.split import Row
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of MLflow and of what it imports
@@ -95,7 +95,7 @@ def run(root: Path, name: str) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vfer.comparison.table.load", trained)
+    monkeypatch.setattr("vfer.compare.table.load", trained)
 
 
 def test_a_method_answers_for_every_clip_once_under_every_protocol(root: Path) -> None:

@@ -16,11 +16,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from vfer import datasets, manifest, stills
 from vfer.cli.data import app
-from vfer.datasets import Entry, Found, FoundClip, Reader
+from vfer.data import manifest, stills
+from vfer.data import readers as datasets
+from vfer.data.manifest import Clip
+from vfer.data.readers import Entry, Found, FoundClip, Reader
 from vfer.errors import DataError
-from vfer.manifest import Clip
 
 # DVC reads its index through a deprecated name of pygtrie.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -422,8 +423,8 @@ def test_a_killed_run_leaves_the_tables_and_the_next_goes_on(plain: Path, own: P
     before = (plain / "data/clips.csv").read_bytes()
     program = """
 import os, sys
-from vfer.datasets import scan, READERS
-from vfer.datasets.intake import intake
+from vfer.data.readers import scan, READERS
+from vfer.data.readers.intake import intake
 from pathlib import Path
 def dying(items):
     yield next(items)

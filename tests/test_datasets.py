@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from vfer import stills
-from vfer.datasets import READERS, Found, FoundClip, FoundStill, Passed, Refused, expression, scan
-from vfer.datasets.found import safe
-from vfer.datasets.video import encode, probe
+from vfer.data import stills
+from vfer.data.readers import READERS, Found, FoundClip, FoundStill, Passed, Refused, expression, scan
+from vfer.data.readers.found import safe
+from vfer.data.readers.video import encode, probe
 from vfer.errors import ClipError, DataError
 
 HOME = Path(__file__).resolve().parents[1]

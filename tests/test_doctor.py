@@ -22,12 +22,15 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from vfer import manifest, params, stills, tracking
-from vfer.doctor import CHECKS, Check, examine, machine, repository
-from vfer.doctor.check import check
+from vfer import params
+from vfer.cli.doctor import machine, repository
+from vfer.cli.doctor.check import Check, check
+from vfer.cli.doctor.examine import CHECKS, examine
+from vfer.data import manifest, stills
+from vfer.data.manifest import Clip
 from vfer.errors import DataError
 from vfer.faces import centerface
-from vfer.manifest import Clip
+from vfer.register import tracking
 
 HOME = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # DVC's own use of pygtrie
@@ -72,7 +75,7 @@ def configure(root: Path, default: str | None, **remotes: str) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the MLflow store that a training of one run leaves, made by a process that runs elsewhere."""
     root = tmp_path_factory.mktemp("store")
-    code = f"from pathlib import Path; from vfer import tracking; c, e = tracking.connect(Path({str(root)!r})); c.create_run(e)"
+    code = f"from pathlib import Path; from vfer.register import tracking; c, e = tracking.connect(Path({str(root)!r})); c.create_run(e)"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=elsewhere, env=environment, check=True)
@@ -101,7 +104,7 @@ def test_a_healthy_repository_passes_every_check_stays_as_it_is_and_needs_no_ten
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-from vfer.doctor import examine
+from vfer.cli.doctor.examine import examine
 print(json.dumps([[asdict(check) for check in examine(Path({str(root)!r}))], sorted(sys.modules)]))
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -20,14 +20,15 @@ from project import LEARNED
 from sklearn import metrics as sk
 
 from stages.evaluate import main
-from vfer import artifacts, features, split, stills
+from vfer import features, files
 from vfer.cnn import predictions
+from vfer.data import split, stills
+from vfer.data.split import Row, SplitParams
 from vfer.errors import DataError
 from vfer.evaluate import figures, page, plots
+from vfer.evaluate.scores import confusion, score
 from vfer.evaluate.vote import vote
-from vfer.scores import confusion, score
-from vfer.session import Session
-from vfer.split import Row, SplitParams
+from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
 
@@ -191,7 +192,7 @@ def cached(tmp_path: Path) -> Path:
         {},
     )
     toys.good_lstm(tmp_path / "model.onnx")
-    artifacts.write_csv(tmp_path / "lstm" / "history.csv", list(LEARNED[0]), LEARNED)
+    files.write_csv(tmp_path / "lstm" / "history.csv", list(LEARNED[0]), LEARNED)
     toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "said.parquet", tmp_path / "cnn.onnx")
     return tmp_path
 

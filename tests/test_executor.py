@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from vfer.clips.executor import each_clip
 from vfer.errors import ClipError, ClusterError, VferError, WeightsError
-from vfer.executor import each_clip
 
 
 @dataclass(frozen=True)
@@ -141,15 +141,15 @@ class Contract:
 
 class TestHere(Contract):
     def test_ray_is_not_loaded(self) -> None:
-        code = "import sys\nfrom vfer.executor import each_clip\nlist(each_clip(len, [], workers=1))\nassert 'ray' not in sys.modules"
+        code = "import sys\nfrom vfer.clips.executor import each_clip\nlist(each_clip(len, [], workers=1))\nassert 'ray' not in sys.modules"
         subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"VFER_RAY_ADDRESS": ""})
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VFER_RAY_ADDRESS", "127.0.0.1:6379")
-    for name in [name for name in sys.modules if name.startswith("vfer.cluster")]:
+    for name in [name for name in sys.modules if name.startswith("vfer.clips.cluster")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("vfer.cluster", raising=False)
+    monkeypatch.delattr("vfer.clips.cluster", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ClusterError, match=r"^VFER_RAY_ADDRESS is set, and Ray is not installed; install vfer\[ray\], or unset it$"):
         each_clip(work, [Toy("1")], workers=1)

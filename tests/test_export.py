@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from vfer.export import settle
+from vfer.nets.export import settle
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of TensorFlow and tf2onnx
 

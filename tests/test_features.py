@@ -14,7 +14,7 @@ from vfer import features
 from vfer.errors import DataError, WeightsError
 from vfer.faces import table
 from vfer.features import Sequence
-from vfer.session import Session
+from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
 

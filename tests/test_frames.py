@@ -13,9 +13,9 @@ import pytest
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
-from vfer import frames
 from vfer.errors import ClipError
-from vfer.frames import FRAMES_SCHEMA, Frame, FramesJob, FramesParams, sample, write
+from vfer.video import frames
+from vfer.video.frames import FRAMES_SCHEMA, Frame, FramesJob, FramesParams, sample, write
 
 PARAMS = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0.1)
 LIMITED, FULL = 1, 2

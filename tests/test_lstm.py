@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vfer import export
 from vfer.lstm.model import build
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import PADDING, pad, predict, thin
 from vfer.lstm.train import Part, batches, train
-from vfer.session import Session
+from vfer.nets import export
+from vfer.nets.session import Session
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vfer import manifest
+from vfer.data import manifest
+from vfer.data.manifest import Clip
 from vfer.errors import DataError
-from vfer.manifest import Clip
 
 HEADER = "clip,path,expression,subject,recording,source,framing\n"
 ROW = "s/a,clips/s/a.mp4,happy,s/1,s/a,s,scene\n"

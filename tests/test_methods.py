@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vfer.comparison.table import ENTRIES, load
-from vfer.methods.base import Clips, Task
-from vfer.methods.params import EncodingParams, NetParams
+from vfer.compare.methods.base import Clips, Task
+from vfer.compare.methods.params import EncodingParams, NetParams
+from vfer.compare.table import ENTRIES, load
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # those of TensorFlow
 

@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from vfer import motion
 from vfer.errors import DataError
 from vfer.faces.table import Faces, write
+from vfer.video import motion
 
 STEP = 2  # pixels a frame
 COUNT = 12

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from repository import STAGES, Repository, build
 
-from vfer import manifest
-from vfer.manifest import Clip
+from vfer.data import manifest
+from vfer.data.manifest import Clip
 
 AFTER_LSTM = ["lstm", "evaluate", "register"]
 

@@ -17,15 +17,16 @@ import yaml
 from repository import build
 
 from stages.pretrain import collect, main
-from vfer import export, stills
+from vfer.data import stills
+from vfer.data.sample.dataset import Recording, frames
+from vfer.data.sample.stills import table
 from vfer.errors import DataError, VferError, WeightsError
+from vfer.nets import export
 from vfer.pretrain import identities, model
 from vfer.pretrain.identities import Faces, hold_out
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.train import Batches, train
 from vfer.pretrain.verify import pairs, verification
-from vfer.sample.dataset import Recording, frames
-from vfer.sample.stills import table
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of TensorFlow
 

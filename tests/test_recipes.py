@@ -11,17 +11,18 @@ import toys
 
 from benchmarks import ablation, recipe, sequences
 from benchmarks.methods import Answer, Clips, Task, cnn_alone, methods, refitted
-from vfer import export, manifest, stills, training
 from vfer.cnn import data, train
 from vfer.cnn import model as cnn_model
 from vfer.cnn.params import CnnParams
-from vfer.datasets.video import encode
+from vfer.data import manifest, stills
+from vfer.data.manifest import Clip
+from vfer.data.readers.video import encode
+from vfer.data.split import Row
 from vfer.errors import DataError, VferError
 from vfer.lstm.params import LstmParams
-from vfer.manifest import Clip
+from vfer.nets import export, training
+from vfer.nets.session import Session
 from vfer.register.gate import mcnemar
-from vfer.session import Session
-from vfer.split import Row
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx

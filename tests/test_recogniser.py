@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import toys
 
-from vfer import features, frames
+from vfer import features
 from vfer.errors import ClipError
 from vfer.faces import clip as faces_clip
 from vfer.faces import table, weights
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
-from vfer.frames import FramesJob, FramesParams
 from vfer.lstm.sequences import predict
-from vfer.recogniser import Recogniser
-from vfer.session import Session
+from vfer.nets.session import Session
+from vfer.predict.recogniser import Recogniser
+from vfer.video import frames
+from vfer.video.frames import FramesJob, FramesParams
 
 FRAMES = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0)
 FACES = FacesParams(detector="centerface")

@@ -18,9 +18,8 @@ from project import Project, make
 from repository import Repository
 
 from stages.register import main
-from vfer import tracking
 from vfer.errors import DataError
-from vfer.register import experiment
+from vfer.register import experiment, tracking
 from vfer.register.gate import compare, mcnemar
 from vfer.register.inputs import collect
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vfer import manifest, stills
 from vfer.cli.sample import sample
+from vfer.data import manifest, stills
+from vfer.data.sample import CODES, write
+from vfer.data.sample.course import COURSES, LOOKS, UNITS, Manner, blinks, perform
+from vfer.data.sample.dataset import Recording, frames
+from vfer.data.sample.identity import draw_identity, draw_scene
+from vfer.data.sample.render import Head, Painter
+from vfer.data.sample.stills import EXPRESSIONS, Still, crop, plan
+from vfer.data.sample.video import Writer
 from vfer.errors import DataError
-from vfer.sample import CODES, write
-from vfer.sample.course import COURSES, LOOKS, UNITS, Manner, blinks, perform
-from vfer.sample.dataset import Recording, frames
-from vfer.sample.identity import draw_identity, draw_scene
-from vfer.sample.render import Head, Painter
-from vfer.sample.stills import EXPRESSIONS, Still, crop, plan
-from vfer.sample.video import Writer
 
 UPPER = ("inner_raise", "outer_raise", "brow_lower", "lid_raise", "lid_tight", "lid_droop")
 LOWER = ("lip_depress", "lip_stretch", "jaw_drop", "lip_press")

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from test_detectors import draw_face
 
 from benchmarks import profile_faces
-from vfer import frames
 from vfer.faces import centerface, clip, likeness, scrfd, table
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.faces.track import iou
+from vfer.video import frames
 
 Grey = NDArray[np.uint8]
 PLACES = [(100 + 4 * i, 90) for i in range(21)]

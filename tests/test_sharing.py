@@ -20,9 +20,9 @@ import toys
 import yaml
 from repository import STAGES, Repository, build
 
-from vfer import manifest
-from vfer.doctor.remote import PATIENCE, remote
-from vfer.manifest import Clip
+from vfer.cli.doctor.remote import PATIENCE, remote
+from vfer.data import manifest
+from vfer.data.manifest import Clip
 
 KNOB = "register.significance=0.01"
 VERSIONS = """

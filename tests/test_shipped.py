@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from benchmarks import ship
 from stages.cnn import main
-from vfer import export, stills
 from vfer.cnn import data, predictions, shipped
 from vfer.cnn.model import build
-from vfer.datasets import READERS, scan
-from vfer.datasets.intake import intake
+from vfer.data import stills
+from vfer.data.labels import LabelsParams
+from vfer.data.readers import READERS, scan
+from vfer.data.readers.intake import intake
 from vfer.errors import VferError, WeightsError
-from vfer.labels import LabelsParams
-from vfer.session import Session
+from vfer.nets import export
+from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
 FOLDER = HOME / "src" / "vfer" / "cnn" / "shipped"

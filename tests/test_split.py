@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import toys
 
-from vfer import split
+from vfer.data import split
+from vfer.data.labels import LabelsParams, classes
+from vfer.data.manifest import Clip
+from vfer.data.split import PARTS, Row, SplitParams
 from vfer.errors import DataError, ParamsError
-from vfer.labels import LabelsParams, classes
-from vfer.manifest import Clip
 from vfer.params import load
-from vfer.split import PARTS, Row, SplitParams
 
 WHERE = Path("clips.csv")
 

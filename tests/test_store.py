@@ -17,11 +17,12 @@ import toys
 import yaml
 from jobs import Toy, copy, size
 
-from vfer import digests, manifest, sample, store
-from vfer.digests import Digests
+from vfer.clips import digests, store
+from vfer.clips.digests import Digests
+from vfer.clips.prune import Entry, choose, entries, prune
+from vfer.clips.store import Clips, Recipe, Store
+from vfer.data import manifest, sample
 from vfer.errors import ClipError, DataError
-from vfer.prune import Entry, choose, entries, prune
-from vfer.store import Clips, Recipe, Store
 
 HOME = Path(__file__).resolve().parents[1]
 STEP = Recipe("toy", "1")
@@ -152,12 +153,12 @@ def test_an_output_that_is_changed_in_place_changes_no_later_result(bench: Bench
     assert bench.out()["a"] == "one"
 
 
-def test_a_store_that_cannot_be_written_costs_no_result_and_is_said_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_cannot_be_written_costs_no_result_and_is_said_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     blocked = bench.root / "blocked"
     blocked.write_text("a file, where the store's folder should be")
     assert bench.run(kept=Store(blocked)) == {"a": 3, "b": 3}
     assert bench.out() == {"a": "one", "b": "two"}
-    assert capsys.readouterr().out.count(f"{blocked}: cannot be written") == 1
+    assert caplog.text.count(f"{blocked}: cannot be written") == 1
 
 
 def test_a_full_disk_leaves_no_half_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

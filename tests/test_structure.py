@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vfer import store
-from vfer.comparison.table import ENTRIES
+from vfer.clips import store
+from vfer.compare.table import ENTRIES
 
 HOME = Path(__file__).resolve().parents[1]
 LIBRARY = HOME / "src" / "vfer"
@@ -22,26 +22,26 @@ COMPARISON = yaml.safe_load((HOME / "comparison" / "dvc.yaml").read_text())["sta
 WIRING = PIPELINE | COMPARISON
 PARAMS = ("params.yaml", "comparison/params.yaml")
 TRAIN = {
-    "vfer.training",
-    "vfer.export",
+    "vfer.nets.training",
+    "vfer.nets.export",
     "vfer.cnn.model",
-    "vfer.cnn.mini_xception",
-    "vfer.cnn.resnet",
-    "vfer.cnn.xception",
+    "vfer.nets.mini_xception",
+    "vfer.nets.resnet",
+    "vfer.nets.xception",
     "vfer.cnn.train",
     "vfer.cnn.transfer",
     "vfer.pretrain.model",
     "vfer.pretrain.train",
     "vfer.lstm.model",
     "vfer.lstm.train",
-    "vfer.methods.nets",
-    "vfer.methods.sequences",
-    "vfer.methods.streams",
-    "vfer.methods.vae",
-    "vfer.methods.volume",
+    "vfer.compare.methods.nets",
+    "vfer.compare.methods.sequences",
+    "vfer.compare.methods.streams",
+    "vfer.compare.methods.vae",
+    "vfer.compare.methods.volume",
 }
 # They print, look around, or write down what others made; none can change the content of an output.
-INFRASTRUCTURE = {"stages", "vfer", "vfer.errors", "vfer.env", "vfer.console", "vfer.params", "vfer.artifacts", "vfer.tracking"}
+INFRASTRUCTURE = {"stages", "vfer", "vfer.errors", "vfer.env", "vfer.cli.console", "vfer.params", "vfer.files", "vfer.register.tracking"}
 
 
 def module_name(path: Path) -> str:
@@ -75,8 +75,8 @@ def test_importing_a_stage_loads_neither_tensorflow_nor_mlflow() -> None:
 
 def test_the_command_line_and_its_help_load_nothing_slow() -> None:
     slow = ["numpy", "pyarrow", "cv2", "av", "dvc", "mlflow", "pydantic", "yaml", "rich.markdown", "typer.rich_utils"]
-    help_ = "from vfer.cli import app\napp(['--help'], standalone_mode=False)"
-    assert loaded(["vfer.cli"], slow, help_) == set()
+    help_ = "from vfer.cli.app import app\napp(['--help'], standalone_mode=False)"
+    assert loaded(["vfer.cli.app"], slow, help_) == set()
 
 
 class Imports(ast.NodeVisitor):
@@ -138,9 +138,8 @@ def code_deps(stage: str) -> list[Path]:
 
 def test_the_closure_sees_what_it_must() -> None:
     """The test's own instrument: imports in functions, through packages, and those for types alone."""
-    assert {"vfer.training", "vfer.cnn.xception", "vfer.scores"} <= closure("stages.cnn")
+    assert {"vfer.nets.training", "vfer.nets.xception", "vfer.evaluate.scores"} <= closure("stages.cnn")
     assert "vfer.lstm.train" in imports("stages.lstm")
-    assert not only_reexports("vfer.cli")
     assert only_reexports("vfer.faces")
 
 
@@ -153,12 +152,12 @@ def test_a_stage_depends_on_all_the_code_it_runs(stage: str) -> None:
 
 def test_the_methods_are_found_by_name_and_count_whole() -> None:
     """They are imported by name, so that no closure sees them, nor what they need to train."""
-    assert {"src/vfer/methods", "src/vfer/training.py"} <= set(COMPARISON["method"]["deps"])
-    named = {f"vfer.methods.{entry.module}" for entry in ENTRIES.values()}
-    outside = {name for module in named for name in closure(module) if not name.startswith("vfer.methods")} - INFRASTRUCTURE
+    assert {"src/vfer/compare/methods", "src/vfer/nets/training.py"} <= set(COMPARISON["method"]["deps"])
+    named = {f"vfer.compare.methods.{entry.module}" for entry in ENTRIES.values()}
+    outside = {name for module in named for name in closure(module) if not name.startswith("vfer.compare.methods")} - INFRASTRUCTURE
     assert all(any(MODULES[name].is_relative_to(dep) for dep in code_deps("method")) for name in outside if not only_reexports(name))
     for entry in ENTRIES.values():
-        inside = {MODULES[name] for name in closure(f"vfer.methods.{entry.module}") if name.startswith("vfer.methods.")}
+        inside = {MODULES[name] for name in closure(f"vfer.compare.methods.{entry.module}") if name.startswith("vfer.compare.methods.")}
         assert set(entry.code) == inside, entry.module
         read = {part for part in ("nets", "encodings") if any(f"task.{part}" in path.read_text() for path in entry.code)}
         assert entry.settings == read, entry.module
@@ -167,7 +166,7 @@ def test_the_methods_are_found_by_name_and_count_whole() -> None:
 
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
-    called = {f"vfer.methods.{entry.module}" for entry in ENTRIES.values()} if stage == "method" else set()
+    called = {f"vfer.compare.methods.{entry.module}" for entry in ENTRIES.values()} if stage == "method" else set()
     used = [MODULES[name] for start in (f"stages.{stage}", *called) for name in closure(start)]
     stale = [str(dep.relative_to(HOME)) for dep in code_deps(stage) if not any(path.is_relative_to(dep) for path in used)]
     assert stale == [], f"dvc.yaml: {stage}: deps that are not imported, or do not exist"
@@ -176,12 +175,12 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
 @pytest.mark.parametrize(
     ("stage", "start"),
     [
-        ("frames", "vfer.frames"),
+        ("frames", "vfer.video.frames"),
         ("faces", "vfer.faces.clip"),
         ("pretrain", "vfer.pretrain.subjects"),
         ("features", "vfer.features"),
-        ("motion", "vfer.motion"),
-        ("method", "vfer.comparison.folds"),
+        ("motion", "vfer.video.motion"),
+        ("method", "vfer.compare.folds"),
     ],
 )
 def test_the_store_s_recipe_names_all_the_code_that_makes_an_entry(stage: str, start: str) -> None:
@@ -189,7 +188,7 @@ def test_the_store_s_recipe_names_all_the_code_that_makes_an_entry(stage: str, s
     named = [store.sources(Path(str(module.__file__))) for module in script.CODE]
     if stage == "method":
         named.append(ENTRIES["lstm"].code)
-    needed = {name for name in closure(start) - INFRASTRUCTURE - {"vfer.manifest"} if not only_reexports(name)}
+    needed = {name for name in closure(start) - INFRASTRUCTURE - {"vfer.data.manifest"} if not only_reexports(name)}
     assert {name for name in needed if not any(MODULES[name] in files for files in named)} == set()
 
 
@@ -211,7 +210,7 @@ def test_one_word_names_stage_module_and_params() -> None:
     assert list(COMPARISON) == ["motion", "method", "compare"]
     assert set(STAGES) == set(WIRING)
     assert sections == set(PIPELINE) | {"seed", "labels", "split"}
-    assert {name.split(".")[1] for name in MODULES if name.startswith("vfer.")} >= set(PIPELINE)
+    assert {name.rpartition(".")[2] for name in MODULES if name.startswith("vfer.")} >= set(PIPELINE)
     for stage, wired in WIRING.items():
         assert wired["cmd"].startswith(f"python -m stages.{stage} ")
         assert f"--out outputs/{'comparison/' if stage in COMPARISON else ''}" in wired["cmd"]

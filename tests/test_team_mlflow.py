@@ -21,9 +21,8 @@ import servers
 import toys
 from project import Project
 
-from vfer import tracking
-from vfer.doctor import repository
-from vfer.register import aliases
+from vfer.cli.doctor import repository
+from vfer.register import aliases, tracking
 from vfer.register.gate import Verdict
 
 if TYPE_CHECKING:

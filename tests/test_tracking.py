@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vfer import tracking
 from vfer.errors import TrackingError
+from vfer.register import tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ def test_two_processes_at_once_make_one_experiment(store: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from vfer import tracking
+from vfer.register import tracking
 with tracking.training(Path(sys.argv[1]), "lstm", {"units": 3}, "killed", 5) as live:
     (live.checkpoint / "weights").write_text("half way")
     live.on_epoch(0, {"loss": 2.0})
@@ -120,14 +120,13 @@ def test_of_two_equal_trainings_at_once_only_the_first_keeps_a_checkpoint(store:
         assert first.run.id != second.run.id
 
 
-def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
     with tracking.training(copied, "cnn", {}, "dying", 3) as live:
         live.on_epoch(0, {"loss": 2.0})
         (copied / "mlflow.db").write_bytes(b"no database any more" * 50_000)
         live.on_epoch(1, {"loss": 1.0})
         live.on_epoch(2, {"loss": 0.5})
-    shown = capsys.readouterr().out
-    assert shown.count("warning: the training goes on, but its figures are no longer logged") == 1
+    assert caplog.text.count("the training goes on, but its figures are no longer logged") == 1
     assert live.checkpoint is not None
     assert not live.checkpoint.exists()
 

@@ -13,10 +13,11 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from vfer import env, export, training
+from vfer import env
 from vfer.errors import VferError, WeightsError
-from vfer.session import Session
-from vfer.training import Batches, Fit, Logs
+from vfer.nets import export, training
+from vfer.nets.session import Session
+from vfer.nets.training import Batches, Fit, Logs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx
@@ -333,7 +334,7 @@ def test_an_export_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    code = f"import sys\nfrom pathlib import Path\nimport {__name__}\nfrom vfer import export\n"
+    code = f"import sys\nfrom pathlib import Path\nimport {__name__}\nfrom vfer.nets import export\n"
     code += f"export.save_keras({__name__}.named(), Path('second.keras'))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from vfer import export, training
 from vfer.cnn import transfer
 from vfer.cnn.data import Part
 from vfer.cnn.model import build, mirrored
 from vfer.cnn.params import CnnParams
 from vfer.cnn.train import train
 from vfer.errors import WeightsError
+from vfer.nets import export, training
 from vfer.pretrain.model import backbone
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of TensorFlow

@@ -10,15 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from vfer import stills
 from vfer.cnn import predictions
 from vfer.cnn.data import Part
+from vfer.data import stills
+from vfer.data.manifest import Clip
+from vfer.data.sample.dataset import Recording
+from vfer.data.sample.dataset import frames as rendered
+from vfer.data.sample.video import Writer
 from vfer.faces import table
-from vfer.manifest import Clip
-from vfer.sample.dataset import Recording
-from vfer.sample.dataset import frames as rendered
-from vfer.sample.video import Writer
-from vfer.session import Session
+from vfer.nets.session import Session
 
 CLASSES = ["dark", "light"]
 LEVELS = {"dark": 40, "light": 210}

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vfer.artifacts import replacing
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
+from vfer.files import replacing
+from vfer.nets.session import Session
 from vfer.params import Params
-from vfer.session import Session
 
 REPEATED = ["clip", "status"]  # columns worth a dictionary
 COUNTED = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing

@@ -1,6 +1,6 @@
 """Lets `python -m vfer.cli` do what `vfer` does."""
 
-from vfer.cli import main
+from vfer.cli.app import main
 
 if __name__ == "__main__":
     main()

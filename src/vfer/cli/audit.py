@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 if TYPE_CHECKING:
-    from vfer.split import Row
+    from vfer.data.split import Row
 
 WORTH = ("accuracy", "interval", "UAR")
 FOLDS = 5
@@ -19,8 +19,8 @@ def audit(
     """Show what of a split's test clips was seen in training, what each protocol would leak, and what that is worth."""
     from rich.table import Table
 
-    from vfer import split
-    from vfer.console import console, warn
+    from vfer.cli.console import console, warn
+    from vfer.data import split
 
     where = parts or root / "outputs" / "lstm" / "split.parquet"
     rows = split.read(where)
@@ -68,9 +68,9 @@ def _worth(figures: dict[str, Any] | None) -> list[str]:
 
 def _would(rows: "list[Row]", protocol: str, where: Path) -> dict[str, float] | None:
     """Returns what the first of some folds would leak; nothing where the clips cannot fill them."""
-    from vfer import split
+    from vfer.data import split
+    from vfer.data.manifest import Clip
     from vfer.errors import DataError
-    from vfer.manifest import Clip
 
     clips = [Clip(row.clip, row.clip, row.expression, row.subject, row.recording, row.source) for row in rows]
     params = split.SplitParams(protocol=protocol, folds=FOLDS, fold=0)  # type: ignore[arg-type]  # one of the three

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from vfer.console import Stage, console, progress
-from vfer.datasets import READERS, Refused, scan
+from vfer.cli.console import Stage, console, progress
+from vfer.data.readers import READERS, Refused, scan
 from vfer.errors import DataError
 
 if TYPE_CHECKING:
-    from vfer.datasets.outcome import Outcome
+    from vfer.data.readers.outcome import Outcome
 
 LINES = 10
 USAGES = ("train", "validation", "test")
@@ -38,8 +38,8 @@ def add(
     """Add a dataset: its clips are copied, its stills gathered, and DVC tracks the result."""
     import cv2
 
-    from vfer.datasets import track
-    from vfer.datasets.intake import intake
+    from vfer.data.readers import track
+    from vfer.data.readers.intake import intake
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # broken pictures are reported here, not by OpenCV on standard error
     if reader not in READERS:
@@ -66,8 +66,8 @@ def add(
 @app.command()
 def show(data: Data = Path("data")) -> None:
     """Show what the dataset holds, by source and expression."""
-    from vfer.datasets import track
-    from vfer.datasets.summary import clips_table, size, stills_table
+    from vfer.data.readers import track
+    from vfer.data.readers.summary import clips_table, size, stills_table
 
     clips, stills = clips_table(data), stills_table(data)
     if clips is None and stills is None:
@@ -113,7 +113,7 @@ def _print(outcome: "Outcome", data: Path) -> None:
 
 
 def _say_what_lacks(data: Path) -> None:
-    from vfer import stills
+    from vfer.data import stills
 
     if not (data / "clips.csv").exists():
         _say("there are no clips yet: `dvc repro cnn` runs, the rest needs some")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vfer.console import console
+from vfer.cli.console import console
 
 app = typer.Typer(no_args_is_help=True, help="Install, remove or show the face detector's weights.")
 Weights = Annotated[Path, typer.Option(help="Folder of the weights.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vfer import env
-from vfer.console import Stage, progress
+from vfer.cli.console import Stage, progress
 
 
 def sample(
@@ -20,7 +20,7 @@ def sample(
     stills: Annotated[int, typer.Option(help="Stills of each class to train the CNN on; a sixth as many to validate and to test.")] = 180,
 ) -> None:
     """Render a sample dataset: clips of drawn faces whose expressions move, and stills for the CNN."""
-    from vfer.sample import write
+    from vfer.data.sample import write
 
     with Stage("data render") as stage, progress() as bar:
         task = bar.add_task("rendering", total=None)

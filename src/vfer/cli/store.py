@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vfer import env
-from vfer.console import console
+from vfer.cli.console import console
 
 app = typer.Typer(no_args_is_help=True, help="Show or prune the store of what was made of each clip.")
 Root = Annotated[Path | None, typer.Option("--store", help="The store; that of this repository, or VFER_STORE, where none is given.")]
@@ -18,7 +18,7 @@ def show(root: Root = None) -> None:
     from rich.filesize import decimal
     from rich.table import Table
 
-    from vfer.prune import entries
+    from vfer.clips.prune import entries
 
     found = entries(_root(root))
     table = Table("step", "entries", "size", "shared with DVC's cache")
@@ -38,7 +38,7 @@ def prune(
     """Delete entries; nothing is lost but the time to make them again."""
     from rich.filesize import decimal
 
-    from vfer.prune import prune as delete
+    from vfer.clips.prune import prune as delete
 
     gone = delete(_root(root), unused_days, None if max_gb is None else int(max_gb * 1e9))
     freed = sum(entry.size for entry in gone if not entry.shared)

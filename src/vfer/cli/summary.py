@@ -13,10 +13,10 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     """Show the figures of the last run, and where its plots, its MLflow run and its model are."""
     from rich.table import Table
 
-    from vfer import tracking
-    from vfer.artifacts import flatten
-    from vfer.console import console
+    from vfer.cli.console import console
     from vfer.evaluate.figures import TITLES, told
+    from vfer.files import flatten
+    from vfer.register import tracking
 
     outputs = root / "outputs"
     evaluate, register = _read(outputs / "evaluate" / "metrics.json"), _read(outputs / "register" / "register.json")

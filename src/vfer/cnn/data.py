@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vfer import stills
 from vfer.cnn import duplicates
 from vfer.cnn.duplicates import Counts
+from vfer.data import stills
+from vfer.data.labels import LabelsParams, classes
 from vfer.errors import DataError
-from vfer.labels import LabelsParams, classes
 
 HELD_OUT = ("validation", "test")
 

@@ -6,8 +6,8 @@ from importlib import import_module
 import keras
 from keras import KerasTensor, layers
 
-from vfer.cnn import mini_xception, resnet, xception
 from vfer.errors import ParamsError
+from vfer.nets import mini_xception, resnet, xception
 
 SIDE = 48
 Backbone = Callable[[KerasTensor], KerasTensor]

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.artifacts import replacing
 from vfer.errors import DataError
-from vfer.session import Session
+from vfer.files import replacing
+from vfer.nets.session import Session
 
 if TYPE_CHECKING:
     from vfer.cnn.data import Part

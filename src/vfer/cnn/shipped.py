@@ -6,9 +6,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from vfer.artifacts import replacing
-from vfer.digests import digest
+from vfer.clips.digests import digest
 from vfer.errors import WeightsError
+from vfer.files import replacing
 
 FILES = ("model.keras", "model.onnx", "history.csv")
 CARD = "card.json"

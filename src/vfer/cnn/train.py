@@ -8,13 +8,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import training
 from vfer.cnn import model as cnn_model
 from vfer.cnn import transfer
 from vfer.cnn.augment import augment
 from vfer.cnn.data import Part
 from vfer.cnn.params import CnnParams
-from vfer.training import Batches, Fit, Logs, OnEpoch
+from vfer.nets import training
+from vfer.nets.training import Batches, Fit, Logs, OnEpoch
 
 
 def train(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.scores import Scores, confusion, score
+from vfer.evaluate.scores import Scores, confusion, score
 
 Numbers = NDArray[np.int64]
 TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}

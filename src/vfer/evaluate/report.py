@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vfer import artifacts, split
+from vfer import files
+from vfer.data import split
 from vfer.evaluate import figures, page, plots
 from vfer.evaluate.page import Section
 
@@ -62,5 +63,5 @@ def _headed(rows: Rows) -> Rows:
 
 def _curves(drawn: Path, history: Path) -> Path:
     stage = history.parent.name
-    plots.curves(drawn / f"curves_{stage}.png", artifacts.read_figures(history), stage)
+    plots.curves(drawn / f"curves_{stage}.png", files.read_figures(history), stage)
     return drawn / f"curves_{stage}.png"

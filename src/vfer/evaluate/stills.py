@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from vfer import artifacts
-from vfer import stills as stills_table
+from vfer import files
 from vfer.cnn.predictions import Predictions
+from vfer.data import stills as stills_table
 from vfer.evaluate import figures, plots
 from vfer.evaluate.params import EvaluateParams
-from vfer.scores import confusion
+from vfer.evaluate.scores import confusion
 
 WORST = 40
 
@@ -28,7 +28,7 @@ def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int,
         scored["without_twins"] = _scored(test.fresh, params, seed)
     error, curve = figures.calibration(truth, test.probabilities)
     classes = figures.per_class(truth, predicted, test.classes)
-    artifacts.write_csv(out / "plots" / "stills_per_class.csv", list(classes[0]), classes)
+    files.write_csv(out / "plots" / "stills_per_class.csv", list(classes[0]), classes)
     plots.confusion(out / "plots" / "stills_confusion.png", confusion(truth, predicted, len(test.classes)), test.classes, "test stills")
     plots.reliability(out / "plots" / "stills_reliability.png", curve, "test stills")
     sure = test.probabilities.max(axis=1)

@@ -9,8 +9,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfer import artifacts, console, env
-from vfer.digests import digest
+from vfer import env, files
+from vfer.cli import console
+from vfer.clips.digests import digest
 from vfer.errors import WeightsError
 from vfer.faces import weights as store
 from vfer.faces.params import FacesParams
@@ -128,7 +129,7 @@ def _unpack(archive: Path, name: str, pack: Pack) -> Path:
 
 
 def _put(onnx: Path, weights: Path, sha256: str) -> None:
-    with artifacts.replacing(weights / store.SCRFD_FILE) as temporary:
+    with files.replacing(weights / store.SCRFD_FILE) as temporary:
         shutil.copyfile(onnx, temporary)
     _record(weights, sha256)
 
@@ -153,7 +154,7 @@ def _record(weights: Path, sha256: str | None) -> None:
     if not entries:
         path.unlink(missing_ok=True)
         return
-    artifacts.write_bytes(path, "".join(f"{value}  {name}\n" for name, value in sorted(entries.items())).encode())
+    files.write_bytes(path, "".join(f"{value}  {name}\n" for name, value in sorted(entries.items())).encode())
 
 
 def _repository(weights: Path) -> "Repo":

@@ -1,15 +1,13 @@
 """Follows faces between two key frames by their looks, or says that they are in doubt."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vfer.faces.track import OVERLAP, iou
-
-if TYPE_CHECKING:
-    from vfer.faces.search import Seen
 
 SIDE = 24  # pixels of a face when looks are compared
 REACH = 6  # pixels beside it in which it is looked for
@@ -17,7 +15,19 @@ LIKE = 0.8  # least correlation with the more alike of the two detected faces
 FAINTLY_LIKE = 0.5  # and with the other one
 
 
-def between(stretch: "Sequence[Seen]") -> list[NDArray[np.float32]] | None:
+@dataclass
+class Seen:
+    """A picture, (h, w) uint8, with its frame and seconds, and the faces in it, (n, 5) float32, whose score is NaN where tracked."""
+
+    frame: int
+    time: float
+    grey: NDArray[np.uint8]
+    boxes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 5), np.float32))
+    tracked: bool = True
+    doubtful: bool = False
+
+
+def between(stretch: Sequence[Seen]) -> list[NDArray[np.float32]] | None:
     """Returns the boxes, (n, 5) with NaN for the score, in the pictures between the first and the last; none where any is in doubt.
 
     Each face goes evenly from its first box to its last; where its looks are found nearby instead, it goes there.

@@ -1,30 +1,18 @@
 """Searches a clip's pictures for faces: detects them in key frames, and follows them between."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vfer.faces import likeness
 from vfer.faces.detector import Detector
+from vfer.faces.likeness import Seen
 from vfer.faces.params import FacesParams
 from vfer.faces.track import SLACK
 
 FAINT = 0.5  # a face of this share of `score` puts a key frame in doubt; pictures without a face stay far below
 APART = 1.0  # seconds between key frames at most, for meanwhile a face may come and go
-
-
-@dataclass
-class Seen:
-    """A picture, (h, w) uint8, with its frame and seconds, and the faces in it, (n, 5) float32, whose score is NaN where tracked."""
-
-    frame: int
-    time: float
-    grey: NDArray[np.uint8]
-    boxes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 5), np.float32))
-    tracked: bool = True
-    doubtful: bool = False
 
 
 def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: Detector, params: FacesParams) -> Iterator[Seen]:

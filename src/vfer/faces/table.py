@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.artifacts import replacing
 from vfer.errors import DataError
+from vfer.files import replacing
 
 SIDE = 48
 STATUSES = ("detected", "tracked", "interpolated", "given", "none")

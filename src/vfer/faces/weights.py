@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vfer.digests import digest
+from vfer.clips.digests import digest
 from vfer.errors import WeightsError
 from vfer.faces import centerface
 from vfer.faces.detector import Detector

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.session import Session
+from vfer.nets.session import Session
 
 PADDING = -1.0  # no embedding is negative, so that no real frame is taken for padding
 BATCH = 64

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import training
 from vfer.lstm import model as lstm_model
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad
-from vfer.training import Batches, Fit, OnEpoch
+from vfer.nets import training
+from vfer.nets.training import Batches, Fit, OnEpoch
 
 
 @dataclass(frozen=True)

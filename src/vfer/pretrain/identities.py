@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer import stills
+from vfer.data import stills
+from vfer.data.stills import SIDE
 from vfer.errors import DataError
-from vfer.stills import SIDE
 
 ROWS = 4096  # rows of a Parquet file that are decoded at once
 KINDS = "a Parquet file with the columns subject and image, a folder with a folder of pictures a subject, or a .keras file"

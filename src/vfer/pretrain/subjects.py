@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer import stills
-from vfer.artifacts import replacing
+from vfer.data import stills
+from vfer.data.stills import SIDE
 from vfer.faces import crop, track
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
-from vfer.stills import SIDE
+from vfer.files import replacing
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 SCHEMA = pa.schema(

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import training
 from vfer.cnn import transfer
 from vfer.cnn.augment import augment
+from vfer.nets import training
+from vfer.nets.training import Fit, OnEpoch
 from vfer.pretrain import model
 from vfer.pretrain.identities import Faces
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.verify import verification
-from vfer.training import Fit, OnEpoch
 
 AT_ONCE = 256
 

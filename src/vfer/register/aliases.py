@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import features, split, tracking
+from vfer import features
+from vfer.data import split
 from vfer.faces import table
 from vfer.lstm.sequences import predict
+from vfer.nets.session import Session
+from vfer.register import tracking
 from vfer.register.gate import Verdict, compare
 from vfer.register.inputs import Inputs
 from vfer.register.models import NAMES
-from vfer.session import Session
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

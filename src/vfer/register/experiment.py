@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfer import tracking
 from vfer.evaluate import plots
+from vfer.register import tracking
 from vfer.register.inputs import Inputs
 
 if TYPE_CHECKING:

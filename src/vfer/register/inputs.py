@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from vfer.artifacts import flatten, read_figures
 from vfer.errors import DataError
+from vfer.files import flatten, read_figures
 
 METRICS = ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate")
 

@@ -12,9 +12,9 @@ from vfer.errors import ClipError
 from vfer.faces import centerface
 from vfer.faces.params import FacesParams
 from vfer.faces.weights import Chosen
-from vfer.frames import FramesParams
-from vfer.recogniser import Recogniser, Recognition
-from vfer.session import Session
+from vfer.nets.session import Session
+from vfer.predict.recogniser import Recogniser, Recognition
+from vfer.video.frames import FramesParams
 
 
 class Moment(BaseModel):

@@ -1,0 +1,116 @@
+"""What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
+
+import errno
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from vfer.errors import VferError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def run(main: Callable[..., Any]) -> None:
+    """Runs a command with its arguments; an error that the user can mend becomes one line and exit status 1."""
+    show_log()
+    try:
+        typer.run(main)
+    except VferError as error:
+        fail(error)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        reason = "the disk, or your quota of it, is full"
+        fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: what is done is kept"))
+
+
+def fail(error: VferError) -> None:
+    """Prints the error as one line on standard error and exits with status 1."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    sys.exit(1)
+
+
+class RateColumn(ProgressColumn):
+    """How much of a task is done a second."""
+
+    def render(self, task: Task) -> Text:
+        """Returns the rate as text; nothing before the first steps."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "")
+
+
+def progress() -> Progress:
+    """Returns a progress bar with count, rate, elapsed and remaining time; it stays silent where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def warn(message: str) -> None:
+    """Prints a warning of one line."""
+    console.print(f"warning: {message}", style="yellow", markup=False)
+
+
+class _Warnings(logging.Handler):
+    """Prints the library's warnings, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one record."""
+        warn(record.getMessage())
+
+
+def show_log() -> None:
+    """Lets the library's warnings appear on the console; a program that imports vfer decides on its own where they go."""
+    log = logging.getLogger("vfer")
+    if not any(isinstance(handler, _Warnings) for handler in log.handlers):
+        log.addHandler(_Warnings(logging.WARNING))
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keeps what native code prints while TensorFlow is imported off the standard error; Python's exceptions still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+class Stage:
+    """Times a stage and prints its closing line: what was made, where, and how long it took."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.made = ""
+
+    def __enter__(self) -> "Stage":
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            console.print(f"{self.name}: {self.made} in {time.perf_counter() - self.start:.1f} s", markup=False)

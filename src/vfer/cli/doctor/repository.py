@@ -1,0 +1,162 @@
+"""Checks of the repository: its params, detector, dataset, DVC remote and MLflow store."""
+
+import importlib
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import yaml
+
+from vfer import env, params
+from vfer.cli.doctor.check import Verdict, check
+from vfer.errors import DataError
+from vfer.register import tracking
+
+SECTIONS = {
+    "labels": "vfer.data.labels:LabelsParams",
+    "split": "vfer.data.split:SplitParams",
+    "frames": "vfer.video.frames:FramesParams",
+    "faces": "vfer.faces.params:FacesParams",
+    "pretrain": "vfer.pretrain.params:PretrainParams",
+    "cnn": "vfer.cnn.params:CnnParams",
+    "features": "vfer.features:FeaturesParams",
+    "lstm": "vfer.lstm.params:LstmParams",
+    "evaluate": "vfer.evaluate.params:EvaluateParams",
+    "register": "vfer.register.params:RegisterParams",
+}
+MLFLOW_REMEDY = "start the server, or unset MLFLOW_TRACKING_URI to use the repository's own store"
+
+
+@check("params.yaml")
+def parameters(root: Path) -> Verdict:
+    """Does every section of params.yaml parse?"""
+    path = root / "params.yaml"
+    params.seed(path)
+    for section, place in SECTIONS.items():
+        module, name = place.split(":")
+        params.load(path, section, getattr(importlib.import_module(module), name))
+    return "ok", f"in order: seed, {', '.join(SECTIONS)}"
+
+
+@check("detector")
+def detector(root: Path) -> Verdict:
+    """Which face detector is taken, and does it load from weights of the right hash?"""
+    from vfer.faces import weights
+    from vfer.faces.params import FacesParams
+
+    section = params.load(root / "params.yaml", "faces", FacesParams)
+    chosen = weights.choose(section, root / "weights")
+    chosen.load(section)
+    return "ok", f"{chosen.name}, sha256 {chosen.sha256[:12]} as expected ({chosen.why})"
+
+
+@check("data")
+def data(root: Path) -> Verdict:
+    """Are the dataset's tables there, the clips they list, and stills where the CNN is trained?"""
+    from vfer.cnn.params import CnnParams
+    from vfer.data import manifest, stills
+
+    folder = root / "data"
+    if (root / "data.dvc").is_file() and not folder.exists():
+        return "fail", f"{folder} is missing, data.dvc tracks it", "run `dvc pull data.dvc`"
+    clips = manifest.read(folder / "clips.csv")
+    pictures = stills.labels(folder / "stills.parquet").num_rows
+    if missing := [clip.path for clip in clips if not (folder / clip.path).is_file()]:
+        raise DataError(f"{folder / missing[0]} and {len(missing) - 1} more clips are missing; run `dvc checkout data.dvc`")
+    if not pictures and params.load(root / "params.yaml", "cnn", CnnParams).weights == "trained":
+        return "fail", f"{len(clips)} clips and no stills", "add stills with `vfer data add`, or set cnn.weights: shipped in params.yaml"
+    return "ok", f"{len(clips)} clips and {pictures} stills"
+
+
+@check("dvc")
+def dvc(root: Path) -> Verdict:
+    """Is this a DVC repository whose dataset is in the cache and has a remote to go to?"""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            if not (root / "data.dvc").is_file():
+                return "warn", "no dataset is tracked", "restore data.dvc with `git checkout data.dvc`, or use `vfer data add`"
+            # The one key of the answer is the pointer's path from wherever the command was started.
+            changes = next(iter(repo.status(targets=[str(root / "data.dvc")]).values()), None)
+            remotes = {name: str(remote.get("url")) for name, remote in repo.config["remote"].items()}
+            return _changed(changes) if changes else _remote(root, remotes, repo.config["core"].get("remote"))
+    except NotDvcRepoError:
+        return "fail", f"{root} is no DVC repository", "give the repository's folder with --root"
+    except LockError:
+        return "warn", "another DVC command is at work, so nothing was looked at", "run `vfer doctor` again when it has ended"
+
+
+def _changed(changes: list[dict[str, dict[str, str]]]) -> Verdict:
+    state = next((state for change in changes for state in change.get("changed outs", {}).values()), "changed")
+    remedies = {
+        "not in cache": "fetch it with `dvc pull data.dvc`",
+        "deleted": "restore it with `dvc checkout data.dvc`",
+    }
+    keep = "keep the change with `dvc add data`, or undo it with `dvc checkout data.dvc --force`"
+    return "fail" if state in remedies else "warn", f"the dataset of data.dvc is {state}", remedies.get(state, keep)
+
+
+def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict:
+    from vfer.data import manifest
+    from vfer.data.readers.outcome import SAMPLE
+
+    out = yaml.safe_load((root / "data.dvc").read_text())["outs"][0]
+    what, own = f"the dataset {out['md5']} is in the cache", out.get("remote")
+    if own is None and default is None:
+        return "warn", f"{what} alone: there is no default remote", "add one with `dvc remote add -d mine URL`, then `dvc push`"
+    if own is None:
+        return "ok", f"{what}, and `dvc push` sends it to {default} ({remotes.get(str(default))})"
+    if own not in remotes:
+        return "fail", f"data.dvc names the remote {own}, which .dvc/config lacks", "restore it with `git checkout .dvc/config`"
+    if sources := {clip.source for clip in manifest.read(root / "data" / "clips.csv")} - {SAMPLE}:
+        return "warn", f"data.dvc keeps {min(sources)} from `dvc push`", "delete the lines `remote:` and `push:` in data.dvc"
+    return "ok", f"{what}: the embedded sample, from the remote {own} ({remotes[own]})"
+
+
+@check("mlflow")
+def mlflow(root: Path) -> Verdict:
+    """Does the MLflow store answer, and does it hold vfer's experiment?"""
+    address = tracking.uri(root)
+    if address.startswith("sqlite:"):
+        return _database(Path(address.removeprefix("sqlite:///")), None if env.tracking_uri() else root / "mlruns")
+    if not address.startswith(("http:", "https:", "databricks")):
+        return "warn", f"{address} was not looked into, since MLflow would make its tables", "look with `mlflow experiments search`"
+    return _server(address)
+
+
+def _database(path: Path, artifacts: Path | None) -> Verdict:
+    if not path.is_file():
+        return "ok", f"{path} is not there yet; the first training makes it"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
+            query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ?"
+            found = database.execute(query, (tracking.EXPERIMENT,)).fetchone()
+            runs = database.execute("SELECT COUNT(*) FROM runs WHERE experiment_id = ?", (found[0] if found else -1,)).fetchone()[0]
+    except sqlite3.Error as error:
+        return "fail", f"{path} is no MLflow database ({error})", "move it away; the next training makes a new one"
+    if not found:
+        return "ok", f"{path} has no experiment {tracking.EXPERIMENT} yet; the first training makes it"
+    if found[2] != "active":
+        return "fail", f"the experiment {tracking.EXPERIMENT} is deleted", f"bring it back with `mlflow experiments restore -x {found[0]}`"
+    if artifacts and not Path(found[1].removeprefix("file://")).is_relative_to(artifacts):
+        return "warn", f"artifacts go to {found[1]}, not to {artifacts}", "move the repository back, or move mlflow.db away to begin anew"
+    return "ok", f"{path}, {runs} runs"
+
+
+def _server(address: str) -> Verdict:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = MlflowClient(tracking_uri=address).get_experiment_by_name(tracking.EXPERIMENT)
+    except MlflowException as error:
+        return "fail", f"{address} does not answer ({' '.join(str(error).split())[:160]})", MLFLOW_REMEDY
+    return "ok", f"{address} answers, {'and has the' if found else 'has no'} experiment {tracking.EXPERIMENT}{'' if found else ' yet'}"

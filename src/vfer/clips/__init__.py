@@ -1,0 +1,1 @@
+"""Work over many clips: executors, the clip store, content digests."""

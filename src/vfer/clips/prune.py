@@ -1,0 +1,66 @@
+"""Takes the entries of a clip store that nothing has used for long, or that are too many, off the disk."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vfer.errors import DataError
+from vfer.files import LEFTOVER
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a store: when it was last used (seconds since 1970), its bytes, and whether DVC's cache holds it, too."""
+
+    path: Path
+    step: str
+    used: float
+    size: int
+    shared: bool
+
+
+def entries(root: Path) -> list[Entry]:
+    """Returns the entries of a store, the one unused for longest first; raises `DataError` where there is no store."""
+    if not root.is_dir():
+        raise DataError(f"{root}: is no clip store; `dvc repro` makes one")
+    found = []
+    for path in root.glob("*/??/*"):
+        try:
+            state = path.stat()
+        except FileNotFoundError:  # pruned by another just now
+            continue
+        found.append(Entry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
+    return sorted(found, key=lambda entry: (entry.used, entry.path))
+
+
+def choose(found: Sequence[Entry], days: float, most: int | None, now: float) -> list[Entry]:
+    """Returns the entries to delete: unused for `days`, then the longest unused until the others hold at most `most` bytes.
+
+    What a run has under way, or left when it was killed, is kept for a day.
+    """
+    old = [entry for entry in found if now - entry.used > (1 if entry.path.suffix == LEFTOVER else days) * DAY]
+    kept = [entry for entry in found if entry not in set(old) and entry.path.suffix != LEFTOVER]
+    excess = sum(entry.size for entry in kept) - most if most is not None else 0
+    for entry in kept:
+        if excess <= 0:
+            break
+        old.append(entry)
+        excess -= entry.size
+    return old
+
+
+def prune(root: Path, days: float, most: int | None) -> list[Entry]:
+    """Deletes what `choose` names and returns it; a run under way then makes again what it misses.
+
+    Raises `DataError` where there is no store, or an entry cannot be deleted.
+    """
+    gone = choose(entries(root), days, most, time.time())
+    for entry in gone:
+        try:
+            entry.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{entry.path}: cannot be deleted ({error.strerror}); ask its owner, or run as its owner") from error
+    return gone

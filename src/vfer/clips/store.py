@@ -1,0 +1,242 @@
+"""The clip store: what a step made of one clip, kept under what it was made from, so that it is made once."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, Protocol, TypeVar
+
+from vfer.clips import processes
+from vfer.clips.digests import Digests, digest
+from vfer.clips.executor import each_clip
+from vfer.errors import ClipError
+from vfer.files import replacing, sweep
+
+log = logging.getLogger(__name__)
+
+
+class Job(processes.Job, Protocol):
+    """One clip's work: it makes one file, `target`, of another, `source`; `about` is what else of the clip decides the result.
+
+    The job of `pretrain` is one subject's, and its source a folder of pictures.
+    """
+
+    @property
+    def source(self) -> Path:
+        """The file or folder that is read."""
+        ...
+
+    @property
+    def target(self) -> Path:
+        """The file that is made."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What the result depends on beside the source's content and the recipe; not the clip's name."""
+        ...
+
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A step, and the hash of all that decides what it makes of a clip: params, weights, code and packages."""
+
+    step: str
+    digest: str
+
+
+def recipe(step: str, settings: Mapping[str, object], code: Iterable[ModuleType], packages: Iterable[str]) -> Recipe:
+    """Returns the recipe of a step; of a package in `code`, every module counts."""
+    files = sorted(path for module in code for path in sources(Path(str(module.__file__))))
+    parts = [settings, [digest(path) for path in files], {name: version(name) for name in sorted(packages)}]
+    return Recipe(step, _hash(parts))
+
+
+def sources(file: Path) -> list[Path]:
+    """Returns the source files of a module, or of all modules of a package, by the file that an import names."""
+    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Store:
+    """A folder of entries `<step>/<key[:2]>/<key>.<sha256 of the content>`; without a folder it holds nothing and keeps nothing.
+
+    An entry appears whole or not at all, and is checked against its name each time it is taken; one that fails is deleted.
+    Any number of runs may use one store at once. A store that cannot be read or written costs time, never a result.
+    """
+
+    def __init__(self, root: Path | None, *, links: bool = False) -> None:
+        self.root, self.links = root, links
+
+    def take(self, recipe: Recipe, key: str, target: Path) -> bool:
+        """Puts the entry of a key at `target`; returns whether there was a sound one.
+
+        It is a hard link where the store `links`, or DVC's cache has links to it (`cache.type` hardlink), and a copy elsewhere: of a link
+        in an output, DVC itself makes a copy, file by file, which takes a multiple of the time.
+        """
+        for entry in self._found(recipe.step, key):
+            try:
+                if digest(entry) == entry.suffix[1:]:
+                    (link if self.links or entry.stat().st_nlink > 1 else copy)(entry, target)
+                    _used(entry)
+                    return True
+                entry.unlink()
+            except OSError:  # another's file, a broken disk, or pruned just now
+                continue
+        return False
+
+    def keep(self, recipe: Recipe, key: str, made: Path) -> str:
+        """Keeps a file as the entry of a key; returns why that failed, empty where it did not."""
+        if self.root is None:
+            return ""
+        try:
+            with made.open("rb") as stream:
+                os.fsync(stream.fileno())
+            entry = self._folder(recipe.step, key) / f"{key}.{digest(made)}"
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            if not entry.exists():
+                link(made, entry)
+        except OSError as error:
+            return f"{self.root}: cannot be written ({error.strerror})"
+        return ""
+
+    def _found(self, step: str, key: str) -> list[Path]:
+        if self.root is None:
+            return []
+        try:
+            return sorted(self._folder(step, key).glob(f"{key}.*"))
+        except OSError:
+            return []
+
+    def _folder(self, step: str, key: str) -> Path:
+        return Path(str(self.root)) / step / key[:2]
+
+
+def link(source: Path, target: Path) -> None:
+    """Puts a file at `target`, whole or not at all: as a hard link, or as a copy where the file system has none."""
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Puts a copy of a file at `target`, where there is none; what a process that dies leaves there is no output of DVC's yet."""
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _used(entry: Path) -> None:
+    """Notes the time in the entry's access time, which `vfer store prune` goes by; the other times are DVC's to go by."""
+    with suppress(OSError):  # only its owner may
+        os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
+
+
+@dataclass(frozen=True)
+class Keyed(Generic[J]):
+    """A job and its key, None where its source cannot be read; what a worker gets."""
+
+    job: J
+    key: str | None
+
+    @property
+    def clip(self) -> str:
+        """Name of the clip."""
+        return self.job.clip
+
+
+@dataclass
+class Clips(Generic[J]):
+    """Runs a step over clips through a store; afterwards `taken` says how many came out of it."""
+
+    store: Store
+    recipe: Recipe
+    workers: int
+    taken: int = 0
+    _failure: str = field(default="", init=False)
+
+    @property
+    def told(self) -> str:
+        """What the closing line of a stage says of the store."""
+        return f" ({self.taken} from the clip store)" if self.taken else ""
+
+    def each(
+        self,
+        work: Callable[[J], R],
+        jobs: Sequence[J],
+        summary: Callable[[Path], R],
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> Iterator[tuple[J, R | ClipError]]:
+        """Yields each job with its result or `ClipError`, as `each_clip` does, in no given order.
+
+        What the store holds is not made again, and clips of one content are made once. `summary` returns of a made file
+        what `work` returned when it made it.
+        """
+        missing: dict[str, list[Keyed[J]]] = {}
+        with ThreadPoolExecutor(self.workers) as pool:
+            digests = Digests(self.store.root / "digests.sqlite" if self.store.root else None)
+            for job, key, result in pool.map(partial(self._take, digests, summary), jobs):
+                if result is None:
+                    missing.setdefault(key or job.clip, []).append(Keyed(job, key))
+                else:
+                    self.taken += 1
+                    yield job, result
+            digests.save()
+        firsts = [twins[0] for twins in missing.values()]
+        make = partial(_make, work, self.store, self.recipe)
+        for keyed, outcome in each_clip(make, firsts, workers=self.workers, initializer=initializer, initargs=initargs):
+            yield from self._twins([twin.job for twin in missing.pop(keyed.key or keyed.clip)], outcome)
+
+    def _take(self, digests: Digests, summary: Callable[[Path], R], job: J) -> tuple[J, str | None, R | None]:
+        try:
+            key = _hash([self.recipe.digest, digests(job.source), job.about])
+        except OSError:
+            return job, None, None  # the work itself says what is wrong with the file
+        return job, key, summary(job.target) if self.store.take(self.recipe, key, job.target) else None
+
+    def _twins(self, twins: list[J], outcome: "tuple[R, str] | ClipError") -> Iterator[tuple[J, R | ClipError]]:
+        first = twins[0]
+        if isinstance(outcome, ClipError):
+            sweep(first.target)
+            yield first, outcome
+            for twin in twins[1:]:
+                yield twin, ClipError(f"{twin.source}: has the content of {first.clip}, which was set aside; mend both, or take them out")
+            return
+        result, failure = outcome
+        if failure and not self._failure:
+            log.warning(f"{failure}; the results are whole, but the next run will make them again: free space or mend its permissions")
+        self._failure = self._failure or failure
+        for twin in twins:
+            if twin is not first:
+                link(first.target, twin.target)
+            yield twin, result
+
+
+def _make(work: Callable[[J], R], store: Store, recipe: Recipe, keyed: Keyed[J]) -> tuple[R, str]:
+    result = work(keyed.job)
+    return result, store.keep(recipe, keyed.key, keyed.job.target) if keyed.key else ""

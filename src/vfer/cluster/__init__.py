@@ -1,5 +1,0 @@
-"""Maps a function over clips, one clip a job, on a Ray cluster; Ray is loaded here and nowhere else."""
-
-from vfer.cluster.driver import each_clip
-
-__all__ = ["each_clip"]

@@ -1,0 +1,77 @@
+"""What a method says of the clips that it was tested on: one row a clip, in one Parquet file, with what it cost."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vfer.data.split import Row
+from vfer.errors import DataError
+from vfer.files import replacing
+
+SHARE = "p_"
+COST = b"vfer"
+ROW = ("clip", "expression", "subject", "recording", "source", "reason")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fold's method took: numbers that it learned, seconds of learning, and milliseconds a clip of answering one by one."""
+
+    parameters: int
+    seconds: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """n test clips of a fold, and the probabilities of `classes`, float32 (n, classes); a row of NaN is no answer.
+
+    `prior` are the classes' shares of the training clips, and `leakage` the shares of the test clips whose recording, or subject, was
+    seen in training.
+    """
+
+    fold: int
+    rows: list[Row]
+    probabilities: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    classes: list[str]
+    leakage: dict[str, float]
+    cost: Cost
+
+
+def write(path: Path, folds: Sequence[Answers]) -> None:
+    """Writes the folds, one at least, atomically."""
+    columns: dict[str, object] = {name: pa.array([getattr(row, name) for fold in folds for row in fold.rows], pa.string()) for name in ROW}
+    columns["fold"] = pa.array([fold.fold for fold in folds for _ in fold.rows], pa.int32())
+    shares = np.concatenate([fold.probabilities for fold in folds])
+    columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(folds[0].classes)}
+    about = {fold.fold: {**vars(fold.cost), "prior": [float(share) for share in fold.prior], "leakage": fold.leakage} for fold in folds}
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns).replace_schema_metadata({COST: json.dumps(about).encode()}), temporary)
+
+
+def read(path: Path) -> list[Answers]:
+    """Reads the folds; raises `DataError` where the file is missing or is no such table."""
+    try:
+        table = pq.read_table(path)
+        about = {int(fold): row for fold, row in json.loads(table.schema.metadata[COST]).items()}
+        classes = [name.removeprefix(SHARE) for name in table.column_names if name.startswith(SHARE)]
+        return [_fold(table, fold, row, classes) for fold, row in sorted(about.items())]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is no table of a method's answers that can be read; run `make compare`") from error
+
+
+def _fold(table: pa.Table, fold: int, about: dict[str, Any], classes: list[str]) -> Answers:
+    chosen = table.filter(pc.field("fold") == fold)
+    rows = [Row(**row, part="test") for row in chosen.select(ROW).to_pylist()]
+    shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
+    prior, leakage = np.array(about.pop("prior"), np.float32), about.pop("leakage")
+    return Answers(fold, rows, shares, prior, classes, leakage, Cost(**about))

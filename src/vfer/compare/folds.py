@@ -1,0 +1,93 @@
+"""Trains a method on one fold's clips and lets it answer for the tested ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.compare.answers import Answers, Cost
+from vfer.compare.methods.base import Clips, Method, Task
+from vfer.data import split
+from vfer.data.split import Row
+from vfer.errors import DataError
+from vfer.faces import table as faces_table
+from vfer.video import motion
+
+T = TypeVar("T")
+TIMED = 30
+"""Clips that are answered one by one for the time that it takes."""
+
+
+class Lazy(Sequence[T]):
+    """Arrays, one a clip, that are read from their files each time they are asked for."""
+
+    def __init__(self, paths: list[Path], read: Callable[[Path], T]) -> None:
+        self._paths, self._read = paths, read
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number: int) -> T:  # type: ignore[override]  # slices are not asked for
+        return self._read(self._paths[number])
+
+
+def crops(path: Path) -> NDArray[np.uint8]:
+    """Returns the crops of a clip's frames that show a face, uint8 (frames, 48, 48)."""
+    found = faces_table.read(path)
+    return found.crop[found.present]
+
+
+def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, NDArray[np.float32]], faces: Path, moves: Path) -> Clips:
+    """Returns the clips that show a face, of those given; `faces` and `moves` are the folders of their tables."""
+    shown = [row for row in rows if len(embeddings[row.clip])]
+    labels = np.array([names.index(row.expression) for row in shown], np.int64)
+    paths = [f"{row.clip}.parquet" for row in shown]
+    return Clips(
+        labels,
+        [embeddings[row.clip] for row in shown],
+        Lazy([faces / path for path in paths], crops),
+        Lazy([moves / path for path in paths], motion.read),
+    )
+
+
+def run(fold: int, rows: list[Row], names: list[str], method: Method, task: Task, clips: Callable[[list[Row]], Clips]) -> Answers:
+    """Trains on a fold and returns what the method says of each test clip; one without a face gets a row of NaN.
+
+    Raises `DataError` where no clip to train or to validate on shows a face, or all to train on show one expression.
+    """
+    train, validation, test = (clips([row for row in rows if row.part == part]) for part in ("train", "validation", "test"))
+    for part, found in (("train", train), ("validation", validation)):
+        if not len(found):
+            raise DataError(f"fold {fold}: no clip of the part {part} shows a face; lower the number of folds or add clips")
+    if len(set(train.labels.tolist())) < 2:
+        only = names[int(train.labels[0])]
+        raise DataError(f"fold {fold}: all clips to train on show {only}; lower the number of folds, add clips, or look at labels.clips")
+    start = perf_counter()
+    fitted = method(train, validation, task)
+    seconds = perf_counter() - start
+    tested = [row for row in rows if row.part == "test"]
+    said = np.full((len(tested), len(names)), np.nan, np.float32)
+    milliseconds = 0.0
+    if len(test):
+        answered = fitted.answer(test)
+        places = [i for i, row in enumerate(tested) if len(clips([row]))]
+        said[places] = answered
+        milliseconds = _milliseconds(fitted.answer, [clips([tested[i]]) for i in places[:TIMED]])
+    prior = np.bincount(train.labels, minlength=len(names)) / len(train)
+    leaked = split.leakage(rows)
+    return Answers(fold, tested, said, prior.astype(np.float32), names, leaked, Cost(fitted.parameters, seconds, milliseconds))
+
+
+def _milliseconds(answer: Callable[[Clips], object], single: list[Clips]) -> float:
+    """Returns the median time of an answer to one clip, after one that does not count."""
+    answer(single[0])
+    times = []
+    for clip in single:
+        start = perf_counter()
+        answer(clip)
+        times.append(1000 * (perf_counter() - start))
+    return median(times)

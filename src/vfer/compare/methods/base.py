@@ -1,0 +1,77 @@
+"""What every method is given, and what it gives back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.compare.methods.params import EncodingParams, NetParams
+
+T = TypeVar("T")
+Numbers = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """n clips that show a face, frames without one left out.
+
+    `labels`, int64 (n,), numbers the classes; a clip's `embeddings` are float32 (frames, d), its `crops` uint8 (frames, 48, 48), and its
+    `motion`, where the codec tells any, float32 (frames, 48, 48, 2), pixels of the crop since the frame before, right and down.
+    """
+
+    labels: Numbers
+    embeddings: Sequence[Vectors]
+    crops: Sequence[NDArray[np.uint8]] = field(default_factory=list)
+    motion: Sequence[Vectors] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __add__(self, other: "Clips") -> "Clips":
+        parts = (Joined(getattr(self, name), getattr(other, name)) for name in ("embeddings", "crops", "motion"))
+        return Clips(np.concatenate([self.labels, other.labels]), *parts)
+
+
+class Joined(Sequence[T]):
+    """Two sequences, one behind the other; nothing is read of them before it is asked for."""
+
+    def __init__(self, first: Sequence[T], second: Sequence[T]) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, number: int) -> T:  # type: ignore[override]  # slices are not asked for
+        before = len(self._first)
+        return self._first[number] if number < before else self._second[number - before]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How to train: the number of classes, the seed, and the settings of the nets and of the encodings."""
+
+    classes: int
+    seed: int
+    nets: NetParams
+    encodings: EncodingParams
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained method: `answer` maps n clips to probabilities, float32 (n, classes); `parameters` counts the numbers that it learned."""
+
+    parameters: int
+    answer: Callable[[Clips], Vectors]
+
+
+Method = Callable[[Clips, Clips, Task], Fitted]
+"""Makes one of the clips to train on and of those to validate on."""
+
+
+def softmax(scores: NDArray[np.floating]) -> Vectors:
+    """Returns positive shares of sum 1 in the order of the scores, (n, classes)."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

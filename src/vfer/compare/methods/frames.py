@@ -1,0 +1,55 @@
+"""Without time: a linear classifier on the cut CNN's embedding of each frame, whose answers are averaged or put to the vote."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from vfer.compare.methods.base import Clips, Fitted, Task, Vectors
+from vfer.lstm.sequences import thin
+
+
+def averaged(train: Clips, validation: Clips, task: Task, *, both: bool = True) -> Fitted:
+    """Answers with the mean of the frames' probabilities; unless `both`, the clips to validate on only choose the strength."""
+    return _method(train, validation, task, lambda shares: shares, both=both)
+
+
+def voted(train: Clips, validation: Clips, task: Task) -> Fitted:
+    """Answers with the shares of the frames that each class wins."""
+    return _method(
+        train, validation, task, both=True, count=lambda shares: np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)]
+    )
+
+
+def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vectors], Vectors], *, both: bool) -> Fitted:
+    with threadpool_limits(1):  # so small a problem only loses by threads
+        right = []
+        for strength in task.encodings.strengths:
+            model = _fit(train, strength, task)
+            said = [count(_shares(model, embedding, task)).mean(axis=0).argmax() for embedding in validation.embeddings]
+            right.append(float((np.array(said) == validation.labels).mean()))
+        model = _fit(train + validation if both else train, task.encodings.strengths[int(np.argmax(right))], task)
+    scaler, classifier = model.steps[0][1], model.steps[1][1]
+    held = scaler.mean_.size + scaler.scale_.size + classifier.coef_.size + classifier.intercept_.size
+    return Fitted(held, lambda clips: np.stack([count(_shares(model, one, task)).mean(axis=0) for one in clips.embeddings]))
+
+
+def _fit(clips: Clips, strength: float, task: Task) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    most = max(1, task.encodings.frames // len(clips))
+    thinned = [thin(embedding, most) if most > 1 else embedding[:1] for embedding in clips.embeddings]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, class_weight="balanced", random_state=task.seed))
+    return model.fit(np.concatenate(thinned), np.repeat(clips.labels, [len(one) for one in thinned]))
+
+
+def _shares(model: Any, embedding: Vectors, task: Task) -> Vectors:
+    shares = np.zeros((len(embedding), task.classes), np.float32)
+    shares[:, model.classes_] = model.predict_proba(embedding)
+    return shares
+
+
+METHODS = {"frames_mean": averaged, "frames_vote": voted}

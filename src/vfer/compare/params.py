@@ -1,0 +1,46 @@
+"""The `compare` section of comparison/params.yaml; each key is explained where it stands there."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from vfer.compare.table import ENTRIES
+from vfer.data.split import FoldCount, Protocol, SplitParams
+from vfer.evaluate.figures import Faceless
+from vfer.params import Params
+
+
+class Folds(Params):
+    """Into how many folds a protocol parts the clips."""
+
+    folds: FoldCount
+
+
+class CompareParams(Params):
+    """What is compared, and how sure the figures are to be."""
+
+    methods: list[str] = Field(min_length=1)
+    protocols: dict[Protocol, Folds] = Field(min_length=1)
+    faceless: Faceless
+    resamples: Annotated[int, Field(ge=10, le=1_000_000)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+    @field_validator("protocols")
+    @classmethod
+    def _fitting(cls, protocols: dict[Protocol, Folds]) -> dict[Protocol, Folds]:
+        for protocol, given in protocols.items():
+            if isinstance(given.folds, str) and protocol != "subject":
+                raise ValueError(f"{protocol}: {given.folds} goes with subject alone; give a number of folds")
+        return protocols
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in ENTRIES:
+                raise ValueError(f"{name} is no method; expected some of {', '.join(ENTRIES)}")
+        return names
+
+    def split(self, protocol: Protocol, fold: int) -> SplitParams:
+        """Returns the params of one fold of a protocol."""
+        return SplitParams(protocol=protocol, folds=self.protocols[protocol].folds, fold=fold)

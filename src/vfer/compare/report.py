@@ -1,0 +1,155 @@
+"""The figures of every method under every protocol, from what each says of the tested clips."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.compare.answers import Answers
+from vfer.compare.params import CompareParams
+from vfer.compare.table import ENTRIES
+from vfer.evaluate import figures
+from vfer.evaluate.figures import Numbers
+from vfer.evaluate.scores import confusion, score
+
+LSTM = "lstm"
+TESTED = 9999
+"""Draws of signs for a p value, which is 1 / 10000 at least."""
+Told = dict[str, Any]
+
+
+class Judged:
+    """A method under a protocol: its tested clips over all folds, sorted, the truth and the answers, int64 (n,)."""
+
+    def __init__(self, folds: Sequence[Answers], params: CompareParams) -> None:
+        self.folds, self.classes = list(folds), folds[0].classes
+        rows = [row for fold in folds for row in fold.rows]
+        order = np.argsort([row.clip for row in rows], kind="stable")
+        self.subjects = [rows[i].subject for i in order]
+        self.truth: Numbers = np.concatenate([_truth(fold) for fold in folds])[order]
+        self.predicted: Numbers = np.concatenate([_answers(fold, params) for fold in folds])[order]
+        self._params = params
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which clips it got right."""
+        return np.asarray(self.truth == self.predicted)
+
+    @property
+    def confusion(self) -> Numbers:
+        """Truth in rows, answers in columns, int64 (classes, classes)."""
+        return confusion(self.truth, self.predicted, len(self.classes))
+
+    def by_subject(self) -> list[dict[str, object]]:
+        """Returns the scores of every subject."""
+        return figures.per_group(self.truth, self.predicted, self.subjects, len(self.classes))
+
+    def by_fold(self) -> list[dict[str, float]]:
+        """Returns the scores of every fold that has a test clip."""
+        return [asdict(score(_truth(fold), _answers(fold, self._params), len(self.classes))) for fold in self.folds if fold.rows]
+
+    def told(self, seed: int) -> Told:
+        """Returns its figures over all tested clips, with intervals over resampled subjects, and what it cost."""
+        params, costs = self._params, [fold.cost for fold in self.folds]
+        whole = figures.bootstrap(
+            self.truth,
+            self.predicted,
+            self.subjects,
+            len(self.classes),
+            resamples=params.resamples,
+            confidence=params.confidence,
+            seed=seed,
+        )
+        single = [row["accuracy"] for row in self.by_fold()]
+        clips = [len(fold.rows) for fold in self.folds]
+        return {
+            **{name: asdict(interval) for name, interval in whole.items()},
+            "folds": {"mean": mean(single), "deviation": stdev(single) if len(single) > 1 else 0.0, "number": len(single)},
+            "clips": len(self.truth),
+            "faceless": sum(int(np.isnan(fold.probabilities).any(axis=1).sum()) for fold in self.folds),
+            "leakage": {
+                kind: float(np.average([fold.leakage[kind] for fold in self.folds], weights=clips)) for kind in self.folds[0].leakage
+            },
+            "parameters": max(cost.parameters for cost in costs),
+            "training_seconds": mean(cost.seconds for cost in costs),
+            "milliseconds": mean(cost.milliseconds for cost in costs),
+        }
+
+
+def _truth(fold: Answers) -> Numbers:
+    return np.array([fold.classes.index(row.expression) for row in fold.rows], np.int64)
+
+
+def _answers(fold: Answers, params: CompareParams) -> Numbers:
+    return figures.answers(fold.probabilities, fold.prior, params.faceless)
+
+
+def table(judged: Mapping[str, Judged], seed: int) -> dict[str, Told]:
+    """Returns the figures of a protocol's methods, the most accurate first, with the p of each one's difference to the LSTM.
+
+    p is of a permutation test over subjects, corrected for the number of methods by Holm's procedure.
+    """
+    made = {name: one.told(seed) for name, one in judged.items()}
+    if base := judged.get(LSTM):
+        raw = {
+            name: figures.permutation(one.right, base.right, base.subjects, resamples=TESTED, seed=seed)
+            for name, one in judged.items()
+            if name != LSTM
+        }
+        for name, p in figures.holm(raw).items():
+            made[name] |= {"p": raw[name], "p_corrected": p}
+    return dict(sorted(made.items(), key=lambda item: (-item[1]["accuracy"]["value"], item[0])))
+
+
+def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
+    """Returns one row a protocol and method, for CSV and plots."""
+    rows: list[dict[str, object]] = []
+    for protocol, methods in tables.items():
+        for name, made in methods.items():
+            intervals = {
+                f"{score}{'' if bound == 'value' else '_' + bound}": made[score][bound]
+                for score in figures.TITLES
+                for bound in ("value", "low", "high")
+            }
+            rows.append(
+                {"protocol": protocol, "method": name, "title": ENTRIES[name].title}
+                | intervals
+                | {"folds_mean": made["folds"]["mean"], "folds_deviation": made["folds"]["deviation"], "folds": made["folds"]["number"]}
+                | {key: made.get(key, "") for key in ("p", "p_corrected")}
+                | {key: made[key] for key in ("clips", "faceless", "parameters", "training_seconds", "milliseconds")}
+            )
+    return rows
+
+
+def markdown(tables: Mapping[str, Mapping[str, Told]], confidence: float) -> str:
+    """Returns the figures as a Markdown table a protocol, in per cent."""
+    return "\n".join(_section(protocol, methods, confidence) for protocol, methods in tables.items())
+
+
+def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> str:
+    first = next(iter(methods.values()))
+    leaks = first["leakage"]
+    seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
+    scored = [head for title in figures.TITLES.values() for head in (title, figures.head(confidence))]
+    heads = ("method", *scored, "folds", "p", "parameters", "training s", "ms a clip")
+    lines = [
+        f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
+        f"| {' | '.join(heads)} |",
+        "|---" + "|--:" * (len(heads) - 1) + "|",
+    ]
+    for name, made in methods.items():
+        scores = [cell for score in figures.TITLES for cell in figures.told(made[score], ".1f", 100)]
+        cells = [
+            ENTRIES[name].title,
+            *scores,
+            f"{100 * made['folds']['mean']:.1f} ± {100 * made['folds']['deviation']:.1f}",
+            f"{made['p_corrected']:.2g}" if "p" in made else "",
+            f"{made['parameters']:,}",
+            f"{made['training_seconds']:.1f}",
+            f"{made['milliseconds']:.2g}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

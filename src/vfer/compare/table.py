@@ -1,0 +1,72 @@
+"""The methods by name: what the comparison can run, what each sees of a clip, and which code makes it."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfer.compare import methods
+
+if TYPE_CHECKING:
+    from vfer.compare.methods.base import Method
+
+FOLDER = Path(str(methods.__file__)).parent
+EVERY = ("base", "params")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method: its module in `vfer.compare.methods`, its title in tables, what it sees of a clip, and the modules it needs."""
+
+    module: str
+    title: str
+    sees: str = "embeddings"
+    needs: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> set[str]:
+        """The parts of the section `methods` that it reads."""
+        used = {self.module, *self.needs}
+        return {"nets"} & used | ({"encodings"} if used & {"encodings", "frames"} else set())
+
+    @property
+    def code(self) -> list[Path]:
+        """The source files of `vfer.compare.methods` that decide what it answers."""
+        return [FOLDER / f"{name}.py" for name in sorted({self.module, *EVERY, *self.needs})]
+
+
+def _sequence(title: str) -> Entry:
+    return Entry("sequences", title, needs=("nets",))
+
+
+def _streams(title: str, sees: str) -> Entry:
+    return Entry("streams", title, sees, needs=("frames", "nets"))
+
+
+ENTRIES = {
+    "lstm": _sequence("LSTM"),
+    "frames_mean": Entry("frames", "single frames, mean answer"),
+    "frames_vote": Entry("frames", "single frames, vote"),
+    "svm_pooled": Entry("encodings", "pooled embeddings, SVM"),
+    "svm_vlad": Entry("encodings", "VLAD, SVM"),
+    "svm_fisher": Entry("encodings", "Fisher vectors of a Gaussian mixture, SVM"),
+    "svm_fisher_vae": Entry("vae", "Fisher vectors of a variational auto-encoder, SVM", needs=("encodings",)),
+    "cnn3d": Entry("volume", "3-D CNN", "crops", needs=("nets",)),
+    "flow": _streams("optical flow alone", "crops"),
+    "two_stream": _streams("two streams, weighted sum", "embeddings and crops"),
+    "two_stream_learned": _streams("two streams, learned linear combination", "embeddings and crops"),
+    "two_stream_fusion": _streams("two streams, convolutional fusion", "crops"),
+    "two_stream_codec": _streams("two streams, motion vectors of the codec", "embeddings and motion"),
+    "two_lstms": _sequence("two LSTM layers"),
+    "bidirectional_lstm": _sequence("bidirectional LSTM"),
+    "gru": _sequence("GRU"),
+    "lstm_attention": _sequence("LSTM, attention pooling"),
+    "transformer": _sequence("transformer encoder"),
+    "temporal_convolutions": _sequence("temporal convolutions"),
+}
+
+
+def load(name: str) -> "Method":
+    """Imports a method; those of nets import TensorFlow."""
+    found: dict[str, Method] = import_module(f"vfer.compare.methods.{ENTRIES[name].module}").METHODS
+    return found[name]

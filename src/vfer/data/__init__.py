@@ -1,0 +1,1 @@
+"""The dataset: its tables, its readers, its labels and its split."""

@@ -1,0 +1,86 @@
+"""The clips' manifest, `clips.csv`: one row a clip, its paths relative to the manifest."""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+from vfer.errors import DataError
+from vfer.files import write_csv
+
+Framing = Literal["scene", "face"]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One clip: a video file, its label, and who and what it shows.
+
+    `clip` names it everywhere (`<source>/<name>`); `recording` names the performance, which several files may share;
+    `framing` is `scene` where a face must be found, and `face` where each frame already is a face crop.
+    """
+
+    clip: str
+    path: str
+    expression: str
+    subject: str
+    recording: str
+    source: str
+    framing: Framing = "scene"
+
+
+COLUMNS = tuple(field.name for field in fields(Clip))
+REQUIRED = COLUMNS[:-1]
+
+
+def read(path: Path) -> list[Clip]:
+    """Reads and checks a manifest; returns its clips sorted by name.
+
+    Raises `DataError`, with the line, where a column or a value is missing, a name is unsafe or stands twice,
+    or the file has no rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path}: has no column {', '.join(missing)}; expected {', '.join(REQUIRED)}")
+            clips = [_clip(row, f"{path}:{reader.line_num}") for row in reader]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run `dvc checkout`, or fill it with `vfer data add`") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    if not clips:
+        raise DataError(f"{path}: lists no clips; add some with `vfer data add`")
+    _check_unique(clips, path)
+    return sorted(clips)
+
+
+def write(path: Path, clips: Iterable[Clip]) -> None:
+    """Writes the manifest in place of the former one, atomically, sorted by name."""
+    write_csv(path, COLUMNS, [asdict(clip) for clip in sorted(clips)])
+
+
+def _clip(row: dict[str, str | None], where: str) -> Clip:
+    values = {column: (row.get(column) or "").strip() for column in COLUMNS}
+    values["framing"] = values["framing"] or "scene"
+    for column in REQUIRED:
+        if not values[column]:
+            raise DataError(f"{where}: {column} is empty")
+    if not NAME.fullmatch(values["clip"]):
+        raise DataError(f"{where}: clip {values['clip']!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
+    if values["framing"] not in get_args(Framing):
+        raise DataError(f"{where}: framing {values['framing']!r} is unknown; expected scene or face")
+    return Clip(**values)  # type: ignore[arg-type]  # framing was checked above
+
+
+def _check_unique(clips: list[Clip], path: Path) -> None:
+    for column in ("clip", "path"):
+        seen: set[str] = set()
+        for clip in clips:
+            value = getattr(clip, column)
+            if value in seen:
+                raise DataError(f"{path}: {column} {value} stands twice; keep one of the rows")
+            seen.add(value)

@@ -1,0 +1,100 @@
+"""Adds found clips to `clips/` and `clips.csv`."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from vfer.data import manifest
+from vfer.data.manifest import Clip
+from vfer.data.readers.expressions import expression
+from vfer.data.readers.found import FoundClip, check_word
+from vfer.data.readers.outcome import SAMPLE, Outcome
+from vfer.data.readers.video import probe
+from vfer.errors import DataError
+
+
+class ClipIntake:
+    """Copies clips one by one; their rows are written at the end, in `commit`, and those of the sample give way."""
+
+    def __init__(self, data: Path, incoming: Path, source: str, own: Sequence[str], outcome: Outcome) -> None:
+        self.data, self.incoming, self.source, self.own, self.outcome = data, incoming, source, own, outcome
+        self.path = data / "clips.csv"
+        clips = manifest.read(self.path) if self.path.exists() else []
+        self.clips = {clip.clip: clip for clip in clips if clip.source != SAMPLE}
+        outcome.sample += len(clips) - len(self.clips)
+        self.origins: dict[str, str] = {}
+        self.digests: dict[str, bytes] = {}
+        self.sizes: dict[int, list[str]] = {}
+        for clip in self.clips.values():
+            if (data / clip.path).is_file():
+                self.sizes.setdefault((data / clip.path).stat().st_size, []).append(clip.clip)
+
+    def take(self, found: FoundClip) -> None:
+        """Adds one clip; raises `DataError` or `ClipError` where it must be refused."""
+        if found.origin in self.origins:
+            raise DataError(f"is given twice, first as clip {self.origins[found.origin]}")
+        clip = self._row(found)
+        temporary = self.incoming / f"clip{found.suffix}"
+        found.save(temporary)
+        probe(temporary)
+        digest = _digest(temporary)
+        if clip.clip in self.clips and (self.data / self.clips[clip.clip].path).is_file():
+            self._again(clip, digest)
+        else:
+            self._add(clip, temporary, digest)
+        self.origins[found.origin] = clip.clip
+
+    def commit(self) -> None:
+        """Writes the manifest, then removes the sample's files."""
+        if self.clips:
+            manifest.write(self.path, self.clips.values())
+        else:
+            self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.data / "clips" / SAMPLE, ignore_errors=True)
+
+    def _row(self, found: FoundClip) -> Clip:
+        source = found.source or self.source
+        check_word(source)
+        if source == SAMPLE:
+            raise DataError(f"source {SAMPLE!r} is kept for the embedded sample; use another")
+        clip = f"{source}/{found.name}"
+        if not manifest.NAME.fullmatch(clip):
+            raise DataError(f"clip {clip!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
+        word = expression(found.expression, self.own)
+        return Clip(clip, f"clips/{clip}{found.suffix}", word, found.subject, found.recording or clip, source, found.framing)
+
+    def _again(self, clip: Clip, digest: bytes) -> None:
+        standing = self.clips[clip.clip]
+        if self._digest_of(standing.clip) != digest:
+            first = next((origin for origin, name in self.origins.items() if name == clip.clip), str(self.data / standing.path))
+            raise DataError(
+                f"clip {clip.clip} is there already with other bytes, from {first}; rename one, or give this one another --source"
+            )
+        if standing != clip:
+            raise DataError(
+                f"clip {clip.clip} is there already as {standing.expression} of {standing.subject}; change its row in {self.path}"
+            )
+        self.outcome.there += 1
+
+    def _add(self, clip: Clip, temporary: Path, digest: bytes) -> None:
+        size = temporary.stat().st_size
+        if twin := next((name for name in self.sizes.get(size, ()) if self._digest_of(name) == digest), None):
+            self.outcome.identical.append((clip.clip, twin))
+        target = self.data / clip.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+        self.sizes.setdefault(size, []).append(clip.clip)
+        self.digests[clip.clip] = digest
+        self.clips[clip.clip] = clip
+        self.outcome.clips.append(clip)
+
+    def _digest_of(self, name: str) -> bytes:
+        if name not in self.digests:
+            self.digests[name] = _digest(self.data / self.clips[name].path)
+        return self.digests[name]
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

@@ -1,0 +1,90 @@
+"""Takes what a reader found into a normalised dataset: `clips/`, `clips.csv` and `stills.parquet`."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vfer.data.readers.clips import ClipIntake
+from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_word
+from vfer.data.readers.outcome import SAMPLE, Outcome
+from vfer.data.readers.pictures import StillIntake
+from vfer.data.readers.scan import UNREADABLE
+from vfer.errors import DataError, VferError
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def intake(data: Path, found: Iterable[Found], source: str, own: Sequence[str] = ()) -> Outcome:
+    """Adds everything usable in `found` to the dataset in the folder `data`; `own` are expressions beside the known ones.
+
+    Files come first and the tables last, each written atomically, so a run that is killed leaves only files without a
+    row, and the next one goes on. Where nothing is usable, nothing is changed.
+    Raises `DataError` where the folder cannot be written, its tables are broken, or another intake is at work in it.
+    """
+    for word in (source, *own):
+        check_word(word)
+    if source == SAMPLE:
+        raise DataError(f"--source {SAMPLE} is kept for the embedded sample; use another name")
+    try:
+        with _incoming(data) as incoming:
+            return _intake(data, incoming, found, source, own)
+    except OSError as error:
+        raise DataError(f"{data}: cannot be written ({error.strerror}); mend that and run the same command again") from error
+
+
+def _intake(data: Path, incoming: Path, found: Iterable[Found], source: str, own: Sequence[str]) -> Outcome:
+    outcome = Outcome()
+    clips = ClipIntake(data, incoming, source, own, outcome)
+    stills = StillIntake(data, source, own, outcome)
+    for item in found:
+        try:
+            if isinstance(item, Refused):
+                outcome.refused.append(item)
+            elif isinstance(item, Passed):
+                outcome.passed.append(item)
+            elif isinstance(item, FoundStill):
+                stills.take(item)
+            else:
+                clips.take(item)
+        except (VferError, *UNREADABLE) as error:
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                raise
+            outcome.refused.append(Refused(item.origin, str(error) or f"cannot be read ({type(error).__name__})"))
+    if outcome.usable:
+        stills.commit()
+        clips.commit()
+    return outcome
+
+
+@contextmanager
+def _incoming(data: Path) -> Iterator[Path]:
+    made = not data.exists()
+    data.mkdir(parents=True, exist_ok=True)
+    lock = os.open(data, os.O_RDONLY)
+    incoming = data / ".incoming"
+    try:
+        _lock(lock, data)
+        for name in (".clips.csv.tmp", "stills.tmp"):  # of a run that was killed, as a former incoming folder
+            (data / name).unlink(missing_ok=True)
+        shutil.rmtree(incoming, ignore_errors=True)
+        incoming.mkdir()
+        try:
+            yield incoming
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+    finally:
+        os.close(lock)
+        if made:
+            with suppress(OSError):  # not empty: something was taken in
+                data.rmdir()
+
+
+def _lock(descriptor: int, data: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"{data}: another `vfer data add` is at work there; wait for it to end") from error

@@ -1,0 +1,98 @@
+"""Writes the small files of a stage atomically, so that a killed stage leaves none half-written."""
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from vfer.errors import DataError
+
+log = logging.getLogger(__name__)
+
+LEFTOVER = ".tmp"
+SHOWN = 10
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path`; the file written there takes the place of `path` at the end, and is deleted after an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}{LEFTOVER}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Deletes what a process that died left of `path` under way."""
+    for leftover in path.parent.glob(f".{path.name}.*{LEFTOVER}"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file in place of the former one, atomically, and makes its folder where needed."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON, indented, with the keys in their given order; raises `ValueError` for NaN, which JSON has not."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes a CSV file with a header, also where there are no rows."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_figures(path: Path) -> list[dict[str, float]]:
+    """Reads a CSV file of numbers that `write_csv` wrote, such as a training's history."""
+    with path.open(newline="") as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+class Refused:
+    """The clips, or things of another kind, that a stage set aside, and why."""
+
+    def __init__(self, reasons: Mapping[str, str], kind: str = "clip") -> None:
+        self.reasons = dict(sorted(reasons.items()))
+        self._kind = kind
+        self._table = Path("refused.csv")
+
+    def write(self, path: Path) -> None:
+        """Writes the table `clip, reason`, or what the kind is called."""
+        self._table = path
+        write_csv(path, [self._kind, "reason"], [{self._kind: name, "reason": reason} for name, reason in self.reasons.items()])
+
+    def check(self, total: int, most: float, key: str, what: str, mend: str) -> None:
+        """Warns of the refused; raises `DataError`, saying `what` they are and how to `mend` it, above the share `most` of `key`."""
+        for name, reason in list(self.reasons.items())[:SHOWN]:
+            log.warning(f"{name}: {reason}")
+        if len(self.reasons) > SHOWN:
+            log.warning(f"and {len(self.reasons) - SHOWN} more {self._kind}s; {self._table} lists them all")
+        if len(self.reasons) > most * total:
+            raise DataError(f"{self._table}: {len(self.reasons)} of {total} {self._kind}s {what}, more than {key} ({most}); {mend}")
+
+
+def flatten(content: Mapping[str, object], prefix: str = "") -> dict[str, float]:
+    """Returns the numbers of nested mappings under dotted names, leaving out what is no number."""
+    flat: dict[str, float] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            flat[f"{prefix}{name}"] = float(value)
+    return flat

@@ -1,0 +1,1 @@
+"""Network architectures, their training, export and inference sessions."""

@@ -1,0 +1,145 @@
+"""Saves a trained Keras model twice: as a byte-stable `.keras` file and as its ONNX twin, compared with it."""
+
+import json
+import logging
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from vfer.errors import WeightsError
+from vfer.nets.session import Session
+
+TOLERANCE = 1e-4
+
+
+def save(model: keras.Model, folder: Path, sample: NDArray[np.float32], classes: list[str]) -> None:
+    """Saves `model.keras` and `model.onnx` into the folder.
+
+    `sample` is a real batch of inputs; the ONNX file carries the names of the classes. Raises `WeightsError`, and leaves no
+    ONNX file, where an output of the two models differs on it by more than 1e-4.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_keras(model, folder / "model.keras")
+    save_onnx(model, folder / "model.onnx", sample, classes)
+
+
+def save_keras(model: keras.Model, path: Path) -> None:
+    """Saves a model so that the same weights give the same bytes; Keras writes dates and addresses in memory."""
+    raw, temporary = path.with_name("raw-" + path.name), path.with_name("tmp-" + path.name)
+    model.save(raw)
+    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = json.dumps(json.loads(content) | {"date_saved": ""}, sort_keys=True).encode()
+            if name == "config.json":
+                content = _renumbered(content)
+            target.writestr(zipfile.ZipInfo(name), content)
+    raw.unlink()
+    temporary.replace(path)
+
+
+def _renumbered(config: bytes) -> bytes:
+    """Numbers the shared objects of a model's config in the order in which they stand there."""
+    numbers: dict[bytes, int] = {}
+    return re.sub(rb'(?<="shared_object_id": )\d+', lambda found: b"%d" % numbers.setdefault(found[0], len(numbers)), config)
+
+
+def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], classes: list[str]) -> None:
+    """Exports a model of named outputs to ONNX under the same names, and compares the two on the sample."""
+    expected = {name: np.asarray(value) for name, value in model(sample, training=False).items()}
+    # Called once more in inference mode, or the BatchNorm of nets from keras.applications is exported in training mode.
+    frozen = keras.Model(model.input, model(model.input, training=False), name=model.name)
+    temporary = path.with_name("tmp-" + path.name)
+    frozen(sample)
+    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
+        frozen.export(temporary, format="onnx", verbose=False)
+    exported = onnx.load(temporary)
+    settle(exported.graph)
+    onnx.helper.set_model_props(exported, {"classes": json.dumps(classes)})
+    onnx.save(exported, temporary)
+    got = Session(temporary)(sample)
+    for name, value in expected.items():
+        difference = float(np.abs(value - got[name]).max())
+        if not difference <= TOLERANCE:
+            temporary.unlink()
+            raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
+    temporary.replace(path)
+
+
+def settle(graph: onnx.GraphProto) -> None:
+    """Orders a graph's nodes by its outputs, and names values and nodes by that order, so that the same weights give the same bytes.
+
+    tf2onnx orders and numbers them by sets, otherwise in each process. Inputs and outputs keep their names.
+    """
+    _order(graph)
+    names: dict[str, str] = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
+    _rename(graph, lambda name: names.setdefault(name, f"value_{len(names)}"))
+
+
+def _order(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for inner in _inner(node):
+            _copy_later(inner)
+            _order(inner)
+    makers = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    placed: dict[int, None] = {}  # in the order of insertion
+    waiting = [value.name for value in reversed(graph.output)]
+    while waiting:
+        number = makers.get(waiting[-1])
+        if number is None or number in placed:
+            waiting.pop()
+        elif before := [name for name in _reads(graph.node[number]) if name in makers and makers[name] not in placed]:
+            waiting.extend(reversed(before))
+        else:
+            placed[number] = None
+    nodes = [onnx.NodeProto.FromString(graph.node[number].SerializeToString()) for number in placed]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _copy_later(graph: onnx.GraphProto) -> None:
+    """Of two results that are equal, lets the second be the copy of the first: which one tf2onnx copies is by chance."""
+    places = {value.name: value for value in graph.output}
+    order = list(places)
+    for node in graph.node:
+        copied, copy = node.input[0] if node.input else "", node.output[0]
+        if node.op_type == "Identity" and copied in places and copy in places and order.index(copy) < order.index(copied):
+            places[copied].name, places[copy].name = copy, copied
+
+
+def _inner(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [inner for attribute in node.attribute for inner in ([attribute.g] if attribute.HasField("g") else attribute.graphs)]
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """Returns what a node reads, also in its inner graphs; of the latter the results, too."""
+    deeper = [name for inner in _inner(node) for one in inner.node for name in _reads(one)]
+    return [*node.input, *deeper, *(value.name for inner in _inner(node) for value in inner.output)]
+
+
+def _rename(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
+    for node in graph.node:
+        node.input[:] = [new(name) for name in node.input]
+        for inner in _inner(node):
+            _rename(inner, new)
+        node.output[:] = [new(name) for name in node.output]
+        node.name = f"{node.op_type}_{node.output[0]}"
+        if not node.domain:
+            node.ClearField("domain")  # empty and not there mean the same, but are other bytes
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        for value in values:
+            value.name = new(value.name)
+    for values in (graph.value_info, graph.initializer):
+        ordered = sorted(values, key=lambda value: str(value.name))
+        del values[:]
+        values.extend(ordered)

@@ -1,0 +1,1 @@
+"""Answers to videos from a trained model."""

@@ -1,0 +1,1 @@
+"""Decoding: sampled frames and motion vectors of videos."""
