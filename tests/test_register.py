@@ -19,6 +19,7 @@ from repository import Repository
 
 from stages.register import main
 from vfer.errors import DataError
+from vfer.predict import model as models
 from vfer.register import experiment, tracking
 from vfer.register.gate import compare, mcnemar
 from vfer.register.inputs import collect
@@ -127,6 +128,19 @@ def test_a_network_has_a_signature_of_free_batch_and_time_and_an_example_that_ru
     assert all(0 not in np.asarray(value).shape for value in example.values()), "the example is empty"
     answer = model.predict({key: np.asarray(value, np.float32) for key, value in example.items()})
     assert answer["probabilities"].sum() == pytest.approx(1)
+
+
+def test_the_champion_is_found_in_the_database_without_mlflow(
+    first: dict[str, Any], project: Project, client: "MlflowClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    champion = client.get_model_version_by_alias("vfer", "champion")
+    for reference in (None, "models:/vfer@challenger", "models:/vfer/1"):
+        found = models.find(reference, project.root)
+        assert (found.run_id, found.title.startswith("models:/vfer/1")) == (champion.run_id, True)
+        assert found.cnn.read_bytes() == (project.outputs / "cnn" / "model.onnx").read_bytes()
+    assert first["champion"]
+    assert found.settings.windows.length == pytest.approx(0.4), "four frames at 10 a second"
 
 
 def test_registering_again_makes_no_second_run_and_no_version(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:

@@ -60,6 +60,19 @@ def tracking_uri() -> str | None:
     return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
+def mlflow_login() -> tuple[str, str, str]:
+    """User, password and token for the MLflow server, as MLflow itself reads them; empty where unset."""
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+    user, password, token = (os.environ.get(name, "") for name in names)
+    return user, password, token
+
+
+def cache() -> Path:
+    """Folder for models fetched from a server: `VFER_CACHE`, or `vfer` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("VFER_CACHE") or Path(base) / "vfer")
+
+
 def multiplies_bfloat16() -> bool:
     """Whether this machine's processor does, by what Linux tells of it."""
     flags = CPU.read_text() if CPU.is_file() else ""

@@ -8,6 +8,7 @@ import typer
 from vfer.cli import console, data, detector, store
 from vfer.cli.audit import audit
 from vfer.cli.doctor.command import doctor
+from vfer.cli.predict import predict
 from vfer.cli.sample import sample
 from vfer.cli.summary import summary
 from vfer.errors import VferError
@@ -25,6 +26,7 @@ app.add_typer(detector.app, name="detector")
 app.add_typer(store.app, name="store")
 app.command()(audit)
 app.command()(doctor)
+app.command()(predict)
 app.command()(summary)
 
 
@@ -35,6 +37,8 @@ def main() -> None:
         app()
     except VferError as error:
         console.fail(error)
+    except OSError as error:
+        console.fail_if_full(error)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,6 +20,7 @@ from vfer.errors import VferError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run(main: Callable[..., Any]) -> None:
@@ -30,15 +31,20 @@ def run(main: Callable[..., Any]) -> None:
     except VferError as error:
         fail(error)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        reason = "the disk, or your quota of it, is full"
-        fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: what is done is kept"))
+        fail_if_full(error)
 
 
-def fail(error: VferError) -> None:
+def fail_if_full(error: OSError) -> NoReturn:
+    """Ends with one line where a disk is full; raises the error again where it is another one."""
+    if error.errno not in FULL:
+        raise error
+    reason = "the disk, or your quota of it, is full"
+    fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: what is done is kept"))
+
+
+def fail(error: VferError) -> NoReturn:
     """Prints the error as one line on standard error and exits with status 1."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    errors.print(f"error: {error}", style="red", markup=False)
     sys.exit(1)
 
 
@@ -63,6 +69,25 @@ def progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def progress_beside() -> Progress:
+    """Returns a progress bar on standard error, for commands whose results go to standard output."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    # Where both go to one terminal, the lines of results are printed above the bar.
+    return Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True, redirect_stdout=console.is_terminal)
+
+
+def note(message: str) -> None:
+    """Prints a line beside the results, on standard error."""
+    errors.print(message, markup=False)
 
 
 def warn(message: str) -> None:

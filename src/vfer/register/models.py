@@ -1,6 +1,5 @@
 """Logs the models of an experiment into its MLflow run and registers them."""
 
-import json
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -9,8 +8,12 @@ from typing import Any
 import numpy as np
 
 from vfer import features
+from vfer.data import split
 from vfer.faces import table
 from vfer.faces.weights import Chosen
+from vfer.lstm.sequences import predict
+from vfer.nets.session import Session
+from vfer.predict.settings import DetectorFile, Settings, threshold, windows
 from vfer.register.inputs import Inputs
 
 NAMES = {"vfer": "vfer", "cnn": "vfer-cnn", "lstm": "vfer-lstm"}
@@ -40,7 +43,7 @@ def log_all(inputs: Inputs, detector: Chosen, faces: Path) -> dict[str, str]:
     versions = {NAMES[stage]: _log_network(inputs, stage, example) for stage, example in inputs_of.items()}
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
-        settings.write_text(json.dumps(_settings(inputs, detector), indent=2))
+        settings.write_text(_settings(inputs, detector).model_dump_json(indent=2))
         files = {"cnn": inputs.model("cnn", "onnx"), "lstm": inputs.model("lstm", "onnx"), "settings": settings}
         if detector.name != "centerface":  # which comes with a package
             files["detector"] = detector.path
@@ -98,9 +101,24 @@ def _embeddings(inputs: Inputs) -> np.typing.NDArray[np.float32]:
     return next((sequence.faces for sequence in sequences if len(sequence.faces)), sequences[0].embedding)[np.newaxis]
 
 
-def _settings(inputs: Inputs, detector: Chosen) -> dict[str, Any]:
-    sections = {name: inputs.params[name] for name in ("frames", "faces")}
-    return sections | {"detector": {"name": detector.name, "sha256": detector.sha256}, "max_frames": inputs.params["lstm"]["max_frames"]}
+def _settings(inputs: Inputs, detector: Chosen) -> Settings:
+    """Returns what the model is used with: the params of the training, and what its clips and its validation say."""
+    rows = split.read(inputs.outputs / "lstm" / "split.parquet")
+    sequences = {sequence.clip: sequence for sequence in features.read(inputs.outputs / "features" / "features.parquet")}
+    train, validation = ([row for row in rows if row.part == part and row.clip in sequences] for part in ("train", "validation"))
+    most = int(inputs.params["lstm"]["max_frames"])
+    session = Session(inputs.model("lstm", "onnx"))
+    probabilities = predict(session, [sequences[row.clip].faces for row in validation], most)
+    truth = [session.classes.index(row.expression) for row in validation]
+    return Settings(
+        frames=inputs.params["frames"],
+        faces=inputs.params["faces"],
+        detector=DetectorFile(name=detector.name, sha256=detector.sha256),
+        max_frames=most,
+        framing="face" if all((sequences[row.clip].status == "given").all() for row in train) else "scene",
+        windows=windows([sequences[row.clip].time for row in train]),
+        threshold=threshold(probabilities, np.array(truth)),
+    )
 
 
 def _pins(packages: tuple[str, ...]) -> list[str]:

@@ -1,20 +1,14 @@
 """The registered model `vfer`: paths of videos in, expressions out. MLflow runs this file to load it; nothing is pickled."""
 
-import json
 from pathlib import Path
 
 import mlflow
-import numpy as np
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pydantic import BaseModel
 
 from vfer.errors import ClipError
-from vfer.faces import centerface
-from vfer.faces.params import FacesParams
-from vfer.faces.weights import Chosen
-from vfer.nets.session import Session
+from vfer.predict.model import from_artifacts
 from vfer.predict.recogniser import Recogniser, Recognition
-from vfer.video.frames import FramesParams
 
 
 class Moment(BaseModel):
@@ -33,6 +27,7 @@ class Answer(BaseModel):
     expression: str | None = None
     probabilities: dict[str, float] = {}
     coverage: float | None = None
+    flags: list[str] = []
     timeline: list[Moment] = []
     error: str | None = None
 
@@ -42,13 +37,8 @@ class VferModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads the networks and the detector, with the params that they were trained with."""
-        files = {name: Path(path) for name, path in context.artifacts.items()}
-        settings = json.loads(files["settings"].read_text())
-        faces = FacesParams(**settings["faces"])
-        name, sha256 = settings["detector"]["name"], settings["detector"]["sha256"]
-        detector = Chosen(name, files.get("detector", centerface.path()), sha256, "the model was trained with it").load(faces)
-        cnn, lstm = Session(files["cnn"]), Session(files["lstm"])
-        self._recogniser = Recogniser(cnn, lstm, detector, FramesParams(**settings["frames"]), faces, settings["max_frames"])
+        paths = {name: Path(path) for name, path in context.artifacts.items()}
+        self._recogniser = Recogniser.open(from_artifacts(paths, "the registered model", ""))
 
     def predict(self, model_input: list[str]) -> list[Answer]:  # type: ignore[override]  # MLflow reads the signature off these types
         """Returns one answer a video, in the order of the paths."""
@@ -56,20 +46,18 @@ class VferModel(PythonModel):
 
     def _answer(self, path: str) -> Answer:
         try:
-            shown = self._recogniser.recognise(Path(path))
+            shown = self._recogniser.recognise(Path(path), only_clip=True)
         except ClipError as error:
             return Answer(path=path, error=str(error))
-        coverage = float((shown.sequence.status != "none").mean())
-        timeline = _timeline(shown, self._recogniser.frame_classes)
-        if np.isnan(shown.probabilities).any():
-            return Answer(path=path, coverage=coverage, timeline=timeline, error=f"{path}: no frame shows a face")
-        names = self._recogniser.classes
+        said = self._recogniser.answer(path, shown)
         return Answer(
             path=path,
-            expression=names[int(shown.probabilities.argmax())],
-            probabilities=dict(zip(names, shown.probabilities.tolist(), strict=True)),
-            coverage=coverage,
-            timeline=timeline,
+            expression=said.expression,
+            probabilities=dict(said.probabilities),
+            coverage=said.coverage,
+            flags=list(said.flags),
+            timeline=_timeline(shown, self._recogniser.frame_classes),
+            error=said.error,
         )
 
 

@@ -1,0 +1,51 @@
+"""Options that several commands share."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vfer.errors import VferError
+
+if TYPE_CHECKING:
+    from vfer.predict.source import Span
+
+Videos = Annotated[list[str], typer.Argument(help="Videos, folders, patterns, or CSV files with a column path.", metavar="VIDEO")]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help="models:/NAME@ALIAS, models:/NAME/VERSION, a model folder, or shipped; by default the champion."),
+]
+Start = Annotated[str | None, typer.Option(help="Where to begin: seconds, M:S or H:M:S.")]
+End = Annotated[str | None, typer.Option(help="Where to end.")]
+Every = Annotated[int | None, typer.Option(min=1, help="Look at one frame in so many; by default at the rate of the training.")]
+DetectEvery = Annotated[
+    int | None, typer.Option(min=1, max=60, help="Run the detector on one of so many of those; by default as in training.")
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default VFER_WORKERS, or one a core.")]
+
+
+def seconds(text: str, option: str) -> float:
+    """Returns a time given as seconds, M:S or H:M:S; raises `VferError` for anything else."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise VferError(f"{option} {text}: is no time; give seconds, M:S or H:M:S, as in 90, 1:30 or 0:01:30.5")
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + float(part)
+    return total
+
+
+def span(start: str | None, end: str | None) -> "Span":
+    """Returns the part of a video between two times; raises `VferError` where it is empty."""
+    from vfer.predict.source import Span
+
+    first, last = seconds(start or "0", "--start"), seconds(end, "--end") if end else None
+    if last is not None and last <= first:
+        raise VferError(f"--end {end}: is not after --start {start or 0}")
+    return Span(first, last)
+
+
+def workers(jobs: int | None, count: int) -> int:
+    """Returns how many processes work on `count` videos."""
+    from vfer import env
+
+    return max(1, min(jobs or env.workers(), count))

@@ -1,0 +1,94 @@
+"""`vfer predict`: the expression of each clip."""
+
+import time
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from vfer.cli import console
+from vfer.cli.options import DetectEvery, End, Every, Jobs, ModelName, Start, Videos, span, workers
+from vfer.errors import VferError
+
+if TYPE_CHECKING:
+    from vfer.predict.results import Row
+
+WIDTH = 60  # characters of a clip's name on the screen, at most
+OTHERS = 2  # less probable expressions shown
+
+
+def predict(
+    videos: Videos,
+    model: ModelName = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write: .csv, .json, .jsonl or .parquet.")] = None,
+    framing: Annotated[str | None, typer.Option(help="scene, or face where each picture is a face crop.")] = None,
+    start: Start = None,
+    end: End = None,
+    every: Every = None,
+    detect_every: DetectEvery = None,
+    jobs: Jobs = None,
+) -> None:
+    """Recognise the expression in each clip: a video of one person and one shot.
+
+    Ends with status 0 where every clip has an answer, 2 where some have none, and 1 where none has one. Clips that the output table
+    answers already, with the same content, model and options, are not looked at again.
+    """
+    from vfer.predict import batch, inputs
+    from vfer.predict import model as models
+    from vfer.predict.results import PredictionsFile
+
+    began = time.perf_counter()
+    listed = inputs.videos(videos)
+    options = batch.Options(span(start, end), every, detect_every, _framing(framing))
+    found = models.find(model)
+    console.note(f"model: {found.title}")
+    header(width := min(WIDTH, max(len(one.clip) for one in listed)))
+    rows: list[Row] = []
+    with PredictionsFile(output, found.title, options.digest(found)) as table, console.progress_beside() as progress:
+        task = progress.add_task("predict", total=len(listed))
+        known = {one.clip: row for one in listed if (row := table.known(one))}
+        todo = [batch.ClipJob(one.clip, one.path, options) for one in listed if one.clip not in known]
+        for row in chain(known.values(), map(table.add, batch.answers(found, todo, workers(jobs, len(todo))))):
+            rows.append(row)
+            show(row, width)
+            progress.advance(task)
+    close(rows, len(known), time.perf_counter() - began, found.title, output)
+
+
+def header(width: int) -> None:
+    """Prints the head of the table."""
+    console.console.print(f"{'clip':{width}}  {'answer':14}  {'next':27}  cover  flags", markup=False)
+
+
+def show(row: "Row", width: int) -> None:
+    """Prints one clip's answer, or why it has none."""
+    name = str(row["path"])
+    name = name if len(name) <= width else f"…{name[1 - width :]}"
+    if row["error"]:
+        console.console.print(f"{name:{width}}  {'-':14}  {str(row['error']).removeprefix(str(row['path']) + ': ')}", markup=False)
+        return
+    ranked = sorted(((value, column[2:]) for column, value in row.items() if column.startswith("p_") and value is not None), reverse=True)
+    best, *others = [f"{expression} {value:.2f}" for value, expression in ranked]
+    line = f"{name:{width}}  {best:14}  {', '.join(others[:OTHERS]):27}  {row['coverage']:5.2f}  {row['flags']}"
+    console.console.print(line.rstrip(), markup=False)
+
+
+def close(rows: list["Row"], known: int, seconds: float, title: str, output: Path | None) -> None:
+    """Prints the closing line, and ends with status 2 where some clips have no answer, or 1 where none has."""
+    answered = sum(row["expression"] is not None for row in rows)
+    frames = sum(int(row["frames"] or 0) for row in rows[known:])
+    counts = Counter({"answered": answered, "without an answer": len(rows) - answered, "known already": known})
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    where = f" -> {output}" if output else ""
+    speed = f", {frames / seconds:.0f} frames/s" if frames else ""
+    console.note(f"predict: {told}, by {title} on the CPU in {seconds:.1f} s{speed}{where}")
+    if answered < len(rows):
+        raise typer.Exit(2 if answered else 1)
+
+
+def _framing(value: str | None) -> Literal["scene", "face"] | None:
+    if value not in (None, "scene", "face"):
+        raise VferError(f"--framing {value}: is unknown; expected scene or face")
+    return cast(Literal["scene", "face"] | None, value)

@@ -1,0 +1,89 @@
+"""Lists the videos that a command is given: files, folders, patterns, and CSV files that list videos."""
+
+import csv
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vfer.data.readers.found import VIDEOS
+from vfer.errors import DataError
+
+PATTERN = set("*?[")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One video, and the columns of the table that lists it, if any."""
+
+    path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def clip(self) -> str:
+        """Its path as text that can be printed and stored anywhere."""
+        return printable(self.path)
+
+
+def printable(path: Path | str) -> str:
+    """Returns a path as valid Unicode; bytes of a name that are no UTF-8 become replacement characters."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def videos(arguments: Sequence[str]) -> list[Input]:
+    """Returns the videos in the order of the arguments, those of a folder or a pattern sorted, each once.
+
+    A path that does not exist is listed as a video, so that it is reported beside the others.
+    Raises `DataError` where a folder holds no video, a pattern matches nothing, or a table lists none.
+    """
+    found: dict[str, Input] = {}
+    for argument in arguments:
+        for one in _expand(argument):
+            found.setdefault(os.path.abspath(one.path), one)  # noqa: PTH100  # resolve() would follow links, which may loop
+    return list(found.values())
+
+
+def _expand(argument: str) -> list[Input]:
+    path = Path(argument)
+    if os.path.isdir(argument):  # noqa: PTH112  # Path.is_dir raises for names that are too long
+        listed = [Input(video) for video in _within(path)]
+        if not listed:
+            raise DataError(f"{printable(argument)}: holds no video; expected files ending in {', '.join(VIDEOS)}")
+        return listed
+    if path.suffix.lower() == ".csv":
+        return _table(path)
+    if PATTERN & set(argument) and not os.path.exists(argument):  # noqa: PTH110
+        matches = [one for match in sorted(glob.glob(argument, recursive=True)) for one in _matched(Path(match))]  # noqa: PTH207
+        if not matches:
+            raise DataError(f"{printable(argument)}: matches no video")
+        return matches
+    return [Input(path)]
+
+
+def _matched(path: Path) -> list[Input]:
+    if path.is_dir():
+        return [Input(video) for video in _within(path)]
+    return [Input(path)] if path.suffix.lower() in VIDEOS else []
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEOS:
+                yield Path(parent, name)
+
+
+def _table(path: Path) -> list[Input]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            if "path" not in (reader.fieldnames or ()):
+                raise DataError(f"{path}: has no column path; expected a CSV file that lists videos by their path")
+            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{printable(path)}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if not rows:
+        raise DataError(f"{path}: lists no videos")
+    return [Input(path.parent / row["path"], row) for row in rows]

@@ -1,0 +1,122 @@
+"""Opens a model for use: a registered version, a folder, or the network that comes with vfer."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from vfer.errors import TrackingError, WeightsError
+from vfer.faces import centerface, weights
+from vfer.faces.weights import Chosen
+from vfer.predict import registry
+from vfer.predict.settings import Settings
+
+SHIPPED = "shipped"
+SHIPPED_TITLE = "the network that comes with vfer, mean of its frames"
+
+
+@dataclass(frozen=True)
+class Model:
+    """The files of a model, and what it is called.
+
+    Without a sequence model (`lstm` is None) a clip's answer is the mean of the CNN's answers to its frames.
+    """
+
+    title: str
+    cnn: Path
+    lstm: Path | None
+    detector: Chosen
+    settings: Settings
+    run_id: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The hash of all that decides its answers."""
+        parts = [path.read_bytes() for path in (self.cnn, self.lstm) if path] + [self.settings.model_dump_json().encode()]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (*parts, self.detector.sha256.encode()))).hexdigest()
+
+
+def find(reference: str | None = None, start: Path | None = None) -> Model:
+    """Finds a model's files, fetching them from a server where needed.
+
+    Args:
+        reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a model folder, or `shipped`. None: the champion of the MLflow store
+            that `MLFLOW_TRACKING_URI` or the repository around `start` gives, or the network that comes with vfer where there is none.
+        start: The folder in whose repository the store and the detector's weights are looked for; by default the current one.
+
+    Raises:
+        TrackingError: The store cannot be asked, or has no such model.
+        WeightsError: The folder is no model of vfer's, or is damaged.
+    """
+    start = (start or Path()).resolve()
+    if reference == SHIPPED:
+        return shipped(start)
+    if reference is not None and not reference.startswith("models:"):
+        return from_folder(Path(reference), reference)
+    address = registry.store(start)
+    if address is None and reference is None:
+        return shipped(start)
+    wanted = reference or f"models:/{registry.NAME}@{registry.CHAMPION}"
+    if address is None:
+        raise TrackingError(f"{wanted}: there is no MLflow store here; set MLFLOW_TRACKING_URI, or run this in the repository")
+    found = registry.find(wanted, address)
+    if found is None and reference is None:
+        return shipped(start)
+    if found is None:
+        raise TrackingError(f"{wanted}: {address} has no such model; look for one with `make ui`")
+    return from_folder(registry.folder(found, address), str(found), found.run_id)
+
+
+def shipped(start: Path) -> Model:
+    """Returns the network that comes with vfer, with the detector of the repository around `start`."""
+    folder = Path(str(files("vfer.cnn"))) / "shipped"
+    card = _json(folder / "card.json", "install vfer again")
+    settings = Settings.model_validate(card.get("settings", {}))
+    root = next((parent for parent in (start, *start.parents) if (parent / "dvc.yaml").is_file()), start)
+    return Model(SHIPPED_TITLE, folder / "model.onnx", None, weights.choose(settings.faces, root / "weights"), settings)
+
+
+def from_folder(folder: Path, title: str, run_id: str = "") -> Model:
+    """Returns the model in a folder that MLflow has written; raises `WeightsError` where it is none of vfer's."""
+    import yaml
+
+    remedy = "give the folder that holds MLmodel"
+    try:
+        description = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        artifacts = description["flavors"]["python_function"]["artifacts"]
+        paths = {name: folder / artifact["path"] for name, artifact in artifacts.items()}
+        return from_artifacts(paths, title, run_id or str(description.get("run_id") or ""))
+    except (OSError, yaml.YAMLError) as error:
+        raise WeightsError(f"{folder}: is no model folder ({getattr(error, 'strerror', None) or 'damaged'}); {remedy}") from error
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{folder}: holds no model of vfer's; {remedy}") from error
+
+
+def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
+    """Returns the model whose files are `cnn`, `lstm`, `settings`, and `detector` where it is not CenterFace.
+
+    Raises `KeyError` where one is not named, and `WeightsError` where the settings are damaged or of another version.
+    """
+    try:
+        settings = Settings.model_validate(_json(paths["settings"], "register the model again"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WeightsError(f"{paths['settings']}: {where}: {first['msg'].lower()}; register the model again with this version") from error
+    name, sha256 = settings.detector.name, settings.detector.sha256
+    detector = Chosen(
+        name, paths["detector"] if name != centerface.CenterFace.name else centerface.path(), sha256, "the model was trained with it"
+    )
+    return Model(title, paths["cnn"], paths["lstm"], detector, settings, run_id)
+
+
+def _json(path: Path, remedy: str) -> dict[str, object]:
+    try:
+        content: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: is missing or damaged; {remedy}") from error

@@ -1,0 +1,149 @@
+"""Finds registered models without importing MLflow, which takes seconds: one query of its SQLite database, or one call of its server."""
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from vfer import env
+from vfer.errors import TrackingError
+from vfer.predict import server
+
+NAME = "vfer"
+CHAMPION = "champion"
+REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+|latest))")
+BY_ALIAS = """
+    SELECT v.version, v.run_id, coalesce(v.storage_location, v.source) FROM registered_model_aliases a
+    JOIN model_versions v ON v.name = a.name AND v.version = a.version WHERE a.name = ? AND a.alias = ?
+"""
+BY_VERSION = """
+    SELECT version, run_id, coalesce(storage_location, source) FROM model_versions
+    WHERE name = ? AND (? = 'latest' OR CAST(version AS TEXT) = ?) ORDER BY version DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One registered version: its name, its alias where it was asked for by one, its MLflow run, and the address of its files."""
+
+    name: str
+    version: str
+    run_id: str
+    location: str
+    alias: str = ""
+
+    def __str__(self) -> str:
+        return f"models:/{self.name}/{self.version}" + (f" ({self.alias})" if self.alias else "")
+
+
+def store(start: Path) -> str | None:
+    """Returns the address of the MLflow store: the user's server where one is set, or the database of the repository around `start`."""
+    if address := env.tracking_uri():
+        return address
+    for folder in (env.repository(), start, *start.parents):
+        if folder and (folder / "mlflow.db").is_file():
+            return f"sqlite:///{folder / 'mlflow.db'}"
+    return None
+
+
+def find(reference: str, address: str) -> Registered | None:
+    """Returns the version that `models:/name@alias`, `models:/name/version` or `models:/name/latest` names; None where there is none.
+
+    Raises `TrackingError` where the reference is malformed or the store at the address cannot be asked.
+    """
+    match = REFERENCE.fullmatch(reference)
+    if not match:
+        raise TrackingError(f"{reference}: names no model; expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    name, alias, version = match["name"], match["alias"] or "", match["version"] or ""
+    scheme = urlparse(address).scheme
+    if scheme == "sqlite":
+        found = _query(database(address), name, alias, version)
+    elif scheme in ("http", "https"):
+        found = server.find(address, name, alias, version)
+    else:
+        found = _through_mlflow(address, name, alias, version)
+    return Registered(name, str(found[0]), str(found[1] or ""), str(found[2]), alias) if found else None
+
+
+def database(address: str) -> Path:
+    """Returns the file of an address `sqlite:///PATH`."""
+    return Path(unquote(address.partition("?")[0].removeprefix("sqlite:///")))
+
+
+def _query(path: Path, name: str, alias: str, version: str) -> tuple[Any, ...] | None:
+    if not path.is_file():
+        raise TrackingError(f"{path}: there is no such MLflow database; run `dvc repro`, or name a model with --model")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            query, values = (BY_ALIAS, (name, alias)) if alias else (BY_VERSION, (name, version, version))
+            row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
+            return row
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # MLflow makes the registry's tables with the first run
+            return None
+        raise TrackingError(f"{path}: cannot be read ({error}); try again, or name a model folder with --model") from error
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(f"{path}: is no MLflow database ({error}); name a model folder with --model") from error
+
+
+def _through_mlflow(address: str, name: str, alias: str, version: str) -> tuple[Any, ...] | None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+    try:
+        if alias:
+            found = client.get_model_version_by_alias(name, alias)
+        elif version == "latest":
+            found = max(client.search_model_versions(f"name = '{name}'"), key=lambda one: int(one.version))
+        else:
+            found = client.get_model_version(name, version)
+        return found.version, found.run_id, client.get_model_version_download_uri(name, found.version)
+    except ValueError:
+        return None
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise TrackingError(f"{address}: does not answer ({' '.join(str(error).split())}); name a model folder with --model") from error
+
+
+def folder(found: Registered, address: str) -> Path:
+    """Returns a local folder with the files of a registered version; fetches them, once, where they lie elsewhere."""
+    location = urlparse(found.location)
+    if location.scheme in ("", "file"):
+        return _local(Path(unquote(location.path)), address)
+    cached = env.cache() / "models" / server.key(address, found.location)
+    if not (cached / "MLmodel").is_file():
+        if location.scheme == "mlflow-artifacts":
+            server.download(address, location.path, cached)
+        else:
+            _download(found, address, cached)
+    return cached
+
+
+def _local(path: Path, address: str) -> Path:
+    """Returns where a model's files lie now: beside the database in `mlruns`, where a repository was moved or copied."""
+    if address.startswith("sqlite:") and "mlruns" in path.parts:
+        tail = path.parts[len(path.parts) - path.parts[::-1].index("mlruns") :]
+        moved = database(address).parent.joinpath("mlruns", *tail)
+        if moved.is_dir():
+            return moved
+    return path
+
+
+def _download(found: Registered, address: str, target: Path) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow.set_tracking_uri(address)
+        with server.whole(target) as temporary:
+            mlflow.artifacts.download_artifacts(artifact_uri=found.location, dst_path=str(temporary))
+    except (MlflowException, OSError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise TrackingError(
+            f"{found}: its files at {found.location} cannot be fetched ({reason}); name a model folder with --model"
+        ) from error

@@ -1,0 +1,202 @@
+"""The table of predictions, one row a clip: written as CSV, JSON, JSON lines or Parquet, and read back to go on where a run ended."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vfer.clips.digests import digest
+from vfer.errors import DataError
+from vfer.files import replacing, write_bytes
+from vfer.predict.batch import Answered
+from vfer.predict.inputs import Input
+from vfer.predict.prediction import Prediction
+
+Row = dict[str, Any]
+SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+NUMBERS = ("confidence", "coverage", "seconds")
+MARK = ("path", "expression", "settings")
+"""Columns by which a table of predictions is known."""
+PAUSE = 2.0  # seconds between two writings of the table
+
+
+class PredictionsFile:
+    """The table that a run fills: written every few seconds and at the end, whatever ends the run.
+
+    Args:
+        path: The table; None to write none.
+        model: Which model answers.
+        settings: The hash of the model and of all that the answers are made with.
+
+    Raises:
+        DataError: The name is that of no format, the file holds something else, or another run fills it.
+    """
+
+    def __init__(self, path: Path | None, model: str, settings: str) -> None:
+        self._path, self._model, self._settings = path, model, settings
+        self._rows: dict[str, Row] = {}
+        self._written = 0.0
+        if path and path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path}: is no name for a table of predictions; end it in {', '.join(SUFFIXES)}")
+
+    def __enter__(self) -> "PredictionsFile":
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=0)
+            try:
+                self._lock.acquire()
+            except Timeout as error:
+                raise DataError(f"{self._path}: another run writes it; wait for it to end, or give another --output") from error
+            self._rows = {str(one["path"]): one for one in read(self._path)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._path:
+            try:
+                self._write()
+            finally:
+                self._lock.release()
+                Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    def known(self, one: Input) -> Row | None:
+        """Returns the row of a video that has an answer to the same content, by the same model and settings."""
+        kept = self._rows.get(one.clip)
+        if not kept or kept["error"] or kept["settings"] != self._settings:
+            return None
+        try:
+            return kept if digest(one.path) == kept["sha256"] else None
+        except OSError:
+            return None
+
+    def add(self, answered: Answered) -> Row:
+        """Takes an answer in, in place of an older one to the same video; returns its row."""
+        made = row(answered.prediction, model=self._model, settings=self._settings, sha256=answered.sha256)
+        self._rows[answered.prediction.path] = made
+        if self._path and time.monotonic() - self._written > PAUSE:
+            self._write()
+        return made
+
+    def _write(self) -> None:
+        if self._path and self._rows:
+            write(self._path, [self._rows[path] for path in sorted(self._rows)])
+            self._written = time.monotonic()
+
+
+def row(prediction: Prediction, *, model: str, settings: str, sha256: str) -> Row:
+    """Returns a prediction as a flat row.
+
+    Args:
+        prediction: The answer.
+        model: Which model gave it.
+        settings: The hash of the model and of all that the answer was made with; a later run goes by it.
+        sha256: The hash of the video's bytes.
+    """
+    return {
+        "path": prediction.path,
+        "expression": prediction.expression,
+        "confidence": _rounded(prediction.confidence),
+        **{f"p_{name}": _rounded(value) for name, value in prediction.probabilities.items()},
+        "coverage": _rounded(prediction.coverage),
+        "frames": prediction.frames,
+        "seconds": _rounded(prediction.seconds),
+        "flags": "; ".join(prediction.flags),
+        "person": prediction.person,
+        "baseline": prediction.baseline,
+        **{f"plain_{name}": _rounded(value) for name, value in prediction.plain.items()},
+        "error": prediction.error,
+        "model": model,
+        "sha256": sha256,
+        "settings": settings,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def read(path: Path) -> list[Row]:
+    """Returns the rows of a table that `write` wrote; none where there is no file.
+
+    Raises `DataError` where the file holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        rows = _read(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as predictions ({error}); move it away, or give another --output") from error
+    if any(name not in one for one in rows for name in MARK):
+        raise DataError(f"{path}: holds something else than predictions; give another --output")
+    return rows
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the rows in place of the former file, atomically; every row has every column."""
+    columns = _columns(rows)
+    full = [{name: one.get(name) for name in columns} for one in rows]
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        _write_parquet(path, columns, full)
+    elif kind == ".json":
+        write_bytes(path, (json.dumps(full, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    elif kind == ".jsonl":
+        write_bytes(path, "".join(json.dumps(one, ensure_ascii=False, allow_nan=False) + "\n" for one in full).encode())
+    else:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(full)
+        write_bytes(path, text.getvalue().encode())
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the columns of all rows; those of probabilities stay together, whatever row has them first."""
+    plain = list(row(Prediction(""), model="", settings="", sha256=""))
+    for prefix, after in (("p_", "confidence"), ("plain_", "baseline")):
+        at = plain.index(after) + 1
+        plain[at:at] = dict.fromkeys(name for one in rows for name in one if name.startswith(prefix))
+    return plain
+
+
+def _read(path: Path) -> list[Row]:
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        import pyarrow.parquet as pq
+
+        return [dict(one) for one in pq.read_table(path).to_pylist()]
+    if kind == ".csv":
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [{name: _value(name, text) for name, text in one.items()} for one in csv.DictReader(stream)]
+    text = path.read_text(encoding="utf-8")
+    listed = json.loads(text) if kind == ".json" else [json.loads(line) for line in text.splitlines() if line]
+    if not all(isinstance(one, dict) for one in listed):
+        raise ValueError("expected one object a row")
+    return list(listed)
+
+
+def _value(name: str, text: str) -> object:
+    if name == "flags":
+        return text
+    if not text:
+        return None
+    if name in NUMBERS or name.startswith(("p_", "plain_")):
+        return float(text)
+    return int(text) if name == "frames" else text
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"frames": pa.int64()} | dict.fromkeys(NUMBERS, pa.float64())
+    fields: list[pa.Field[Any]] = [
+        pa.field(name, pa.float64() if name.startswith(("p_", "plain_")) else kinds.get(name, pa.string())) for name in columns
+    ]
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields)), temporary)

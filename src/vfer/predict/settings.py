@@ -1,0 +1,79 @@
+"""What a model was trained with and is used with, as stored beside it in `settings.json`."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from vfer.data.manifest import Framing
+from vfer.faces.params import FacesParams
+from vfer.video.frames import FramesParams
+
+FRAMES = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0.1)
+"""How clips are sampled for the network that comes with vfer."""
+
+
+class DetectorFile(BaseModel):
+    """The detector that found the faces in training, and the hash of its weights."""
+
+    name: str = "centerface"
+    sha256: str = ""
+
+
+class Windows(BaseModel):
+    """Stretches of a video that are answered one by one: each `length` seconds long, beginning every `hop` seconds."""
+
+    length: Annotated[float, Field(gt=0)] = 2.5
+    hop: Annotated[float, Field(gt=0)] = 0.25
+
+
+class Settings(BaseModel):
+    """The settings of a model.
+
+    `max_frames` is the most frames of a clip that the sequence model sees, `framing` that of the training clips, and `threshold` the
+    confidence below which an answer is uncertain.
+    """
+
+    model_config = ConfigDict(extra="ignore")  # a model that a later version of vfer has registered may say more
+
+    frames: FramesParams = FRAMES
+    faces: FacesParams = FacesParams()
+    detector: DetectorFile = DetectorFile()
+    max_frames: Annotated[int, Field(ge=2)] = 256
+    framing: Framing = "scene"
+    windows: Windows = Windows()
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+STEPS = 10  # windows begin so many times within the length of one
+FEWEST = 10  # validation answers that say whether those below a confidence are to be trusted
+
+
+def windows(times: Sequence[NDArray[np.float64]]) -> Windows:
+    """Returns windows as long as the median training clip, whose frames' times in seconds are given."""
+    lengths = [float(time[-1] - time[0]) * len(time) / (len(time) - 1) for time in times if len(time) > 1]
+    length = round(float(np.median(lengths)), 3) if lengths else Windows().length
+    return Windows(length=length, hop=round(length / STEPS, 3))
+
+
+def threshold(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    """Returns the confidence below which the answers to validation clips are more often wrong than right.
+
+    Args:
+        probabilities: One row a clip, float32 (n, classes); NaN where it shows no face.
+        truth: Its class, int64 (n,).
+
+    Returns:
+        The largest confidence of which this holds for all answers below it; 0 where it holds of none, or where there are too few.
+    """
+    answered = ~np.isnan(probabilities).any(axis=1)
+    confidence = probabilities[answered].max(axis=1, initial=0)
+    right = probabilities[answered].argmax(axis=1) == truth[answered] if answered.any() else np.zeros(0, bool)
+    order = np.argsort(confidence, kind="stable")
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    wrong = np.flatnonzero((shares < 0.5) & (np.arange(1, len(order) + 1) >= FEWEST))
+    if not len(wrong):
+        return 0.0
+    return round(float(np.nextafter(confidence[order][wrong[-1]], np.float32(1))), 6)
