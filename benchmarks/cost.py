@@ -98,7 +98,7 @@ class Steps:
         clip, name = Clip(), source.stem
         video, faces, cache = (self.scratch / name / kind for kind in FILES)
         with _counted(clip, "store"):
-            clip.frames["sampled"] = write(FramesJob(name, source, video, "scene", self.frames))
+            clip.frames["sampled"] = write(FramesJob(name, source, video, "scene", self.frames)).frames
         seconds, calls = self.detector.seconds, self.detector.calls
         with _counted(clip, "crop"):
             Worker.work(FacesJob(name, video, faces))

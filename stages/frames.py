@@ -1,6 +1,7 @@
 """`frames`: decodes each clip and stores its sampled frames."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,10 @@ from vfer.cli import console
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.data import manifest
 from vfer.errors import ClipError
-from vfer.video import frames
-from vfer.video.frames import FramesJob, FramesParams
+from vfer.video import container, decode, frames, picture
+from vfer.video.frames import FramesJob, FramesParams, Written
 
-CODE = (frames,)
+CODE = (container, decode, frames, picture)
 PACKAGES = ("av", "opencv-python", "pyarrow")
 
 
@@ -33,11 +34,14 @@ def main(
             for clip in manifest.read(clips)
         ]
         kept: Clips[FramesJob] = Clips(Store(env.store()), recipe_of(chosen), env.workers())
-        counts, refused = run(jobs, kept)
+        tables_of, refused = run(jobs, kept)
         refused.write(out / "refused.csv")
-        made = {"clips": len(counts), "set_aside": len(refused.reasons), "frames": sum(counts.values())}
-        files.write_json(out / "metrics.json", made)
-        mend = "mend the clips, take them out, or raise frames.max_bad"
+        notes = Counter(note for written in tables_of.values() for note in written.notes)
+        for note, count in sorted(notes.items()):
+            console.warn(f"{count} clip{'s' * (count > 1)}: {note}")
+        made = {"clips": len(tables_of), "set_aside": len(refused.reasons), "frames": sum(w.frames for w in tables_of.values())}
+        files.write_json(out / "metrics.json", made | {"notes": dict(sorted(notes.items()))})
+        mend = "fix or remove the clips, or raise frames.max_bad"
         refused.check(len(jobs), chosen.max_bad, "frames.max_bad", "were set aside", mend)
         stage.made = f"{made['clips']} clips{kept.told}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
 
@@ -47,19 +51,19 @@ def recipe_of(section: FramesParams) -> Recipe:
     return recipe("frames", section.model_dump(exclude={"max_bad"}), CODE, PACKAGES)
 
 
-def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, int], files.Refused]:
-    """Decodes the clips; returns how many frames each gave, and why others were refused."""
-    counts: dict[str, int] = {}
+def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refused]:
+    """Decodes the clips; returns what was written of each, and why others were refused."""
+    written: dict[str, Written] = {}
     reasons: dict[str, str] = {}
     with console.progress() as bar:
         task = bar.add_task("frames", total=len(jobs))
-        for job, result in kept.each(frames.write, jobs, frames.frames_in):
+        for job, result in kept.each(frames.write, jobs, frames.written_in):
             if isinstance(result, ClipError):
                 reasons[job.clip] = str(result)
             else:
-                counts[job.clip] = result
+                written[job.clip] = result
             bar.advance(task)
-    return counts, files.Refused(reasons)
+    return written, files.Refused(reasons)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from vfer.data.split import Row
 from vfer.faces import table as faces_table
 from vfer.lstm import sequences
 from vfer.register import tracking
-from vfer.video import motion
+from vfer.video import container, decode, motion, picture
 
-CODE = (answers, folds, motion, faces_table, sequences, split)
+CODE = (answers, folds, container, decode, motion, picture, faces_table, sequences, split)
 TRAINING = table.FOLDER.parents[1] / "nets" / "training.py"
 PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow")
 

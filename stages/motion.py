@@ -14,10 +14,10 @@ from vfer.data import manifest
 from vfer.errors import ClipError, DataError
 from vfer.faces import table
 from vfer.faces.params import FacesParams
-from vfer.video import motion
+from vfer.video import container, decode, motion, picture
 from vfer.video.motion import MotionJob
 
-CODE = (motion, table)
+CODE = (container, decode, motion, picture, table)
 PACKAGES = ("av", "numpy", "opencv-python", "pyarrow")
 
 

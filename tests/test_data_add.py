@@ -210,10 +210,10 @@ def test_broken_clips_are_refused_and_the_rest_goes_on(plain: Path, own: Path) -
     output = add("folder", own, "--no-dvc", "--report", plain / "report.csv")
     assert "3 refused:" in output
     lines = (plain / "report.csv").read_text().splitlines()
-    assert [line.partition(",")[2][:25] for line in lines[1:]] == [
-        "\"expression 'drowsy' is u",
-        "is empty",
-        "does not decode (Invalid ",
+    assert [line.partition(",")[2][:27] for line in lines[1:]] == [
+        "\"expression 'drowsy' is unk",
+        "cannot be decoded (the file",
+        "cannot be decoded (Invalid ",
     ]
     assert len(manifest.read(plain / "data/clips.csv")) == 3
     assert "drowsy" in add("folder", own, "--no-dvc", "--expressions", "drowsy,alert")
@@ -225,7 +225,7 @@ def test_only_ten_refusals_are_printed(own: Path) -> None:
     for number in range(12):
         (own / f"happy/anna_x{number}.mp4").write_bytes(b"")
     output = add("folder", own, "--no-dvc")
-    assert output.count("is empty") == 10
+    assert output.count("is empty)") == 10
     assert "and 2 more; --report FILE writes them all" in output
 
 

@@ -350,7 +350,7 @@ def test_probe_refuses_what_is_no_video(tmp_path: Path) -> None:
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
         sound.rate = 8000
         container.mux(stream.encode(sound))
-    for name, reason in [("empty", "is empty"), ("text", "does not decode"), ("sound", "has no video stream")]:
+    for name, reason in [("empty", "is empty"), ("text", "cannot be decoded"), ("sound", "no video format")]:
         with pytest.raises(ClipError, match=reason):
             probe(tmp_path / name)
 

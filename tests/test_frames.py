@@ -1,8 +1,6 @@
 """Decoding and sampling, on videos made here: pixels, times, orientation, and what is refused."""
 
 import struct
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,56 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from av.video.frame import PictureType
 from numpy.typing import NDArray
+from videos import FULL, LIMITED, quadrants, stored, tagged, video
 
 from vfer.errors import ClipError
-from vfer.video import frames
+from vfer.video import decode
 from vfer.video.frames import FRAMES_SCHEMA, Frame, FramesJob, FramesParams, sample, write
 
 PARAMS = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0.1)
-LIMITED, FULL = 1, 2
-
-
-def video(
-    path: Path,
-    pictures: Sequence[NDArray[np.uint8] | int],
-    *,
-    codec: str = "libx264",
-    pix_fmt: str = "yuv420p",
-    pts: Sequence[int] | None = None,
-    rate: int = 10,
-    colours: int = LIMITED,
-    movflags: str = "",
-    size: tuple[int, int] = (64, 96),
-) -> Path:
-    """Writes luma pictures, (h, w) as they are stored; a number is a plain patch. `pts` count thousandths of a second."""
-    pictures = [np.full(size, picture, np.uint8) if isinstance(picture, int) else picture for picture in pictures]
-    options = {"crf": "1", "bf": "0"} if codec == "libx264" else {"x265-params": "log-level=none:lossless=1"} if codec == "libx265" else {}
-    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
-        stream.height, stream.width = pictures[0].shape
-        stream.pix_fmt = pix_fmt
-        stream.codec_context.color_range = colours
-        if pts:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        for index, picture in enumerate(pictures):
-            frame = stored(picture, pix_fmt)
-            frame.color_range = colours
-            frame.pts, frame.time_base = (pts[index], Fraction(1, 1000)) if pts else (index, Fraction(1, rate))
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def stored(luma: NDArray[np.uint8], pix_fmt: str) -> av.VideoFrame:
-    """A frame with this luma and no colour, 8 or 10 bits deep."""
-    deep = "10" in pix_fmt
-    frame = av.VideoFrame(luma.shape[1], luma.shape[0], pix_fmt)
-    for number, plane in enumerate(frame.planes):
-        rows = np.full((plane.height, plane.line_size // (1 + deep)), 512 if deep else 128, np.uint16 if deep else np.uint8)
-        if number == 0:
-            rows[:, : luma.shape[1]] = luma.astype(rows.dtype) * (4 if deep else 1)
-        plane.update(rows.tobytes())
-    return frame
 
 
 def noise(count: int) -> list[NDArray[np.uint8]]:
@@ -167,28 +122,10 @@ def test_frames_that_are_not_decoded_change_no_pixel(tmp_path: Path, fps: float,
 
 def test_frames_that_no_tick_takes_are_not_decoded_where_no_other_needs_them(tmp_path: Path) -> None:
     path = predicted(tmp_path / "a.mp4")
-    order, spare = frames._spare(path, 10)
-    assert (len(order), len(spare)) == (60, 39)
-    with av.open(str(path)) as container:
-        decoded = [frame.pts for frame in frames._decode(container, spare)]
-    assert len(decoded) < 45
-    assert set(order) - spare <= set(decoded)
-
-
-def quadrants() -> NDArray[np.uint8]:
-    """A picture whose corners tell its orientation: top left white, top right light, bottom right dark, bottom left black."""
-    return np.kron(np.array([[220, 160], [40, 100]], np.uint8), np.ones((32, 48), np.uint8))
-
-
-def tagged(path: Path, matrix: tuple[int, int, int, int]) -> Path:
-    """Puts the matrix (a, b, c, d) into the video's track header, as phones do."""
-    content = bytearray(path.read_bytes())
-    at = content.index(b"tkhd") + 4 + 40  # after version, times, layer and volume: {a, b, u, c, d, v, x, y, w}, 16.16 and 2.30
-    assert struct.unpack_from(">9i", content, at) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    a, b, c, d = (value << 16 for value in matrix)
-    struct.pack_into(">9i", content, at, a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(content)
-    return path
+    every, some = ({shown.index for shown in decode.decoded(path, fps=fps)} for fps in (None, 10))
+    assert every == set(range(60))
+    assert set(range(0, 60, 3)) <= some
+    assert len(some) < 45
 
 
 # ISO 14496-12: (x, y) is shown at (ax + cy, bx + dy), y downwards. {0, 1, -1, 0} takes the picture's right to the bottom and its
@@ -200,10 +137,14 @@ def tagged(path: Path, matrix: tuple[int, int, int, int]) -> Path:
         ((0, 1, -1, 0), [[40, 220], [100, 160]]),
         ((-1, 0, 0, -1), [[100, 40], [160, 220]]),
         ((0, -1, 1, 0), [[160, 100], [220, 40]]),
+        ((-1, 0, 0, 1), [[160, 220], [100, 40]]),
+        ((1, 0, 0, -1), [[40, 100], [220, 160]]),
+        ((0, 1, 1, 0), [[220, 40], [160, 100]]),
+        ((0, -1, -1, 0), [[100, 160], [40, 220]]),
     ],
-    ids=["upright", "clockwise", "upside down", "counterclockwise"],
+    ids=["upright", "clockwise", "half", "counterclockwise", "mirrored", "upside down", "transposed", "transposed the other way"],
 )
-def test_the_rotation_tag_is_honoured(tmp_path: Path, matrix: tuple[int, int, int, int], corners: list[list[int]]) -> None:
+def test_the_display_matrix_is_honoured(tmp_path: Path, matrix: tuple[int, int, int, int], corners: list[list[int]]) -> None:
     path = tagged(video(tmp_path / "a.mp4", [quadrants()] * 2, colours=FULL), matrix)
     grey = first(path)
     height, width = grey.shape
@@ -296,7 +237,7 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video at all\n" * 50)
     assert refused(tmp_path / "text.mp4").startswith("cannot be decoded (Invalid data found")
     (tmp_path / "folder.mp4").mkdir()
-    assert refused(tmp_path / "folder.mp4").startswith("cannot be decoded (Is a directory); replace")
+    assert refused(tmp_path / "folder.mp4").startswith("cannot be decoded (Is a directory); give a video")
 
 
 @pytest.mark.parametrize("movflags", ["", "faststart"], ids=["moov last", "moov first"])
@@ -308,7 +249,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, movflags: str, share: float
     path.write_bytes(content[: int(share * len(content))])
     line = refused(path)
     assert line.startswith(("is truncated, ", "cannot be decoded (Invalid data found"))
-    assert line.endswith("; replace the file or take it out")
+    assert line.endswith("; replace or remove the file")
 
 
 def test_a_file_cut_between_two_frames_is_refused(tmp_path: Path) -> None:
@@ -355,7 +296,7 @@ def job(tmp_path: Path, source: Path, **changes: float) -> FramesJob:
 def test_the_table_holds_each_frame(tmp_path: Path) -> None:
     source = video(tmp_path / "a.mp4", [*([30] * 70), *([200] * 70)], size=(90, 160))
     work = job(tmp_path, source, max_side=80)
-    assert write(work) == 140
+    assert write(work).frames == 140
     with pq.ParquetFile(work.target) as file:
         assert file.schema_arrow.equals(FRAMES_SCHEMA)
         kept = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
@@ -380,9 +321,9 @@ def test_the_same_video_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_one_frame_is_too_few_and_said_so(tmp_path: Path) -> None:
     source = video(tmp_path / "a.mp4", [60])
     assert taken(source) == [(0, 0.0)]
-    with pytest.raises(ClipError, match=r"a\.mp4: gives 1 frame, fewer than frames\.min_frames \(2\); take it out"):
+    with pytest.raises(ClipError, match=r"a\.mp4: gives 1 frame, fewer than frames\.min_frames \(2\); remove it"):
         write(job(tmp_path, source))
-    assert write(job(tmp_path, source, min_frames=1)) == 1
+    assert write(job(tmp_path, source, min_frames=1)).frames == 1
 
 
 def test_a_failure_leaves_nothing_behind_and_the_former_table_alone(tmp_path: Path) -> None:

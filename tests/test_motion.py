@@ -9,6 +9,7 @@ import pytest
 from vfer.errors import DataError
 from vfer.faces.table import Faces, write
 from vfer.video import motion
+from vfer.video.picture import Orientation
 
 STEP = 2  # pixels a frame
 COUNT = 12
@@ -81,7 +82,10 @@ def test_a_lossless_codec_tells_nothing_and_frames_without_a_face_are_left_out(t
 def test_vectors_turn_with_the_picture() -> None:
     field = np.zeros((4, 6, 2), np.float32)
     field[0, 0] = 1, 2  # in the upper left corner: right by 1, down by 2
-    turned = {rotation: motion._turned(field, rotation) for rotation in (0, 90, 180, 270)}
+    ways = {0: (False, False, False), 90: (True, False, True), 180: (False, True, True), 270: (True, True, False)}
+    turned = {rotation: motion._turned(field, Orientation(*way)) for rotation, way in ways.items()}
+    mirrored = motion._turned(field, Orientation(mirror=True))
+    assert tuple(mirrored[0, -1]) == (-1, 2)
     assert tuple(turned[0][0, 0]) == (1, 2)
     assert tuple(turned[90][-1, 0]) == (2, -1)
     assert tuple(turned[180][-1, -1]) == (-1, -2)

@@ -13,6 +13,16 @@ class ClipError(VferError):
     """One clip cannot be used; it is set aside and counted, and the rest goes on."""
 
 
+class UnexpectedError(ClipError):
+    """A clip's work raised an error that nobody foresaw; its cause has the traceback."""
+
+    @classmethod
+    def of(cls, clip: str, error: BaseException) -> "UnexpectedError":
+        """Returns the error of a clip that says the type and the message of another one."""
+        text = " ".join(str(error).split())[:300]
+        return cls(f"{clip}: cannot be used ({type(error).__name__}{f': {text}' if text else ''}); check the file")
+
+
 class ParamsError(VferError):
     """A key of params.yaml is unknown, missing or out of range."""
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
-from vfer.errors import ClipError, DataError
+from vfer.errors import DataError
 from vfer.faces import table
 from vfer.faces.table import SIDE, Faces
 from vfer.files import replacing
+from vfer.video import picture
+from vfer.video.decode import decoded
+from vfer.video.picture import Orientation
 
 Vectors = NDArray[np.float32]
 GRID = 24
@@ -49,10 +49,7 @@ def write(job: MotionJob) -> bool:
     Raises `ClipError` where the video cannot be decoded.
     """
     faces = table.read(job.faces)
-    try:
-        found = of_crops(job.source, faces, job.margin)
-    except (FFmpegError, OSError) as error:
-        raise ClipError(f"{job.source}: cannot be decoded ({error}); replace the file or take it out") from error
+    found = of_crops(job.source, faces, job.margin)
     cells = [motion.astype(np.float16).tobytes() for motion in found]
     rows = pa.Table.from_arrays(
         [pa.array(faces.frame[faces.present]), pa.array(cells, MOTION_SCHEMA.field("motion").type)], schema=MOTION_SCHEMA
@@ -112,17 +109,11 @@ def _fields(video: Path) -> Iterator[tuple[float, Vectors]]:
     Frames predicted from both sides are passed over: no other is predicted from them, so the rest is a chain from frame to frame.
     Source: Zhang et al., "Real-Time Action Recognition with Enhanced Motion Vector CNNs", 2016.
     """
-    with av.open(str(video), metadata_errors="ignore") as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1  # clips run side by side, one thread each
-        stream.codec_context.options = {"flags2": "+export_mvs"}
-        start = None
-        for frame in container.decode(stream):
-            time = float(frame.time or 0)
-            start = time if start is None else start
-            vectors = frame.side_data.get("MOTION_VECTORS") if frame.pict_type == PictureType.P else None
-            if vectors is not None:
-                yield time - start, _turned(_spread(vectors.to_ndarray(), frame), frame.rotation % 360)
+    for shown in decoded(video, codec={"flags2": "+export_mvs"}):
+        frame = shown.frame
+        vectors = frame.side_data.get("MOTION_VECTORS") if frame.pict_type == PictureType.P else None
+        if vectors is not None:
+            yield shown.time, _turned(_spread(vectors.to_ndarray(), frame), picture.orientation(frame))
 
 
 def _spread(vectors: "np.typing.NDArray[Any]", frame: VideoFrame) -> Vectors:
@@ -142,16 +133,10 @@ def _spread(vectors: "np.typing.NDArray[Any]", frame: VideoFrame) -> Vectors:
     return field
 
 
-def _turned(field: Vectors, rotation: int) -> Vectors:
+def _turned(field: Vectors, way: Orientation) -> Vectors:
     """Turns a field as `frames` turns the picture."""
-    right, down = field[..., 0], field[..., 1]
-    if rotation == 90:
-        return np.asarray(cv2.rotate(np.dstack([down, -right]), cv2.ROTATE_90_COUNTERCLOCKWISE), np.float32)
-    if rotation == 180:
-        return np.asarray(cv2.rotate(-field, cv2.ROTATE_180), np.float32)
-    if rotation == 270:
-        return np.asarray(cv2.rotate(np.dstack([-down, right]), cv2.ROTATE_90_CLOCKWISE), np.float32)
-    return field
+    right, down = (field[..., 1], field[..., 0]) if way.transpose else (field[..., 0], field[..., 1])
+    return np.ascontiguousarray(way.apply(np.dstack([-right if way.mirror else right, -down if way.flip else down])))
 
 
 def _cut(total: Vectors | None, size: tuple[int, int], box: Vectors, before: Vectors | None, margin: float, *, given: bool) -> Vectors:

@@ -14,19 +14,13 @@ RATE = 10  # frames a second of a picture sequence: sampling at 10 fps keeps eve
 
 
 def probe(path: Path) -> None:
-    """Checks that a file is a video whose first frame decodes; raises `ClipError` where it is not."""
-    import av
+    """Checks that a file is a video whose first frame decodes; raises `ClipError`, without the path, where it is not."""
+    from vfer.video import decode
 
-    if not path.stat().st_size:
-        raise ClipError("is empty")
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            if not container.streams.video:
-                raise ClipError("has no video stream")
-            if next(container.decode(video=0), None) is None:
-                raise ClipError("has no frame")
-    except (av.FFmpegError, ValueError) as error:
-        raise ClipError(f"does not decode ({getattr(error, 'strerror', None) or error}); it may be truncated or no video") from error
+        decode.probe(path)
+    except ClipError as error:
+        raise ClipError(str(error).removeprefix(f"{path}: ")) from error
 
 
 def encode(path: Path, frames: "Sequence[NDArray[np.uint8]]") -> None:
