@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks import machine
 from benchmarks.answers import answers
 from benchmarks.repository import HOME
+from stages.cnn import zero_shot
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
@@ -60,6 +61,7 @@ def main(
         if found != names:
             raise VferError(f"{table}: shows {', '.join(found)}, not {', '.join(names)}; name the stills it was trained on")
         pack(outputs / "model.keras", made, spread(split["validation"], SAMPLE).pixels[..., None].astype(np.float32), names)
+        annotate(made, split["validation"], names)
         shutil.copyfile(outputs / "history.csv", made / "history.csv")
         if large := [name for name in shipped.FILES if (made / name).stat().st_size > MOST]:
             raise VferError(f"{', '.join(large)}: larger than {MOST / 1e6:.0f} MB; ship a smaller network")
@@ -104,6 +106,17 @@ def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]
     difference = max(float(np.abs(np.asarray(expected[name]) - found[name]).max()) for name in found)
     if not difference <= export.TOLERANCE:
         raise VferError(f"{source}: packed, the two networks differ by {difference:.2g}; ship a network of other layers")
+
+
+def annotate(made: Path, validation: data.Part, names: list[str]) -> None:
+    """Adds to the packed ONNX network what it needs to answer relative to a person's own baseline."""
+    import keras
+
+    from vfer.cnn import model as cnn_model
+    from vfer.nets import export
+
+    last = cnn_model.head(keras.models.load_model(made / "model.keras", compile=False))
+    export.annotate(made / "model.onnx", zero_shot(made / "model.onnx", last, validation, names))
 
 
 def halve(model: "keras.Model") -> None:

@@ -4,19 +4,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from stages import HOME
 from vfer import env, files, params
 from vfer.cli import console
-from vfer.cnn import data, predictions, shipped
+from vfer.cnn import data, head, predictions, shipped
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
 from vfer.data import stills
 from vfer.data.labels import LabelsParams
 from vfer.evaluate.scores import score
+from vfer.lstm import baseline
 from vfer.nets.session import Session
 from vfer.register import tracking
+
+BATCH = 256
+NEUTRAL = "neutral"
 
 
 def main(
@@ -41,6 +47,7 @@ def train(table: Path, start: Path, labels: LabelsParams, chosen: CnnParams, see
     )
     env.prepare_tensorflow(chosen.precision)
     with console.hushed():
+        from vfer.cnn import model as cnn_model
         from vfer.cnn import train, transfer
         from vfer.nets import export
 
@@ -51,6 +58,7 @@ def train(table: Path, start: Path, labels: LabelsParams, chosen: CnnParams, see
     with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs) as live:
         model, fit = train.train(split, len(names), chosen, seed, live.checkpoint, live.on_epoch, begun)
         export.save(model, out, split["validation"].pixels[:64, ..., None].astype("float32"), names)
+        export.annotate(out / "model.onnx", zero_shot(out / "model.onnx", cnn_model.head(model), split["validation"], names))
         figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
         live.run.log(files.flatten(figures))
     files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
@@ -69,6 +77,20 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
     return f"the network that comes with vfer, of {', '.join(names)}" + "".join(
         f", {usage} accuracy {scores['accuracy']:.3f}" for usage, scores in figures.items()
     )
+
+
+def zero_shot(model: Path, last: tuple[NDArray[np.float32], NDArray[np.float32]], part: data.Part, names: list[str]) -> dict[str, str]:
+    """Returns what the ONNX file must hold to answer relative to a person's own baseline without a sequence model.
+
+    That is the CNN's last layer, and where everybody's embeddings lie: on the stills of `part`, each class weighed alike.
+    """
+    session = Session(model, threads=env.workers())
+    crops = part.pixels[..., np.newaxis]
+    embeddings = np.concatenate([session(crops[at : at + BATCH])["embedding"] for at in range(0, len(crops), BATCH)])
+    by_class = [embeddings[part.labels == number] for number in range(len(names))]
+    neutral = [by_class[names.index(NEUTRAL)]] if NEUTRAL in names else []
+    reference = baseline.everybody([baseline.statistics(by_class)], [baseline.statistics(neutral)])
+    return {head.KEY: head.Head(*last).to_json(), baseline.KEY: reference.to_json()}
 
 
 def predict(session: Session, split: dict[str, data.Part]) -> dict[str, Predictions]:

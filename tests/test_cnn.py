@@ -9,7 +9,7 @@ import pytest
 from vfer import params
 from vfer.cnn.augment import augment
 from vfer.cnn.data import Part
-from vfer.cnn.model import build, classifier, mirrored
+from vfer.cnn.model import build, classifier, head, mirrored
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import predict
 from vfer.cnn.train import train
@@ -75,6 +75,14 @@ def test_with_flip_average_a_face_and_its_mirror_image_get_the_mean_of_both_answ
         for name in ("embedding", "probabilities"):
             np.testing.assert_allclose(answers[name], (np.asarray(seen[name]) + np.asarray(flipped[name])) / 2, atol=1e-5)
         np.testing.assert_allclose(found(np.ascontiguousarray(faces[:, :, ::-1]))["embedding"], answers["embedding"], atol=1e-5)
+
+
+def test_the_last_layer_is_found_whether_or_not_looks_are_averaged() -> None:
+    model = build("mini_xception", 3, 5, 0.3)
+    for one in (model, mirrored(model)):
+        kernel, bias = head(one)
+        np.testing.assert_array_equal(kernel, model.get_layer("probabilities").kernel)
+        assert bias.shape == (3,)
 
 
 @pytest.mark.parametrize("architecture", ["mini_xception", "xception", "resnet"])

@@ -1,12 +1,16 @@
 """What makes an ONNX file's bytes depend on its content alone."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
+import toys
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from vfer.nets.export import settle
+from vfer.nets.export import annotate, settle
+from vfer.nets.session import Session
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of TensorFlow and tf2onnx
 
@@ -59,3 +63,16 @@ def test_of_two_equal_results_of_a_loop_the_second_is_the_copy() -> None:
         return made_graph.SerializeToString(deterministic=True)
 
     assert outer(body("v", "w")) == outer(body("w", "v"))
+
+
+def test_texts_are_added_to_a_file_and_change_neither_the_others_nor_the_answers(tmp_path: Path) -> None:
+    path = toys.good_lstm(tmp_path / "model.onnx")
+    batch = np.random.default_rng(0).random((2, 3, 2))
+    before = Session(path)(batch)["probabilities"]
+    annotate(path, {"first": "one", "second": "zwei ü"})
+    annotate(path, {"second": "two"})
+    session = Session(path)
+    assert session.metadata == {"classes": '["dark", "light"]', "first": "one", "second": "two"}
+    assert session.classes == toys.CLASSES
+    np.testing.assert_array_equal(session(batch)["probabilities"], before)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]

@@ -10,8 +10,11 @@ import pytest
 import yaml
 from repository import STAGES, Repository, build
 
+from vfer.cnn import head
 from vfer.data import manifest
 from vfer.data.manifest import Clip
+from vfer.lstm import baseline
+from vfer.nets.session import Session
 
 AFTER_LSTM = ["lstm", "evaluate", "register"]
 
@@ -33,6 +36,8 @@ def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]
     assert repository.metrics("frames")["clips"] == 28
     assert repository.metrics("evaluate")["leakage"] == {"recording": 0.0, "subject": 0.0}
     assert len(repository.experiments()) == 1
+    network = Session(repository.root / "outputs" / "cnn" / "model.onnx")
+    assert baseline.reference_of(network).mean.shape == head.of(network).kernel.shape[:1]
 
 
 def test_nothing_to_do_runs_nothing(repository: Repository, first: list[str]) -> None:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from benchmarks import ship
 from stages.cnn import main
-from vfer.cnn import data, predictions, shipped
+from vfer.cnn import data, head, predictions, shipped
 from vfer.cnn.model import build
 from vfer.data import stills
 from vfer.data.labels import LabelsParams
 from vfer.data.readers import READERS, scan
 from vfer.data.readers.intake import intake
 from vfer.errors import VferError, WeightsError
+from vfer.lstm import baseline
 from vfer.nets import export
 from vfer.nets.session import Session
 
@@ -65,6 +66,15 @@ def test_its_keras_and_onnx_twins_answer_alike() -> None:
     for name in ("embedding", "probabilities"):
         np.testing.assert_allclose(found[name], expected[name], atol=export.TOLERANCE)
     assert (found["embedding"] >= 0).all()
+
+
+def test_its_head_answers_by_embeddings_as_it_does_itself() -> None:
+    session = Session(FOLDER / "model.onnx")
+    said = session(FACES)
+    np.testing.assert_allclose(head.of(session)(said["embedding"]), said["probabilities"], atol=1e-5)
+    reference = baseline.reference_of(session)
+    assert reference.neutral is not None
+    assert reference.mean.shape == reference.spread.shape == said["embedding"].shape[1:]
 
 
 def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Path) -> None:

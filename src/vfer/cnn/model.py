@@ -4,7 +4,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 import keras
+import numpy as np
 from keras import KerasTensor, layers
+from numpy.typing import NDArray
 
 from vfer.errors import ParamsError
 from vfer.nets import mini_xception, resnet, xception
@@ -61,6 +63,15 @@ def mirrored(model: keras.Model) -> keras.Model:
     seen, flipped = model(inputs), model(inputs[:, :, ::-1, :])
     means = {name: layers.Average(dtype="float32", name=name)([seen[name], flipped[name]]) for name in seen}
     return keras.Model(inputs, means, name=f"{model.name}_mirrored")
+
+
+def head(model: keras.Model) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns the kernel, float32 (embedding, classes), and the bias, float32 (classes,), of the model's last layer."""
+    last = model.get_layer("probabilities")
+    if not isinstance(last, layers.Dense):  # an average over looks at a face; the model that was trained is inside
+        last = next(layer for layer in model.layers if isinstance(layer, keras.Model)).get_layer("probabilities")
+    kernel, bias = last.get_weights()
+    return kernel, bias
 
 
 def classifier(model: keras.Model) -> keras.Model:

@@ -5,7 +5,7 @@ import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
+from vfer.files import replacing
 from vfer.nets.session import Session
 
 TOLERANCE = 1e-4
@@ -74,6 +75,15 @@ def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], class
             temporary.unlink()
             raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
     temporary.replace(path)
+
+
+def annotate(path: Path, metadata: Mapping[str, str]) -> None:
+    """Adds texts to what an ONNX file says of itself, or replaces those under the same names; writes it atomically."""
+    model = onnx.load(path)
+    held = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, held | dict(metadata))
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
 
 
 def settle(graph: onnx.GraphProto) -> None:

@@ -11,7 +11,8 @@ from vfer.errors import WeightsError
 
 
 class Session:
-    """A loaded ONNX model that maps one named input to its named outputs; it knows the names of its classes.
+    """A loaded ONNX model that maps one named input to its named outputs; it knows the names of its classes and what else its
+    `metadata` holds.
 
     Raises `WeightsError` where the file is missing or is no ONNX model.
     """
@@ -27,7 +28,8 @@ class Session:
             raise WeightsError(f"{path}: is no ONNX model that can be loaded; run the stage that makes it again") from error
         self._input = self._session.get_inputs()[0].name
         self.outputs = [output.name for output in self._session.get_outputs()]
-        self.classes: list[str] = json.loads(self._session.get_modelmeta().custom_metadata_map.get("classes", "[]"))
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.classes: list[str] = json.loads(self.metadata.get("classes", "[]"))
 
     def __call__(self, batch: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
         """Runs one batch, as float32; returns each output under its name."""
