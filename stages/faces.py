@@ -34,7 +34,7 @@ def main(
         console.console.print(f"faces: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
         jobs = list_jobs(frames, out / "clips")
         clear(out / "clips")
-        kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers())
+        kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers(), log=out / "errors.log")
         counts, refused = run_jobs(jobs, kept, chosen, section)
         metrics = summarise(counts, refused) | {"detector": chosen.name, "detector_sha256": chosen.sha256}
         report = files.Refused(refused)

@@ -35,7 +35,7 @@ def main(
         Session(model)  # one that cannot be loaded is said once, not by every worker
         sha256 = digest(model)
         kept: Clips[FeaturesJob] = Clips(
-            Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers()
+            Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers(), log=out / "errors.log"
         )
         run(jobs, kept, model, chosen.batch_size)
         sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
@@ -58,7 +58,7 @@ def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_si
         task = bar.add_task("features", total=len(jobs))
         for _, result in kept.each(Worker.work, jobs, features.rows_in, Worker.start, (model, batch_size)):
             if isinstance(result, ClipError):
-                raise result  # a faces table that kills its reader is no clip's fault
+                raise result  # a faces table that cannot be read is no clip's fault
             bar.advance(task)
 
 

@@ -33,7 +33,7 @@ def main(
             FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, chosen)
             for clip in manifest.read(clips)
         ]
-        kept: Clips[FramesJob] = Clips(Store(env.store()), recipe_of(chosen), env.workers())
+        kept: Clips[FramesJob] = Clips(Store(env.store()), recipe_of(chosen), env.workers(), log=out / "errors.log", seconds=chosen.timeout)
         tables_of, refused = run(jobs, kept)
         refused.write(out / "refused.csv")
         notes = Counter(note for written in tables_of.values() for note in written.notes)
@@ -48,7 +48,7 @@ def main(
 
 def recipe_of(section: FramesParams) -> Recipe:
     """Returns all that decides a clip's frames table, beside the clip."""
-    return recipe("frames", section.model_dump(exclude={"max_bad"}), CODE, PACKAGES)
+    return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE, PACKAGES)
 
 
 def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refused]:
@@ -57,7 +57,7 @@ def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Writte
     reasons: dict[str, str] = {}
     with console.progress() as bar:
         task = bar.add_task("frames", total=len(jobs))
-        for job, result in kept.each(frames.write, jobs, frames.written_in):
+        for job, result in kept.each(frames.write, jobs, frames.written_in, frames.start):
             if isinstance(result, ClipError):
                 reasons[job.clip] = str(result)
             else:

@@ -32,7 +32,9 @@ def main(
     with console.Stage("motion") as stage:
         shutil.rmtree(out, ignore_errors=True)
         jobs = list_jobs(clips, faces, margin, out)
-        kept: Clips[MotionJob] = Clips(Store(env.store()), recipe("motion", {"margin": margin}, CODE, PACKAGES), env.workers())
+        kept: Clips[MotionJob] = Clips(
+            Store(env.store()), recipe("motion", {"margin": margin}, CODE, PACKAGES), env.workers(), log=out.with_name("motion-errors.log")
+        )
         silent = run(jobs, kept)
         if silent:
             console.warn(f"the codec of {silent} of {len(jobs)} clips tells no motion; H.264 and MPEG-4 do")
@@ -56,10 +58,11 @@ def run(jobs: list[MotionJob], kept: Clips[MotionJob]) -> int:
     silent = 0
     with console.progress() as bar:
         task = bar.add_task("motion", total=len(jobs))
-        for _, result in kept.each(motion.write, jobs, motion.told):
+        for job, result in kept.each(motion.write, jobs, motion.told):
             if isinstance(result, ClipError):
-                raise result  # it decoded when its frames were taken
-            silent += not result
+                console.warn(f"{result}; its motion is taken for none")
+                motion.write_none(job)
+            silent += isinstance(result, ClipError) or not result
             bar.advance(task)
     return silent
 

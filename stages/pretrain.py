@@ -127,7 +127,7 @@ def collect(source: Path, detector: Path, config: Path, settings: dict[str, obje
     tables = out / "subjects"
     shutil.rmtree(tables, ignore_errors=True)
     jobs = list_jobs(source, tables)
-    kept: Clips[SubjectJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers())
+    kept: Clips[SubjectJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers(), log=out / "errors.log", seconds=None)
     lost = run_jobs(jobs, kept, chosen, section)
     console.console.print(f"pretrain: {len(jobs)} subjects{kept.told}", markup=False)
     most = sum(subjects.count(job.target) for job in jobs if job.clip not in lost)

@@ -1,5 +1,7 @@
 """Mapping over clips: the results do not depend on the workers, and a clip that kills its worker costs only itself."""
 
+import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from vfer.clips.executor import each_clip
-from vfer.errors import ClipError, ClusterError, VferError, WeightsError
+from vfer.errors import ClipError, ClusterError, UnexpectedError, VferError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ def work(job: Toy) -> int:
         raise ClipError(f"{job.clip}: cannot be used")
     if job.act == "fail":
         raise ZeroDivisionError(job.clip)
+    if job.act == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "out.parquet")
+    if job.act == "weights":
+        raise WeightsError("w.onnx: changed; restore it")
+    if job.act == "hang":
+        ctypes.CDLL(None).sleep(600)  # in C, as a decoder does
     if job.act == "exit":
         os._exit(3)
     if job.act == "kill":
@@ -61,8 +69,10 @@ def raised(job: Toy) -> int:
     return int(job.clip) ** Settings.power
 
 
-def results(jobs: list[Toy], workers: int, function: Callable[[Toy], int] = work) -> dict[str, int | ClipError]:
-    pairs = [(job.clip, result) for job, result in each_clip(function, jobs, workers=workers)]
+def results(
+    jobs: list[Toy], workers: int, function: Callable[[Toy], int] = work, seconds: float | None = None
+) -> dict[str, int | ClipError]:
+    pairs = [(job.clip, result) for job, result in each_clip(function, jobs, workers=workers, seconds=seconds)]
     assert len(pairs) == len({clip for clip, _ in pairs}), "a clip came twice"
     return dict(pairs)
 
@@ -89,11 +99,28 @@ class Contract:
     def test_no_jobs_give_no_results(self) -> None:
         assert results([], 2) == {}
 
-    def test_any_other_exception_is_raised_and_drops_what_has_not_begun(self, tmp_path: Path) -> None:
-        jobs = [Toy("0", "fail", tmp_path), *(Toy(str(number), folder=tmp_path, seconds=0.3) for number in range(1, 40))]
-        with pytest.raises(ZeroDivisionError, match="0"):
+    @pytest.mark.parametrize(("act", "error"), [("full", OSError), ("weights", WeightsError)])
+    def test_what_is_no_clips_fault_is_raised_and_drops_what_has_not_begun(self, tmp_path: Path, act: str, error: type[Exception]) -> None:
+        jobs = [Toy("0", act, tmp_path), *(Toy(str(number), folder=tmp_path, seconds=0.3) for number in range(1, 40))]
+        with pytest.raises(error):
             results(jobs, 1)
         assert len(list(tmp_path.iterdir())) < 10  # the one that failed, and what was under way
+
+    def test_an_error_that_nobody_foresaw_costs_one_clip_and_keeps_its_traceback(self) -> None:
+        found = results([Toy(str(number), "fail" if number == 2 else "square") for number in range(5)], 2)
+        error = found.pop("2")
+        assert isinstance(error, UnexpectedError)
+        assert str(error) == "2: cannot be used (ZeroDivisionError: 2); check the file"
+        assert error.trace.rstrip().endswith("ZeroDivisionError: 2")
+        assert "test_executor.py" in error.trace
+        assert found == {clip: int(clip) ** 2 for clip in "0134"}
+
+    def test_work_that_does_not_end_is_stopped_and_costs_only_its_clip(self) -> None:
+        start = time.monotonic()
+        found = results([Toy(str(number), "hang" if number == 1 else "square") for number in range(5)], 2, seconds=2)
+        assert "2 s" in str(found.pop("1"))
+        assert found == {clip: int(clip) ** 2 for clip in "0234"}
+        assert time.monotonic() - start < 60
 
     def test_clips_that_kill_their_workers_or_cannot_be_used_cost_only_themselves(self, tmp_path: Path) -> None:
         acts = {"1": "exit", "4": "refuse", "6": "kill"}

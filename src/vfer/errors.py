@@ -14,7 +14,9 @@ class ClipError(VferError):
 
 
 class UnexpectedError(ClipError):
-    """A clip's work raised an error that nobody foresaw; its cause has the traceback."""
+    """A clip's work raised an error that nobody foresaw; `trace` is its traceback."""
+
+    trace = ""
 
     @classmethod
     def of(cls, clip: str, error: BaseException) -> "UnexpectedError":

@@ -15,6 +15,7 @@ from vfer.errors import DataError
 log = logging.getLogger(__name__)
 
 LEFTOVER = ".tmp"
+LONGEST = 200  # characters of a file name that a temporary one keeps; file systems take 255 bytes
 SHOWN = 10
 
 
@@ -22,7 +23,7 @@ SHOWN = 10
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a path beside `path`; the file written there takes the place of `path` at the end, and is deleted after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}{LEFTOVER}")
+    temporary = path.with_name(f".{path.name[:LONGEST]}.{uuid4().hex[:12]}{LEFTOVER}")
     try:
         yield temporary
         temporary.replace(path)
@@ -32,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def sweep(path: Path) -> None:
     """Deletes what a process that died left of `path` under way."""
-    for leftover in path.parent.glob(f".{path.name}.*{LEFTOVER}"):
+    for leftover in path.parent.glob(f".{path.name[:LONGEST]}.*{LEFTOVER}"):
         leftover.unlink(missing_ok=True)
 
 
@@ -55,7 +56,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def read_figures(path: Path) -> list[dict[str, float]]:

@@ -1,6 +1,8 @@
 """The sha256 of files and folders, remembered by what the file system says of them, so that large clips are read once."""
 
+import errno
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +17,8 @@ def digest(path: Path) -> str:
     """Returns the sha256 of a file, or of a folder's files and their names, as 64 hex digits; raises `OSError` where it cannot be read."""
     if path.is_dir():
         return _listed(path, digest)
+    if not path.is_file():  # a pipe would never end
+        raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -29,7 +33,7 @@ def _state(path: Path) -> str:
 
 def _listed(folder: Path, tell: Callable[[Path], str]) -> str:
     lines = (f"{tell(file)} {file.relative_to(folder).as_posix()}\n" for file in sorted(folder.rglob("*")) if not file.is_dir())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
 
 class Digests:
@@ -46,7 +50,7 @@ class Digests:
 
     def __call__(self, path: Path) -> str:
         """Returns what `digest` does."""
-        name, state = str(path.absolute()), _state(path)
+        name, state = os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"), _state(path)
         kept = self._known.get(name)
         if kept and kept[0] == state:
             return kept[1]

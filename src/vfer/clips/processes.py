@@ -2,33 +2,21 @@
 
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from vfer.errors import ClipError
+from pebble import ProcessExpired, ProcessPool
+
+from vfer.clips.attempt import J, R, attempt, died, late
+from vfer.errors import ClipError, VferError
 
 AHEAD = 3  # jobs under way for each worker, so that none waits for the next
-
-
-class Job(Protocol):
-    """One clip's work; it is pickled into the worker."""
-
-    @property
-    def clip(self) -> str:
-        """Name of the clip."""
-        ...
-
-
-J = TypeVar("J", bound=Job)
-R = TypeVar("R")
-
-
-def died(clip: str) -> ClipError:
-    """Returns why a clip is set aside that kills its worker each time."""
-    return ClipError(f"{clip}: its worker died (crash or out of memory); check the file")
+TRIES = 2  # a clip whose worker died so often is set aside
+BREAKS = 3  # pools that end before their first result
 
 
 def each_clip(
@@ -37,43 +25,57 @@ def each_clip(
     workers: int,
     initializer: Callable[..., None] | None,
     initargs: tuple[Any, ...],
+    seconds: float | None,
 ) -> Iterator[tuple[J, R | ClipError]]:
-    """Runs `executor.each_clip` in processes of this machine; where one dies, those that were under way run again, one at a time."""
+    """Runs `executor.each_clip` in processes of this machine; a clip whose worker dies is tried again, and costs only itself."""
     queue = list(reversed(jobs))
-    suspects: list[J] = []
+    deaths: Counter[str] = Counter()
+    breaks = 0
     while queue:
         with _pool(min(workers, len(queue)), initializer, initargs) as pool:
-            pending: dict[Future[R], J] = {}
-            try:
-                while queue or pending:
-                    while queue and len(pending) < AHEAD * workers:
-                        pending[pool.submit(_work, work, queue[-1])] = queue[-1]
-                        queue.pop()
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                        result = _result(future)
-                        yield pending.pop(future), result
-            except BrokenProcessPool:
-                suspects.extend(pending.values())
-    while suspects:
-        with _pool(1, initializer, initargs) as pool:
-            dead = False
-            while suspects and not dead:
-                job = suspects.pop(0)
-                try:
-                    outcome = _result(pool.submit(_work, work, job))
-                except BrokenProcessPool:
-                    dead, outcome = True, died(job.clip)
-                yield job, outcome
+            pending: dict[Future[R | ClipError], J] = {}
+            while queue or pending:
+                while queue and len(pending) < AHEAD * workers:
+                    pending[pool.schedule(_work, args=(work, queue[-1]), timeout=seconds)] = queue[-1]
+                    queue.pop()
+                done = wait(pending, return_when=FIRST_COMPLETED).done
+                if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                    break
+                for future in done:
+                    job = pending.pop(future)
+                    outcome = _outcome(future, job, deaths, seconds)
+                    if outcome is None:
+                        queue.append(job)
+                    else:
+                        breaks = 0
+                        yield job, outcome
+            queue.extend(pending.values())
+        breaks += bool(queue)
+        if breaks == BREAKS:
+            raise VferError("the worker processes end before they have begun; free some memory, or set VFER_WORKERS=1")
+
+
+def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError | None:
+    """Returns a job's result, or nothing where it is to be tried again."""
+    try:
+        return future.result()
+    except TimeoutError:
+        return late(job.clip, seconds or 0)
+    except ProcessExpired:
+        deaths[job.clip] += 1
+        return died(job.clip) if deaths[job.clip] >= TRIES else None
 
 
 @contextmanager
-def _pool(workers: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> Iterator[ProcessPool]:
     context = multiprocessing.get_context("spawn")  # forking a process that holds threads can deadlock
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.start, initargs=(initializer, initargs))
+    pool = ProcessPool(workers, initializer=_Worker.start, initargs=(initializer, initargs), context=context)
     try:
         yield pool
+        pool.close()  # type: ignore[no-untyped-call]
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error, only what already runs is waited for
+        pool.stop()  # type: ignore[no-untyped-call]  # after an error nothing is waited for: files appear whole or not at all
+        pool.join()
 
 
 class _Worker:
@@ -91,14 +93,7 @@ class _Worker:
             cls.error = error
 
 
-def _work(work: Callable[[J], R], job: J) -> R:
+def _work(work: Callable[[J], R], job: J) -> R | ClipError:
     if _Worker.error:
         raise _Worker.error
-    return work(job)
-
-
-def _result(future: Future[R]) -> R | ClipError:
-    try:
-        return future.result()
-    except ClipError as error:
-        return error
+    return attempt(work, job)

@@ -16,16 +16,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
-from vfer.clips import processes
+from vfer.clips import attempt
 from vfer.clips.digests import Digests, digest
 from vfer.clips.executor import each_clip
+from vfer.clips.failures import Failures
 from vfer.errors import ClipError
 from vfer.files import replacing, sweep
 
 log = logging.getLogger(__name__)
 
 
-class Job(processes.Job, Protocol):
+class Job(attempt.Job, Protocol):
     """One clip's work: it makes one file, `target`, of another, `source`; `about` is what else of the clip decides the result.
 
     The job of `pretrain` is one subject's, and its source a folder of pictures.
@@ -49,6 +50,8 @@ class Job(processes.Job, Protocol):
 
 J = TypeVar("J", bound=Job)
 R = TypeVar("R")
+HANGS = 3600.0
+"""Seconds after which one clip's work is stopped, where a stage has no param for it."""
 
 
 @dataclass(frozen=True)
@@ -171,18 +174,26 @@ class Keyed(Generic[J]):
 
 @dataclass
 class Clips(Generic[J]):
-    """Runs a step over clips through a store; afterwards `taken` says how many came out of it."""
+    """Runs a step over clips through a store; afterwards `taken` says how many came out of it.
+
+    A clip's work may take `seconds`; the tracebacks of errors that nobody foresaw go to `log`.
+    """
 
     store: Store
     recipe: Recipe
     workers: int
+    log: Path | None = None
+    seconds: float | None = HANGS
     taken: int = 0
     _failure: str = field(default="", init=False)
+    _failures: Failures = field(init=False)
 
     @property
     def told(self) -> str:
-        """What the closing line of a stage says of the store."""
-        return f" ({self.taken} from the clip store)" if self.taken else ""
+        """What the closing line of a stage says of the store and the log."""
+        parts = [f"{self.taken} from the clip store"] if self.taken else []
+        parts += [self._failures.told] if self._failures.told else []
+        return f" ({'; '.join(parts)})" if parts else ""
 
     def each(
         self,
@@ -197,6 +208,7 @@ class Clips(Generic[J]):
         What the store holds is not made again, and clips of one content are made once. `summary` returns of a made file
         what `work` returned when it made it.
         """
+        self._failures = Failures(self.log)
         missing: dict[str, list[Keyed[J]]] = {}
         with ThreadPoolExecutor(self.workers) as pool:
             digests = Digests(self.store.root / "digests.sqlite" if self.store.root else None)
@@ -205,17 +217,21 @@ class Clips(Generic[J]):
                     missing.setdefault(key or job.clip, []).append(Keyed(job, key))
                 else:
                     self.taken += 1
+                    self._failures.add(job.clip, result)
                     yield job, result
             digests.save()
         firsts = [twins[0] for twins in missing.values()]
         make = partial(_make, work, self.store, self.recipe)
-        for keyed, outcome in each_clip(make, firsts, workers=self.workers, initializer=initializer, initargs=initargs):
+        made = each_clip(make, firsts, workers=self.workers, initializer=initializer, initargs=initargs, seconds=self.seconds)
+        for keyed, outcome in made:
+            self._failures.add(keyed.clip, outcome)
             yield from self._twins([twin.job for twin in missing.pop(keyed.key or keyed.clip)], outcome)
+        self._failures.check()
 
     def _take(self, digests: Digests, summary: Callable[[Path], R], job: J) -> tuple[J, str | None, R | None]:
         try:
             key = _hash([self.recipe.digest, digests(job.source), job.about])
-        except OSError:
+        except (OSError, ValueError):
             return job, None, None  # the work itself says what is wrong with the file
         return job, key, summary(job.target) if self.store.take(self.recipe, key, job.target) else None
 
@@ -225,16 +241,21 @@ class Clips(Generic[J]):
             sweep(first.target)
             yield first, outcome
             for twin in twins[1:]:
-                yield twin, ClipError(f"{twin.source}: has the content of {first.clip}, which was set aside; mend both, or take them out")
+                yield twin, ClipError(f"{twin.source}: has the content of {first.clip}, which was set aside; fix or remove both")
             return
         result, failure = outcome
         if failure and not self._failure:
-            log.warning(f"{failure}; the results are whole, but the next run will make them again: free space or mend its permissions")
+            log.warning(
+                f"{failure}; the results are whole, but the next run will make them again: free some space, or give it write permission"
+            )
         self._failure = self._failure or failure
         for twin in twins:
-            if twin is not first:
-                link(first.target, twin.target)
-            yield twin, result
+            yield twin, result if twin is first else attempt.attempt(lambda other: _linked(first, other, result), twin)
+
+
+def _linked(first: J, twin: J, result: R) -> R:
+    link(first.target, twin.target)
+    return result
 
 
 def _make(work: Callable[[J], R], store: Store, recipe: Recipe, keyed: Keyed[J]) -> tuple[R, str]:

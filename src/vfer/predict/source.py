@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vfer.errors import ClipError
-from vfer.video import frames
-from vfer.video.frames import Frame
+from vfer.video import decode, frames
+from vfer.video.decode import Frame
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,7 @@ EVERY_FRAME = 1000.0  # frames a second that no video reaches
 
 def rate(video: Path) -> float:
     """Returns a video's frames a second, by its header; raises `ClipError` where it is no video."""
-    import av
-
-    try:
-        with av.open(str(video), metadata_errors="ignore") as container:
-            return float(container.streams.video[0].average_rate or 25)
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise ClipError(f"{video}: cannot be decoded ({getattr(error, 'strerror', None) or 'no video stream'})") from error
+    return decode.probe(video).rate
 
 
 def sampled(video: Path, fps: float, max_side: int, span: Span = WHOLE) -> Iterator[Frame]:

@@ -23,6 +23,8 @@ from vfer.video.decode import Frame
 
 _FIELDS: "list[pa.Field[Any]]" = [pa.field("frame", pa.int32()), pa.field("time", pa.float64()), pa.field("jpeg", pa.binary())]
 FRAMES_SCHEMA = pa.schema(_FIELDS)
+MAX_MEMORY = 4 << 30
+"""Bytes that a worker process may hold while it decodes; FFmpeg's answer to a file that asks for more is that it cannot be decoded."""
 ROWS = 64  # a row group; it bounds what a reader holds in memory
 
 
@@ -34,6 +36,7 @@ class FramesParams(Params):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     min_frames: Annotated[int, Field(ge=1)]
     max_seconds: Annotated[float, Field(gt=0)] = 1800
+    timeout: Annotated[float, Field(gt=0)] = 900
     max_bad: Annotated[float, Field(ge=0, le=1)]
 
 
@@ -66,12 +69,20 @@ def sample(path: Path, fps: float, max_side: int, *, longest: float | None = Non
     return video.frames(path, fps, max_side, longest=longest, notes=notes)
 
 
+def start() -> None:
+    """Prepares a worker process: one thread, since clips run side by side, and a bound on memory, since some files ask for all of it."""
+    import resource
+
+    cv2.setNumThreads(1)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard), hard))
+
+
 def write(job: FramesJob) -> Written:
     """Writes one clip's frames table, atomically, a row group at a time.
 
     Raises `ClipError`, and leaves no table, where the clip cannot be decoded or gives too few frames.
     """
-    cv2.setNumThreads(1)  # clips run side by side, one thread each
     with replacing(job.target) as temporary:
         written = _write(job, temporary)
         if written.frames < job.params.min_frames:

@@ -49,7 +49,16 @@ def write(job: MotionJob) -> bool:
     Raises `ClipError` where the video cannot be decoded.
     """
     faces = table.read(job.faces)
-    found = of_crops(job.source, faces, job.margin)
+    return _write(job, faces, of_crops(job.source, faces, job.margin))
+
+
+def write_none(job: MotionJob) -> None:
+    """Writes that nothing moves, for a clip whose motion cannot be read."""
+    faces = table.read(job.faces)
+    _write(job, faces, np.zeros((int(faces.present.sum()), GRID, GRID, 2), np.float32))
+
+
+def _write(job: MotionJob, faces: Faces, found: Vectors) -> bool:
     cells = [motion.astype(np.float16).tobytes() for motion in found]
     rows = pa.Table.from_arrays(
         [pa.array(faces.frame[faces.present]), pa.array(cells, MOTION_SCHEMA.field("motion").type)], schema=MOTION_SCHEMA

@@ -13,9 +13,10 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from vfer.clips.attempt import J, R, died
 from vfer.clips.cluster import node
 from vfer.clips.cluster.connection import connected, line, nodes
-from vfer.clips.processes import AHEAD, J, R, died
+from vfer.clips.processes import AHEAD
 from vfer.errors import ClipError, ClusterError
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def each_clip(
     workers: int,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
+    seconds: float | None = None,
 ) -> Iterator[tuple[J, R | ClipError]]:
     """Runs `executor.each_clip` on the cluster at `address`; raises `ClusterError` where that cannot be.
 
@@ -43,9 +45,9 @@ def each_clip(
     if not jobs:
         return
     with connected(address), _token() as token:
-        start = ray.put(node.Start(Path.cwd(), token, node.code(), work, initializer, initargs))
+        start = ray.put(node.Start(Path.cwd(), token, node.code(), work, initializer, initargs, seconds))
         _check_nodes([start])
-        yield from _map([start], jobs, workers)
+        yield from _map([start], jobs, workers, seconds)
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def _check_nodes(start: node.Given) -> None:
             continue
 
 
-def _map(start: node.Given, jobs: Sequence[J], workers: int) -> Iterator[tuple[J, Any]]:
+def _map(start: node.Given, jobs: Sequence[J], workers: int, seconds: float | None) -> Iterator[tuple[J, Any]]:
     waiting = list(reversed(jobs))
     pending: dict[ray.ObjectRef[Any], J] = {}
     deaths: Counter[str] = Counter()
@@ -92,7 +94,7 @@ def _map(start: node.Given, jobs: Sequence[J], workers: int) -> Iterator[tuple[J
                     if deaths[job.clip] < TRIES:
                         waiting.append(job)
                         continue
-                    result = died(job.clip)
+                    result = died(job.clip, seconds)
                 yield job, result
     finally:
         _cancel(list(pending))
@@ -132,8 +134,6 @@ def _result(ref: "ray.ObjectRef[Any]") -> Any:
     try:
         return ray.get(ref)
     except RayTaskError as error:  # Ray's wrapping of what the work raised
-        if isinstance(error.cause, ClipError):
-            return error.cause
         raise error.cause from error
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError):
         return Lost()

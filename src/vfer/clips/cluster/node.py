@@ -1,5 +1,6 @@
 """What runs on a node of the cluster: it checks that the node can do the work, begins once a process, and does a job."""
 
+import faulthandler
 import hashlib
 import os
 import platform
@@ -12,6 +13,7 @@ from typing import Any
 import ray
 
 import vfer
+from vfer.clips.attempt import attempt
 from vfer.clips.cluster.connection import nodes
 from vfer.errors import ClusterError
 
@@ -28,6 +30,7 @@ class Start:
     work: Callable[..., Any]
     initializer: Callable[..., None] | None
     initargs: tuple[Any, ...]
+    seconds: float | None = None
 
 
 Given = list["ray.ObjectRef[Start]"]  # Ray fetches what stands in a list only where it is asked for: once a process
@@ -36,8 +39,14 @@ Given = list["ray.ObjectRef[Start]"]  # Ray fetches what stands in a list only w
 # Ray's own retries have no end where memory runs out, so the driver counts them.
 @ray.remote(num_cpus=1, max_retries=0)
 def do(start: Given, job: Any) -> Any:
-    """Does one job."""
-    return _Process.begin(start[0])(job)
+    """Does one job; ends this process where it takes too long, since nothing else stops a decoder that hangs."""
+    work, seconds = _Process.begin(start[0]), _Process.seconds
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        return attempt(work, job)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @ray.remote(num_cpus=0, max_retries=0)  # a node whose CPUs are taken answers, too
@@ -51,6 +60,7 @@ class _Process:
 
     key: "ray.ObjectRef[Start] | None" = None
     work: Callable[..., Any]
+    seconds: float | None = None
     error: Exception | None = None
 
     @classmethod
@@ -71,7 +81,7 @@ class _Process:
     def _begin(cls, start: Start) -> None:
         check(start)
         os.chdir(start.workspace)
-        cls.work = start.work
+        cls.work, cls.seconds = start.work, start.seconds
         if start.initializer:
             start.initializer(*start.initargs)
 
