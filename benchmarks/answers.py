@@ -12,6 +12,8 @@ from vfer.nets.session import Session
 
 def answers(session: Session, usage: str, part: Part) -> dict[str, Predictions]:
     """Returns the answers `plain` and `flip_average` to the stills of a usage, one at least."""
-    plain, flipped = (predictions.predict(session, usage, seen) for seen in (part, replace(part, pixels=part.pixels[:, :, ::-1])))
+    plain, flipped = (
+        predictions.predict(session, usage, seen, session.classes) for seen in (part, replace(part, pixels=part.pixels[:, :, ::-1]))
+    )
     mean = np.asarray((plain.probabilities + flipped.probabilities) / 2, np.float32)
     return {"plain": plain, "flip_average": replace(plain, probabilities=mean)}

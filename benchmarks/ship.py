@@ -57,7 +57,8 @@ def main(
     with console.Stage("ship") as stage, tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         names = Session(outputs / "model.onnx").classes
-        found, split, _ = data.parts(stills.read(table), labels, table, drop_duplicates=chosen.drop_duplicates)
+        loaded = data.load(stills.read(table), labels, table, votes=chosen.votes > 0, drop_duplicates=chosen.drop_duplicates)
+        found, split = loaded.classes, loaded.parts
         if found != names:
             raise VferError(f"{table}: shows {', '.join(found)}, not {', '.join(names)}; name the stills it was trained on")
         pack(outputs / "model.keras", made, spread(split["validation"], SAMPLE).pixels[..., None].astype(np.float32), names)

@@ -1,5 +1,6 @@
 """`cnn`: trains the CNN on stills, or takes the one that comes with vfer, and writes down what it says of other stills."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from stages import HOME
 from vfer import env, files, params
 from vfer.cli import console
-from vfer.cnn import data, head, predictions, shipped
+from vfer.cnn import data, head, predictions, shipped, teachers
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
 from vfer.data import stills
 from vfer.data.labels import LabelsParams
+from vfer.errors import DataError
 from vfer.evaluate.scores import score
 from vfer.lstm import baseline
 from vfer.nets.session import Session
@@ -28,50 +30,69 @@ NEUTRAL = "neutral"
 def main(
     table: Annotated[Path, typer.Option("--data", help="The stills, a Parquet file.")],
     start: Annotated[Path, typer.Option(help="Folder of the weights that the backbone begins with, where `pretrain` made any.")],
+    weights: Annotated[Path, typer.Option(help="Folder whose `teachers` hold networks to learn from.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its history, its predictions and its metrics.")],
 ) -> None:
-    """Trains on the stills of usage train, stops early on validation, and scores test once."""
-    chosen = params.load(config, "cnn", CnnParams)
+    """Train on the stills of usage train, stop early on validation, and score test once."""
+    params_ = params.load(config, "cnn", CnnParams)
     labels = params.load(config, "labels", LabelsParams)
     with console.Stage("cnn") as stage:
-        ready = chosen.weights == "shipped"
-        made = take(table, labels, out) if ready else train(table, start, labels, chosen, params.seed(config), out)
+        ready = params_.weights == "shipped"
+        made = take(table, labels, out) if ready else train(table, start, weights, labels, params_, params.seed(config), out)
         stage.made = f"{made} -> {out}"
 
 
-def train(table: Path, start: Path, labels: LabelsParams, chosen: CnnParams, seed: int, out: Path) -> str:
-    """Trains the network and returns what was made."""
-    names, split, counts = data.parts(
-        stills.read(table), labels, table, distributions=chosen.distributions, drop_duplicates=chosen.drop_duplicates
-    )
-    env.prepare_tensorflow(chosen.precision)
+def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_: CnnParams, seed: int, out: Path) -> str:
+    """Train the network and return what was made."""
+    loaded = data.load(stills.read(table), labels, table, votes=params_.votes > 0, drop_duplicates=params_.drop_duplicates)
+    classes = answered(loaded, params_.head, table)
+    guides = teachers.find(weights) if params_.distillation else []
+    env.prepare_tensorflow(params_.precision)
     with console.hushed():
         from vfer.cnn import model as cnn_model
         from vfer.cnn import train, transfer
         from vfer.nets import export
 
     begun = transfer.found(start)
-    settings = chosen.model_dump() | {"seed": seed, "classes": names}
-    key = tracking.key(settings, table, *([begun] if begun else []))
-    epochs = chosen.epochs + (chosen.frozen_epochs if begun else 0)
+    settings = params_.model_dump() | {"seed": seed, "classes": loaded.classes, "votes_classes": loaded.votes}
+    key = tracking.key(settings, table, *guides, *([begun] if begun else []))
+    epochs = params_.epochs + (params_.frozen_epochs if begun else 0)
+    parts = loaded.parts
+    if guides:
+        share = params_.distillation
+        parts = parts | {"train": teachers.teach(parts["train"], guides, loaded.classes, loaded.votes, share, threads=env.workers())}
     with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs) as live:
-        model, fit = train.train(split, len(names), chosen, seed, live.checkpoint, live.on_epoch, begun)
-        export.save(model, out, split["validation"].pixels[:64, ..., None].astype("float32"), names)
-        export.annotate(out / "model.onnx", zero_shot(out / "model.onnx", cnn_model.head(model), split["validation"], names))
-        figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
+        model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, begun)
+        sample = parts["validation"].pixels[:64, ..., None].astype("float32")
+        export.save(model, out, sample, classes)
+        last = cnn_model.head(model, train.HEADS[params_.head])
+        names = {"votes": json.dumps(loaded.votes)} if loaded.votes else {}
+        export.annotate(out / "model.onnx", zero_shot(out / "model.onnx", last, parts["validation"], loaded.classes) | names)
+        session = Session(out / "model.onnx", threads=env.workers())
+        figures = report(predict(session, parts, loaded.classes), out) | votes_report(session, parts)
         live.run.log(files.flatten(figures))
     files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
-    files.write_json(out / "metrics.json", figures | {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": counts})
+    counts = {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": loaded.duplicates}
+    files.write_json(out / "metrics.json", figures | counts)
     files.write_json(out / "run.json", {"run_id": live.run.id})
-    return f"{chosen.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f}"
+    return f"{params_.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f}"
+
+
+def answered(loaded: data.Stills, head: str, table: Path) -> list[str]:
+    """Return the classes of the head that answers; raises `DataError` where it cannot answer with every expression of the labels."""
+    if head == "label":
+        return loaded.classes
+    if absent := sorted(set(loaded.classes) - set(loaded.votes)):
+        raise DataError(f"{table}: no annotator voted for {', '.join(absent)}; set cnn.head: label")
+    return loaded.votes
 
 
 def take(table: Path, labels: LabelsParams, out: Path) -> str:
     """Copies the network that comes with vfer, scores it on the stills of its classes, if there are any, and returns what was made."""
     names = shipped.install(out)
     split = data.held_out(stills.read(table, empty=True), labels, names, table)
-    figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split), out)
+    figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split, names), out)
     files.write_json(out / "metrics.json", figures)
     files.write_json(out / "run.json", {"run_id": ""})
     return f"the network that comes with vfer, of {', '.join(names)}" + "".join(
@@ -93,10 +114,20 @@ def zero_shot(model: Path, last: tuple[NDArray[np.float32], NDArray[np.float32]]
     return {head.KEY: head.Head(*last).to_json(), baseline.KEY: reference.to_json()}
 
 
-def predict(session: Session, split: dict[str, data.Part]) -> dict[str, Predictions]:
+def predict(session: Session, split: dict[str, data.Part], classes: list[str]) -> dict[str, Predictions]:
     """Returns what the ONNX twin says of the stills of each usage that was not trained on."""
     parts = {usage: split[usage] for usage in data.HELD_OUT if len(split[usage].labels)}
-    return {usage: predictions.predict(session, usage, part) for usage, part in parts.items()}
+    return {usage: predictions.predict(session, usage, part, classes) for usage, part in parts.items()}
+
+
+def votes_report(session: Session, parts: dict[str, data.Part]) -> dict[str, Any]:
+    """Return how often the vote head's answer is what most annotators voted for, by usage."""
+    figures = {
+        f"{usage}_votes": predictions.majority(session, parts[usage])
+        for usage in data.HELD_OUT
+        if session.votes and parts[usage].votes.any()
+    }
+    return {name: asdict(figure) for name, figure in figures.items()}
 
 
 def report(said: dict[str, Predictions], out: Path) -> dict[str, Any]:

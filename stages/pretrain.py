@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from stages import HOME
@@ -16,7 +17,7 @@ from vfer.clips.digests import digest
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.cnn.params import CnnParams
 from vfer.data import stills
-from vfer.errors import ClipError, DataError
+from vfer.errors import ClipError, DataError, ParamsError
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
 from vfer.pretrain import identities, subjects
@@ -27,6 +28,8 @@ from vfer.register import tracking
 
 CODE = (faces, stills, subjects)
 PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
+FACERES = "faceres-deep.json"
+CALIBRATING = 1536  # stills over which the statistics of its batch normalisations are taken
 HISTORY = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
 
 
@@ -44,6 +47,7 @@ class Made:
 def main(
     source: Annotated[Path, typer.Option("--identities", help=f"The faces, or the weights: {identities.KINDS}.")],
     weights_: Annotated[Path, typer.Option("--weights", help="Folder of the detector's weights.")],
+    stills_: Annotated[Path, typer.Option("--stills", help="The stills, a Parquet file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the history and the metrics.")],
 ) -> None:
@@ -54,6 +58,8 @@ def main(
         files.Refused({}, "picture").write(out / "refused.csv")
         if not chosen.enabled:
             made = Made({"weights": "none"}, "is off (pretrain.enabled), so that the CNN begins at random")
+        elif (source / FACERES).is_file():
+            made = convert(source / FACERES, stills_, config, out / "weights")
         elif source.suffix == ".keras":
             made = take(source, config, out / "weights")
         else:
@@ -78,6 +84,25 @@ def take(source: Path, config: Path, folder: Path) -> Made:
     folder.mkdir(parents=True)
     export.save_keras(net, folder / transfer.BACKBONE)
     about = {"weights": "given", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source)}
+    return Made(about, f"{cnn.architecture} of {source} -> {folder}")
+
+
+def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
+    """Turn faceres-deep into the weights of a `mobilenet`; raises `ParamsError` where the CNN is another one."""
+    cnn = params.load(config, "cnn", CnnParams)
+    if cnn.architecture != "mobilenet":
+        raise ParamsError(f"{config}: cnn.architecture: {source} holds a mobilenet, got {cnn.architecture!r}")
+    rows = stills.read(table)
+    shown = rows.take(np.linspace(0, rows.num_rows - 1, min(CALIBRATING, rows.num_rows)).round().astype(int))
+    env.prepare_tensorflow("float32")
+    with console.hushed():
+        from vfer.cnn import transfer
+        from vfer.nets import export
+        from vfer.pretrain.faceres import convert as converted
+
+    folder.mkdir(parents=True)
+    export.save_keras(converted(source, stills.decode(shown, str(table))), folder / transfer.BACKBONE)
+    about = {"weights": "converted", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source.parent)}
     return Made(about, f"{cnn.architecture} of {source} -> {folder}")
 
 

@@ -1,5 +1,6 @@
 """The CNN: its layers, its augmentation, and what it learns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -9,10 +10,12 @@ import pytest
 from vfer import params
 from vfer.cnn.augment import augment
 from vfer.cnn.data import Part
-from vfer.cnn.model import build, classifier, head, mirrored
+from vfer.cnn.head import Head
+from vfer.cnn.looks import resampling, views
+from vfer.cnn.model import answering, build, classifier, head
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import predict
-from vfer.cnn.train import train
+from vfer.cnn.train import StillBatches, train
 from vfer.errors import ParamsError
 from vfer.nets import export
 from vfer.nets.session import Session
@@ -49,7 +52,7 @@ def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(t
     faces = data["validation"].pixels[..., None].astype(np.float32)
     export.save(model, tmp_path, faces, ["across", "down"])
     session = Session(tmp_path / "model.onnx")
-    said = predict(session, "train", data["train"])
+    said = predict(session, "train", data["train"], session.classes)
     assert (said.predicted == said.truth).mean() > 0.9
     found = session(faces[:5])
     assert (found["embedding"] >= 0).all(), "the padding of the sequences is told from frames by its sign"
@@ -64,28 +67,83 @@ def test_a_training_in_bfloat16_makes_a_model_in_float32(tmp_path: Path) -> None
     export.save(model, tmp_path, data["validation"].pixels[..., None].astype(np.float32), ["across", "down"])
 
 
-def test_with_flip_average_a_face_and_its_mirror_image_get_the_mean_of_both_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("looks", [1, 2, 6])
+def test_the_answer_over_several_looks_is_the_mean_of_their_answers(looks: int, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
-    model = build("mini_xception", 3, 5, 0.3)
+    model = build("nets:nested", 3, 5, 0.3, votes=4)
     faces = np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32)
-    seen, flipped = (model(one, training=False) for one in (faces, faces[:, :, ::-1]))
-    export.save(mirrored(model), tmp_path, faces, list("abc"))
-    for found in (Session(tmp_path / "model.onnx"), keras.models.load_model(tmp_path / "model.keras")):
-        answers = found(faces)
-        for name in ("embedding", "probabilities"):
-            np.testing.assert_allclose(answers[name], (np.asarray(seen[name]) + np.asarray(flipped[name])) / 2, atol=1e-5)
-        np.testing.assert_allclose(found(np.ascontiguousarray(faces[:, :, ::-1]))["embedding"], answers["embedding"], atol=1e-5)
+    export.save(answering(model, "votes", looks), tmp_path, faces, list("abcd"))
+    seen = []
+    for zoom, mirrored in views(looks):
+        rows = resampling(48, zoom)
+        view = np.einsum("ij,bjkc,lk->bilc", rows, faces, rows)
+        seen.append(model(view[:, :, ::-1] if mirrored else view, training=False))
+    embedding = np.mean([view["embedding"] for view in seen], axis=0)
+    votes = np.exp(np.mean([np.log(view["votes"]) for view in seen], axis=0))
+    for network in (Session(tmp_path / "model.onnx"), keras.models.load_model(tmp_path / "model.keras")):
+        answer = network(faces)
+        np.testing.assert_allclose(answer["embedding"], embedding, atol=1e-4)
+        np.testing.assert_allclose(answer["probabilities"], votes / votes.sum(axis=1, keepdims=True), atol=1e-4)
+        np.testing.assert_array_equal(answer["probabilities"], answer["votes"])
 
 
-def test_the_last_layer_is_found_whether_or_not_looks_are_averaged() -> None:
-    model = build("mini_xception", 3, 5, 0.3)
-    for one in (model, mirrored(model)):
-        kernel, bias = head(one)
-        np.testing.assert_array_equal(kernel, model.get_layer("probabilities").kernel)
-        assert bias.shape == (3,)
+@pytest.mark.parametrize(("name", "looks"), [("probabilities", 1), ("probabilities", 2), ("votes", 6)])
+def test_the_head_answers_the_mean_embedding_as_the_cnn_answers_the_face(name: str, looks: int) -> None:
+    model = answering(build("nets:nested", 3, 5, 0.3, votes=4), name, looks)
+    answer = model(np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32), training=False)
+    last = Head(*head(model, name))
+    np.testing.assert_allclose(last(np.asarray(answer["embedding"])), answer["probabilities"], atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ["mini_xception", "xception", "resnet"])
+def test_a_zoom_keeps_the_middle_of_a_face_and_spreads_its_rim() -> None:
+    ramp = np.arange(48, dtype=np.float32)
+    np.testing.assert_array_equal(resampling(48, 1.0), np.eye(48))
+    closer, farther = resampling(48, 2.0) @ ramp, resampling(48, 0.5) @ ramp
+    assert np.diff(closer)[1:-1] == pytest.approx(0.5)
+    assert (farther[0], farther[-1]) == (0, 47)
+    assert closer.mean() == farther.mean() == pytest.approx(23.5)
+
+
+def test_a_second_head_learns_the_votes_and_stills_without_votes_teach_it_nothing() -> None:
+    train_, validation = (voted(pictures(n, seed)) for n, seed in ((48, 0), (16, 1)))
+    chosen = PARAMS.model_copy(update={"votes": 1.0, "head": "votes"})
+    model, fit = train({"train": train_, "validation": validation}, 2, chosen, 3, None, lambda *_: None)
+    answers = model(validation.pixels[..., None].astype(np.float32), training=False)
+    assert answers["probabilities"].shape == (16, 3)
+    right = np.asarray(answers["votes"]).argmax(axis=1) == 2 - validation.labels
+    assert right.mean() > 0.9
+    assert fit.history[-1]["accuracy"] > 0.9, "the label head's"
+
+
+def voted(part: Part) -> Part:
+    """Adds votes for another numbering of the classes, and takes every third still's away."""
+    votes = np.eye(3, dtype=np.float32)[2 - part.labels]
+    votes[::3] = 0
+    return replace(part, votes=votes)
+
+
+def test_faces_grow_with_the_epochs_and_each_is_mirrored_in_every_other_one() -> None:
+    part = pictures(8)
+    chosen = PARAMS.model_copy(update={"progressive": True, "augmentation": 1e-9, "erasing": 0, "mixup": 0})
+    batches = StillBatches(part, 2, chosen, 0, epochs=10)
+    shapes, faces = [], []
+    for epoch in range(10):
+        batches.start(epoch)
+        shapes.append(batches[0][0].shape)
+        faces.append(batches[0][0][np.argsort(batches._order)])
+    assert [shape[1] for shape in shapes] == [32] * 3 + [40] * 3 + [48] * 4
+    assert np.abs(faces[9] - faces[8]).mean() > np.abs(faces[9] - faces[8][:, :, ::-1]).mean() < 1
+    assert StillBatches(part, 2, chosen, 0)[0][0].shape == (8, 48, 48, 1)
+
+
+def test_a_progressive_training_makes_a_model_of_whole_faces() -> None:
+    data = {"train": pictures(16), "validation": pictures(8, 1)}
+    chosen = PARAMS.model_copy(update={"progressive": True, "epochs": 4})
+    model, _ = train(data, 2, chosen, 3, None, lambda *_: None)
+    assert model.input_shape == (None, 48, 48, 1)
+
+
+@pytest.mark.parametrize("architecture", ["mini_xception", "xception", "resnet", "mobilenet"])
 def test_an_architecture_has_named_layers_and_is_cut_at_its_embedding(architecture: str) -> None:
     model = build(architecture, 7, 12, 0.3)
     assert model.input_shape == (None, 48, 48, 1)
@@ -189,3 +247,12 @@ def test_half_of_the_pictures_are_mirrored() -> None:
     ramp = np.tile(np.arange(48, dtype=np.uint8) * 5, (400, 48, 1))
     mirrored = augment(ramp, np.random.default_rng(0), 0.01)[:, 24, 0] > 100
     assert 150 < mirrored.sum() < 250
+
+
+def test_dark_faces_stay_darker_than_bright_ones() -> None:
+    """A sum of light and contrast below zero is black; `cv2.convertScaleAbs` would take its absolute value."""
+    halves = np.full((200, 48, 48), 4, np.uint8)
+    halves[:, 24:] = 60
+    changed = augment(halves, np.random.default_rng(0), 1.0).astype(float)
+    assert (changed[:, 40:, 8:40].mean(axis=(1, 2)) >= changed[:, :8, 8:40].mean(axis=(1, 2))).all()
+    assert (changed[:, :8, 8:40].mean(axis=(1, 2)) < 4).any()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from vfer.cnn.data import parts
+from vfer.cnn.data import Part, load
 from vfer.data import stills
 from vfer.data.labels import LabelsParams
 from vfer.errors import DataError
@@ -48,7 +48,8 @@ def labels(wanted: str | list[str] = "all", **merge: str) -> LabelsParams:
 
 
 def test_each_usage_gets_its_stills_in_the_order_of_the_table() -> None:
-    names, split, counts = parts(table(*base("sad", "happy")), labels(), WHERE)
+    found = load(table(*base("sad", "happy")), labels(), WHERE)
+    names, split, counts = found.classes, found.parts, found.duplicates
     assert names == ["happy", "sad"]
     assert list(split) == list(USAGES)
     for usage, part in split.items():
@@ -60,32 +61,30 @@ def test_each_usage_gets_its_stills_in_the_order_of_the_table() -> None:
     assert counts["dropped"] == {"train": 0}
 
 
-def test_votes_become_shares_of_the_classes_in_train_alone() -> None:
+def test_votes_become_shares_of_all_expressions_that_were_voted_for() -> None:
     rows = [
         *base("happy", "sad", "angry"),
-        row("voted", "happy", votes=[("angry", 1), ("happy", 3), ("neutral", 6)]),  # neutral is no class here
-        row("outside", "happy", votes=[("contempt", 9), ("drowsy", 1)]),  # neither are these
-        row("zero", "sad", votes=[("angry", 0), ("happy", 0)]),
+        row("voted", "happy", votes=[("angry", 1), ("happy", 3), ("contempt", 6)]),
+        row("zero", "sad", votes=[("angry", 0), ("bored", 0)]),
         row("none", "sad", votes=[]),
         row("held", "sad", "validation", votes=[("happy", 9)]),
     ]
-    names, split, _ = parts(table(*rows), labels(["sad", "happy", "angry"]), WHERE, distributions=True)
-    assert names == ["sad", "happy", "angry"]
-    targets = dict(zip(split["train"].names, split["train"].targets.tolist(), strict=True))
-    assert targets["voted"] == [0, 0.75, 0.25]
-    assert targets["outside"] == targets["train-happy"] == [0, 1, 0]
-    assert targets["zero"] == targets["none"] == targets["train-sad"] == [1, 0, 0]
-    assert split["validation"].targets[split["validation"].names.index("held")].tolist() == [1, 0, 0]
-    assert split["train"].labels[split["train"].names.index("voted")] == 1, "its label is still the dataset's own"
-    _, plain, _ = parts(table(*rows), labels(["sad", "happy", "angry"]), WHERE)
-    assert set(plain["train"].targets.ravel().tolist()) == {0, 1}
+    found = load(table(*rows), labels(["sad", "happy", "angry"]), WHERE, votes=True)
+    assert (found.classes, found.votes) == (["sad", "happy", "angry"], ["angry", "contempt", "happy"])
+    train, validation = found.parts["train"], found.parts["validation"]
+    votes = dict(zip(train.names, train.votes.tolist(), strict=True))
+    assert votes["voted"] == pytest.approx([0.1, 0.6, 0.3])
+    assert votes["zero"] == votes["none"] == votes["train-sad"] == [0, 0, 0]
+    assert train.targets[train.names.index("voted")].tolist() == [0, 1, 0], "the label head learns the dataset's own label"
+    assert validation.votes[validation.names.index("held")].tolist() == [0, 0, 1]
+    assert load(table(*rows), labels(), WHERE).parts["train"].votes.shape == (6, 0)
 
 
 def test_votes_are_merged_as_the_labels_are() -> None:
     rows = [*base("happy", "sad"), row("voted", "sad", votes=[("disgust", 1), ("happy", 1), ("sad", 2)])]
-    _, split, _ = parts(table(*rows), labels("all", disgust="sad"), WHERE, distributions=True)
-    assert split["train"].targets[-1].tolist() == [0.25, 0.75]
-    assert split["train"].targets.sum(axis=1) == pytest.approx(1)
+    found = load(table(*rows), labels("all", disgust="sad"), WHERE, votes=True)
+    assert found.votes == ["happy", "sad"]
+    assert found.parts["train"].votes[-1].tolist() == [0.25, 0.75]
 
 
 def twins() -> list[dict[str, object]]:
@@ -100,14 +99,19 @@ def twins() -> list[dict[str, object]]:
     ]
 
 
+def loaded(*rows: dict[str, object], drop_duplicates: bool = False) -> tuple[dict[str, Part], dict[str, dict[str, int]]]:
+    found = load(table(*rows), labels(), WHERE, drop_duplicates=drop_duplicates)
+    return found.parts, found.duplicates
+
+
 def test_photos_of_validation_and_test_leave_train() -> None:
-    _, split, counts = parts(table(*twins()), labels(), WHERE, drop_duplicates=True)
+    split, counts = loaded(*twins(), drop_duplicates=True)
     assert split["train"].names == ["train-happy", "train-sad"]
     assert [len(split[usage].pixels) for usage in USAGES] == [2, 3, 3]
     assert counts["test_in_train"] == {"identical": 0, "near": 1, "contradicting": 1}
     assert counts["validation_in_train"] == {"identical": 1, "near": 0, "contradicting": 0}
     assert counts["dropped"] == {"train": 2}
-    _, kept, recounted = parts(table(*twins()), labels(), WHERE)
+    kept, recounted = loaded(*twins())
     assert kept["train"].names == ["train-happy", "train-sad", "leak-1", "leak-2"]
     assert recounted == counts | {"dropped": {"train": 0}}
     for usage, expected in (("validation", "validation-2"), ("test", "test-1")):
@@ -117,15 +121,15 @@ def test_photos_of_validation_and_test_leave_train() -> None:
 
 def test_a_photo_of_another_person_stays() -> None:
     rows = [still | {"subject": still["still"]} for still in twins()]
-    _, split, _ = parts(table(*rows), labels(), WHERE, drop_duplicates=True)
+    split, _ = loaded(*rows, drop_duplicates=True)
     assert split["train"].names == ["train-happy", "train-sad", "leak-1"]
 
 
 def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
     rows = [still for still in twins() if still["still"] != "train-happy"]
-    assert len(parts(table(*rows), labels(), WHERE)[1]["train"].labels) == 3
+    assert len(loaded(*rows)[0]["train"].labels) == 3
     with pytest.raises(DataError) as caught:
-        parts(table(*rows), labels(), WHERE, drop_duplicates=True)
+        load(table(*rows), labels(), WHERE, drop_duplicates=True)
     assert str(caught.value) == (
         "data/stills.parquet: no still of usage train shows happy apart from photos of validation or test, "
         "which cnn.drop_duplicates leaves out; add some, or leave it out of labels.stills"
@@ -153,6 +157,6 @@ def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
 )
 def test_what_cannot_be_trained_on_is_refused_in_one_line(rows: list[dict[str, object]], wanted: str | list[str], reason: str) -> None:
     with pytest.raises(DataError) as caught:
-        parts(table(*rows), labels(wanted), WHERE, distributions=True, drop_duplicates=True)
+        load(table(*rows), labels(wanted), WHERE, votes=True, drop_duplicates=True)
     assert str(caught.value).startswith(f"data/stills.parquet: {reason}")
     assert "\n" not in str(caught.value)

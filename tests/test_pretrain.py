@@ -233,7 +233,7 @@ class Project:
         content["pretrain"] = section(**{"enabled": True, "deterministic": True, "epochs": 1} | changes)
         content["cnn"] |= {"architecture": "nets:tiny"}
         (self.root / "params.yaml").write_text(yaml.safe_dump(content))
-        main(source or self.identities, self.root / "weights", self.root / "params.yaml", self.out)
+        main(source or self.identities, self.root / "weights", self.root / "stills.parquet", self.root / "params.yaml", self.out)
         return dict(json.loads((self.out / "metrics.json").read_text()))
 
     def made(self) -> list[str]:
@@ -359,7 +359,13 @@ def test_dvc_follows_what_identities_names_and_the_stage_that_is_off_does_nothin
 
 
 def test_the_stage_that_is_off_loads_no_tensorflow(tmp_path: Path) -> None:
-    given = {"identities": tmp_path / "nowhere", "weights": tmp_path, "params": HOME / "params.yaml", "out": tmp_path / "out"}
+    given = {
+        "identities": tmp_path / "nowhere",
+        "weights": tmp_path,
+        "stills": tmp_path,
+        "params": HOME / "params.yaml",
+        "out": tmp_path / "out",
+    }
     words = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
     code = "import sys\nfrom stages.pretrain import console, main\ntry:\n    console.run(main)\nfinally:\n    print('keras' in sys.modules)"
     command = [sys.executable, "-c", code, *words]

@@ -1,24 +1,22 @@
-"""The benchmarks of recipes and of sequence models, on toys."""
+"""The benchmark of sequence models, on toys."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import pytest
 import toys
 
-from benchmarks import ablation, recipe, sequences
+from benchmarks import sequences
 from benchmarks.methods import Answer, Clips, Task, cnn_alone, methods, refitted
 from vfer.cnn import data, train
 from vfer.cnn import model as cnn_model
-from vfer.cnn.params import CnnParams
-from vfer.data import manifest, stills
+from vfer.data import manifest
 from vfer.data.manifest import Clip
 from vfer.data.readers.video import encode
 from vfer.data.split import Row
-from vfer.errors import DataError, VferError
+from vfer.errors import DataError
 from vfer.lstm.params import LstmParams
 from vfer.nets import export, training
 from vfer.nets.session import Session
@@ -33,119 +31,6 @@ LEVELS = {"dark": 40, "light": 210, "odd": 125}
 LSTM = LstmParams(
     units=2, dropout=0, epochs=1, patience=1, batch_size=4, learning_rate=0.01, class_balance=0, max_frames=20, deterministic=False
 )
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 stills of each usage, one of them with the wrong label."""
-    folder = tmp_path_factory.mktemp("stills")
-    toys.judged_stills(folder / "stills.parquet", folder / "predictions.parquet", toys.cnn(folder / "cnn.onnx"), 40)
-    return folder / "stills.parquet"
-
-
-def figures(accuracy: float, seconds: float = 10) -> dict[str, float]:
-    shares = {"accuracy": accuracy, "flip_accuracy": accuracy + 0.01, "uar": accuracy - 0.1, "training_accuracy": 0.5}
-    return shares | {"seconds": seconds, "images_a_second": 300.0}
-
-
-class Trainings:
-    """Stands for the processes that train: gives figures, and fails where it is told to."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str = "") -> None:
-        self.run: list[tuple[str, int]] = []
-        self.failing = failing
-        monkeypatch.setattr(ablation, "train", self.train)
-
-    def train(self, table: Path, chosen: dict[str, object], seed: int, share: float) -> dict[str, float]:
-        assert table.is_file()
-        given = ablation.settings(ablation.RECIPE, int(str(chosen["epochs"])), share, "")["params"]
-        name = next(name for name, change in ablation.VARIANTS.items() if chosen == CnnParams(**(given | change)).model_dump())
-        if name == self.failing:
-            raise VferError("the training ended with status -11")
-        self.run.append((name, seed))
-        return figures(0.6 + 0.01 * seed - (0.02 if name == "without erasing" else 0))
-
-
-def test_every_variant_is_the_recipe_with_what_its_name_says_changed() -> None:
-    base = ablation.settings(ablation.RECIPE, 8, 0.5, "")["params"]
-    assert base == base | ablation.BASE | {"epochs": 8, "patience": 8}
-    for name, change in ablation.VARIANTS.items():
-        given = ablation.settings(name, 8, 0.5, "")["params"]
-        assert {key: value for key, value in given.items() if value != base[key]} == change, name
-
-
-def test_what_is_there_is_not_trained_again_and_other_settings_are_kept(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trainings, out = Trainings(monkeypatch), tmp_path / "ablation.json"
-    only = "without erasing, the recipe"
-    ablation.main(table, 8, 0.5, 1, only, out)
-    ablation.main(table, 8, 0.5, 2, only, out)
-    assert trainings.run == [("the recipe", 0), ("without erasing", 0), ("the recipe", 1), ("without erasing", 1)]
-    assert "the recipe, seed 0: there already" in capsys.readouterr().out
-    ablation.main(table, 3, 0.5, 1, "float32", out)
-    assert trainings.run[-1] == ("float32", 0)
-    assert out.with_suffix(".md").read_text().splitlines()[2:] == ["| float32 | 60.0 | 61.0 | 50.0 | 50.0 | 10 | 300 | 1 |  |"]
-    ablation.main(table, 8, 0.5, 2, only, out)
-    assert len(trainings.run) == 5
-    assert [row["variant"] for row in json.loads(out.read_text())].count("float32") == 1
-    assert "without erasing" in out.with_suffix(".md").read_text()
-
-
-def test_one_that_fails_does_not_stop_the_others_and_is_tried_again(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainings, out = Trainings(monkeypatch, "without erasing"), tmp_path / "ablation.json"
-    with pytest.raises(VferError, match="ablation: without erasing failed"):
-        ablation.main(table, 8, 0.5, 2, "the recipe,without erasing,xception", out)
-    assert trainings.run == [("the recipe", 0), ("xception", 0), ("the recipe", 1), ("xception", 1)]
-    trainings.failing = ""
-    ablation.main(table, 8, 0.5, 2, "the recipe,without erasing,xception", out)
-    assert trainings.run[4:] == [("without erasing", 0), ("without erasing", 1)]
-
-
-def test_the_table_has_means_spreads_and_differences_over_the_same_seeds() -> None:
-    taken = {"the recipe": {0: 0.60, 1: 0.64}, "without erasing": {1: 0.61, 2: 0.9}, "xception": {3: 0.5}}
-    rows = [{"variant": name, "seed": seed, "figures": figures(value)} for name, seeds in taken.items() for seed, value in seeds.items()]
-    lines = ablation.report(rows).splitlines()
-    assert lines[2] == "| the recipe | 62.0 ± 2.8 | 63.0 ± 2.8 | 52.0 ± 2.8 | 50.0 ± 0.0 | 10 ± 0 | 300 ± 0 | 2 |  |"
-    assert lines[3].endswith("| 2 | -3.0 |"), "seed 1 alone"
-    assert lines[4].endswith("| 1 |  |"), "no seed in common"
-
-
-def test_unknown_variants_and_tables_without_what_is_needed_are_one_line(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(VferError, match="--only: without rubbing is no variant; expected some of the recipe, with mixup"):
-        ablation.main(table, 8, 0.5, 1, "without rubbing", tmp_path / "a.json")
-    with pytest.raises(DataError, match="does not exist"):
-        ablation.main(tmp_path / "none.parquet", 8, 0.5, 1, "", tmp_path / "a.json")
-
-
-def test_a_process_that_ends_badly_is_one_line(tmp_path: Path, table: Path) -> None:
-    few = stills.read(table).filter(pc.field("usage") != "validation")
-    stills.write(tmp_path / "few.parquet", few)
-    with pytest.raises(VferError, match="the training ended with status 1"):
-        ablation.train(tmp_path / "few.parquet", ablation.settings(ablation.RECIPE, 1, 1, "")["params"], 0, 1)
-
-
-def test_a_share_of_each_expression_is_trained_on_and_the_rest_of_the_table_stays(table: Path) -> None:
-    whole = stills.read(table)
-    chosen = recipe.part_of(whole, 0.25)
-    assert chosen.equals(recipe.part_of(whole, 0.25))
-    assert chosen.filter(pc.field("usage") != "train").equals(whole.filter(pc.field("usage") != "train"))
-    train, before = (part.filter(pc.field("usage") == "train")["expression"].to_pylist() for part in (chosen, whole))
-    assert {name: train.count(name) for name in toys.CLASSES} == {name: round(before.count(name) / 4) for name in toys.CLASSES}
-    assert recipe.part_of(whole, 1).equals(whole)
-
-
-def test_a_recipe_is_trained_on_the_share_and_judged_by_validation(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    given = ablation.settings(ablation.RECIPE, 6, 0.5, "")["params"]
-    quick = {"architecture": "nets:tiny", "embedding": 6, "batch_size": 4, "learning_rate": 0.01, "averaging": 0, "augmentation": 0.1}
-    chosen = CnnParams(**(given | quick | {"precision": "float32", "mixup": 0, "dropout": 0.1}))
-    found = recipe.trained(stills.read(table), table, chosen, 0, 0.5)
-    assert found["stills"] == 20
-    assert found["accuracy"] == found["flip_accuracy"] == 39 / 40, "one label is wrong"
-    assert found["uar"] == pytest.approx((1 + 20 / 21) / 2)
-    assert found["images_a_second"] == pytest.approx(20 * 6 / found["seconds"])
-    assert 0.5 < found["training_accuracy"] <= 1
-    assert capfd.readouterr().err.count("of validation") == 6
 
 
 def clips_of(subjects: int) -> list[Clip]:

@@ -86,7 +86,7 @@ def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Pat
     part = ship.spread(split["validation"], ship.SLICE)
     assert len(part.labels) == ship.SLICE
     assert set(part.labels) == set(range(len(CARD["classes"])))
-    said = predictions.predict(Session(FOLDER / "model.onnx"), "validation", part)
+    said = predictions.predict(session := Session(FOLDER / "model.onnx"), "validation", part, session.classes)
     assert (said.predicted == said.truth).mean() == pytest.approx(CARD["slice"]["accuracy"]["value"], abs=1.5 / ship.SLICE)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vfer.cnn import transfer
 from vfer.cnn.data import Part
-from vfer.cnn.model import build, mirrored
+from vfer.cnn.model import answering, build
 from vfer.cnn.params import CnnParams
 from vfer.cnn.train import train
 from vfer.errors import WeightsError
@@ -54,7 +54,7 @@ def head(model: keras.Model) -> Weights:
 def test_any_file_of_vfer_s_own_gives_its_backbone_and_nothing_of_its_head(architecture: str, kind: str, tmp_path: Path) -> None:
     giver = stirred(backbone(architecture), 1) if kind == "backbone" else cnn(architecture, 1)
     expected = features(giver)
-    export.save_keras(mirrored(giver) if kind == "mirrored cnn" else giver, tmp_path / "model.keras")
+    export.save_keras(answering(giver, "probabilities", 2) if kind == "mirrored cnn" else giver, tmp_path / "model.keras")
     model = cnn(architecture, 2)
     own, before = head(model), features(model)
     assert not np.allclose(before, expected, rtol=1e-2), "the two are alike from the start: this tells nothing"
@@ -128,7 +128,7 @@ def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: P
     part = Part(pixels, labels, np.eye(3, dtype=np.float32)[labels])
     section = yaml.safe_load((HOME / "params.yaml").read_text())["cnn"]
     few = {"epochs": 1, "frozen_epochs": 2, "batch_size": 8, "embedding": 5, "averaging": 0, "deterministic": False}
-    params = CnnParams(**section | few | {"architecture": "nets:nested", "flip_average": False})
+    params = CnnParams(**section | few | {"architecture": "nets:nested", "looks": 1})
     after: list[keras.Model] = []
     fit = training.fit
 

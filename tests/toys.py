@@ -100,7 +100,7 @@ def judged_stills(stills_file: Path, predictions_file: Path, network: Path, coun
         labels[0] = 1
         names = [f"toy/{usage}-{number}" for number in range(count)]
         part = Part(pixels, labels, np.eye(2, dtype=np.float32)[labels], names, [number == 0 for number in range(count)])
-        said.append(predictions.predict(session, usage, part))
+        said.append(predictions.predict(session, usage, part, session.classes))
         images = [png(picture) for picture in pixels]
         rows += [(name, CLASSES[label], usage, "toy", None, image) for name, label, image in zip(names, labels, images, strict=True)]
     columns = [pa.array(list(column)) for column in zip(*rows, strict=True)]

@@ -1,7 +1,7 @@
 """Turns the stills table into arrays for training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,15 @@ HELD_OUT = ("validation", "test")
 
 @dataclass(frozen=True)
 class Part:
-    """The stills of one usage: pixels, uint8 (n, 48, 48), class numbers, int64 (n,), what is learned, float32 (n, classes), and names.
+    """The n stills of one usage.
 
-    `twins` says of held out stills which show a photo that is trained on; empty where nobody looked.
+    Attributes:
+        pixels: Grey faces, uint8 (n, 48, 48).
+        labels: Class numbers, int64 (n,).
+        targets: What the label head learns, float32 (n, classes).
+        names: Names of the stills.
+        twins: Which held-out stills show a photo that is trained on; empty where that is unknown.
+        votes: Shares of the annotators' votes, float32 (n, vote classes), zero in rows without votes; no columns without a vote head.
     """
 
     pixels: NDArray[np.uint8]
@@ -30,16 +36,35 @@ class Part:
     targets: NDArray[np.float32]
     names: Sequence[str] = ()
     twins: Sequence[bool] = ()
+    votes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    def __post_init__(self) -> None:
+        if not self.votes.size:
+            object.__setattr__(self, "votes", np.zeros((len(self.labels), self.votes.shape[1]), np.float32))
 
 
-def parts(
-    table: pa.Table, labels: LabelsParams, where: Path, *, distributions: bool = False, drop_duplicates: bool = False
-) -> tuple[list[str], dict[str, Part], Counts]:
-    """Returns the CNN's classes, the stills of each usage whose expression is among them, and counts of those that show one photo.
+@dataclass(frozen=True)
+class Stills:
+    """The stills of each usage, the classes of both heads, and counts of stills that show one photo."""
 
-    With `distributions` the targets of train are each class's share of the votes; without, or where there are none, they are one-hot.
-    With `drop_duplicates` train lacks what shows a photo of validation or test. Raises `DataError` where a usage has no such still, or a
-    class has none to train on.
+    classes: list[str]
+    votes: list[str]
+    parts: dict[str, Part]
+    duplicates: Counts
+
+
+def load(table: pa.Table, labels: LabelsParams, where: Path, *, votes: bool = False, drop_duplicates: bool = False) -> Stills:
+    """Turn the table of stills into what the CNN learns.
+
+    Args:
+        table: The stills.
+        labels: Which expressions are classes.
+        where: File that errors name.
+        votes: Whether a second head learns the shares of the annotators' votes, over all expressions that they name.
+        drop_duplicates: Whether train lacks the stills that show a photo of validation or test.
+
+    Raises:
+        DataError: A usage has no still of the classes, or a class has none to train on.
     """
     names, table = _chosen(table, labels, where)
     expressions, usages = _numbers(table, "expression", names), _numbers(table, "usage", stills.USAGES)
@@ -51,13 +76,13 @@ def parts(
     twins = leaking & ~trained & (not drop_duplicates)
     _check(expressions[kept], usages[kept], names, where, " apart from photos of validation or test, which cnn.drop_duplicates leaves out")
     targets = np.eye(len(names), dtype=np.float32)[expressions]
-    if distributions:
-        _vote(targets, table, names, labels)
-    split, stands = {}, [str(still) for still in table["still"].to_pylist()]
+    words, shares = vote_shares(table, labels) if votes else ([], np.zeros((len(expressions), 0), np.float32))
+    parts, stands = {}, [str(still) for still in table["still"].to_pylist()]
     for number, usage in enumerate(stills.USAGES):
         rows = np.flatnonzero(kept & (usages == number))
-        split[usage] = Part(pixels[rows], expressions[rows], targets[rows], [stands[row] for row in rows], twins[rows].tolist())
-    return names, split, counts | {"dropped": {"train": int((~kept).sum())}}
+        named = [stands[row] for row in rows]
+        parts[usage] = Part(pixels[rows], expressions[rows], targets[rows], named, twins[rows].tolist(), shares[rows])
+    return Stills(names, words, parts, counts | {"dropped": {"train": int((~kept).sum())}})
 
 
 def held_out(table: pa.Table, labels: LabelsParams, names: Sequence[str], where: Path) -> dict[str, Part]:
@@ -100,17 +125,18 @@ def _check(expressions: NDArray[np.int64], usages: NDArray[np.int64], names: Seq
         raise DataError(f"{where}: no still of usage train shows {', '.join(absent)}{reason}; add some, or leave it out of labels.stills")
 
 
-def _vote(targets: NDArray[np.float32], table: pa.Table, names: Sequence[str], labels: LabelsParams) -> None:
-    """Puts the shares of the votes in place of the targets of train.
+def vote_shares(table: pa.Table, labels: LabelsParams) -> tuple[list[str], NDArray[np.float32]]:
+    """Return the expressions that annotators voted for, sorted, and each still's shares of the votes.
 
-    Source: Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016.
+    Returns:
+        The expressions under their merged names, and float32 (n, expressions), zero where a still has no votes. Source: Barsoum et al.,
+        "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016.
     """
-    for row, (usage, votes) in enumerate(zip(table["usage"].to_pylist(), table[stills.VOTES.name].to_pylist(), strict=True)):
-        if usage == "train" and votes:
-            words, counts = zip(*votes, strict=True)
-            shares = np.zeros_like(targets[row])
-            for name, count in zip(labels.merged(words), counts, strict=True):
-                if name in names:
-                    shares[names.index(name)] += count
-            if shares.any():
-                targets[row] = shares / shares.sum()
+    polls = [dict(votes or ()) for votes in table[stills.VOTES.name].to_pylist()]
+    words = sorted({name for poll in polls for name in labels.merged(word for word, count in poll.items() if count)})
+    shares = np.zeros((len(polls), len(words)), np.float32)
+    for row, poll in zip(shares, polls, strict=True):
+        for name, count in zip(labels.merged(poll), poll.values(), strict=True):
+            if count:
+                row[words.index(name)] += count
+    return words, shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)

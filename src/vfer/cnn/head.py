@@ -34,8 +34,8 @@ class Head:
 def of(session: Session) -> Head:
     """Returns the head of a loaded CNN.
 
-    Where the CNN averages several looks at a face, its answer is the mean of their probabilities, and that of the head is of
-    their mean embedding.
+    Where the CNN averages several views of a face, the head answers their mean embedding as the CNN answers the face: a geometric mean
+    of softmaxes is the softmax of the mean logits.
 
     Raises:
         WeightsError: The ONNX file holds none, or one of other sizes.

@@ -1,47 +1,66 @@
-"""Builds the CNN: a backbone, a fully connected `embedding` layer where it is later cut, and a classifier."""
+"""Builds the CNN: a backbone, a fully connected `embedding` layer where it is later cut, and its classifiers."""
 
 from collections.abc import Callable
 from importlib import import_module
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers
+from keras import KerasTensor, layers, ops
 from numpy.typing import NDArray
 
+from vfer.cnn.looks import Look, views
+from vfer.data.stills import SIDE
 from vfer.errors import ParamsError
-from vfer.nets import mini_xception, resnet, xception
+from vfer.nets import mini_xception, mobilenet, resnet, xception
 
-SIDE = 48
 Backbone = Callable[[KerasTensor], KerasTensor]
 BACKBONES: dict[str, Backbone] = {
     "mini_xception": mini_xception.backbone,
     "xception": xception.backbone,
     "resnet": resnet.backbone,
+    "mobilenet": mobilenet.backbone,
 }
 
 
-def build(architecture: str, classes: int, embedding: int, dropout: float) -> keras.Model:
-    """Returns an untrained model from grey faces to two named outputs.
+def build(architecture: str, classes: int, embedding: int, dropout: float, *, votes: int = 0, side: int | None = SIDE) -> keras.Model:
+    """Return an untrained CNN.
 
-    Input `crop`: float32 (batch, 48, 48, 1), 0 to 255. Outputs: `embedding`, float32 (batch, embedding), none negative, and
-    `probabilities`, float32 (batch, classes). Raises `ParamsError` for an unknown architecture, `ValueError` for fewer than 2 classes.
+    Args:
+        architecture: A key of `BACKBONES`, or `package.module:function`.
+        classes: Number of expressions that the label head tells apart.
+        embedding: Width of the layer where the CNN is cut.
+        dropout: Share of the embedding that is dropped in training.
+        votes: Number of expressions of a second head, for the shares of the annotators' votes; 0 for no such head.
+        side: Height and width of the faces in pixels; None for any.
+
+    Returns:
+        A model from `crop`, float32 (batch, side, side, 1), 0 to 255, to named outputs: `embedding`, float32 (batch, embedding),
+        not negative, `probabilities`, float32 (batch, classes), and with `votes` the output `votes`, float32 (batch, votes).
+
+    Raises:
+        ParamsError: The architecture is unknown.
+        ValueError: A head has fewer than 2 classes.
     """
-    if classes < 2:
-        raise ValueError(f"a classifier needs at least 2 classes, got {classes}")
-    inputs = keras.Input((SIDE, SIDE, 1), name="crop")
+    if classes < 2 or votes == 1:
+        raise ValueError(f"a classifier needs at least 2 classes, got {min(classes, votes or classes)}")
+    inputs = keras.Input((side, side, 1), name="crop")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(inputs)
     x = backbone(architecture)(x)
     x = layers.Dense(embedding, activation="relu", name="embedding_dense")(x)
     cut = layers.Activation("linear", dtype="float32", name="embedding")(x)
     x = layers.Dropout(dropout, name="dropout")(cut)
-    probabilities = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model(inputs, {"embedding": cut, "probabilities": probabilities}, name=architecture.rpartition(":")[2])
+    heads = {"probabilities": classes} | ({"votes": votes} if votes else {})
+    outputs = {name: layers.Dense(width, activation="softmax", dtype="float32", name=name)(x) for name, width in heads.items()}
+    return keras.Model(inputs, {"embedding": cut, **outputs}, name=architecture.rpartition(":")[2])
 
 
 def backbone(architecture: str) -> Backbone:
-    """Returns the function that maps scaled faces (batch, 48, 48, 1) to pooled features (batch, width), by name or as `module:function`.
+    """Return the function that maps faces to pooled features, by name or as `package.module:function`.
 
-    Python finds a module of one's own at the repository's root, too. Raises `ParamsError` where there is no such function.
+    The function maps float32 (batch, side, side, 1) in [-1, 1] to (batch, width). Modules at the repository's root can be imported, too.
+
+    Raises:
+        ParamsError: There is no such function.
     """
     module, _, name = architecture.rpartition(":")
     if not module:
@@ -51,29 +70,48 @@ def backbone(architecture: str) -> Backbone:
             )
         return BACKBONES[name]
     try:
-        found: Backbone = getattr(import_module(module), name)
+        function: Backbone = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ParamsError(f"cnn.architecture: {architecture!r} cannot be imported ({error}); expected package.module:function") from error
-    return found
+    return function
 
 
-def mirrored(model: keras.Model) -> keras.Model:
-    """Returns a model, sharing its weights, whose outputs are the mean over each face and its mirror image."""
+def answering(model: keras.Model, head: str, looks: int) -> keras.Model:
+    """Return a model that answers by one head, over several views of each face; the weights are shared.
+
+    The embedding is the mean over the views, and probabilities are their geometric mean.
+
+    Args:
+        model: A model as `build` returns it.
+        head: The output that answers, and becomes `probabilities`: `probabilities` or `votes`.
+        looks: Number of views: 1, 2 (mirrored) or 6 (three zooms, each mirrored).
+    """
     inputs = keras.Input(model.input_shape[1:], name="crop")
-    seen, flipped = model(inputs), model(inputs[:, :, ::-1, :])
-    means = {name: layers.Average(dtype="float32", name=name)([seen[name], flipped[name]]) for name in seen}
-    return keras.Model(inputs, means, name=f"{model.name}_mirrored")
+    answers = [model(Look(*view, name=f"look_{number}")(inputs)) for number, view in enumerate(views(looks))]
+    outputs = {"embedding": _mean([answer["embedding"] for answer in answers], "embedding")}
+    for name, source in {"probabilities": head, "votes": "votes"}.items():
+        if source in answers[0]:
+            logs = [ops.log(answer[source] + keras.config.epsilon()) for answer in answers]
+            outputs[name] = layers.Softmax(dtype="float32", name=name)(_mean(logs, f"{name}_log"))
+    return keras.Model(inputs, outputs, name=f"{model.name}_answering")
 
 
-def head(model: keras.Model) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns the kernel, float32 (embedding, classes), and the bias, float32 (classes,), of the model's last layer."""
-    last = model.get_layer("probabilities")
-    if not isinstance(last, layers.Dense):  # an average over looks at a face; the model that was trained is inside
-        last = next(layer for layer in model.layers if isinstance(layer, keras.Model)).get_layer("probabilities")
-    kernel, bias = last.get_weights()
+def _mean(values: list[KerasTensor], name: str) -> KerasTensor:
+    if len(values) == 1:
+        return layers.Activation("linear", dtype="float32", name=name)(values[0])
+    return layers.Average(dtype="float32", name=name)(values)
+
+
+def head(model: keras.Model, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the kernel, float32 (embedding, classes), and the bias, float32 (classes,), of a head: `probabilities` or `votes`."""
+    if not isinstance(model.get_layer(name), layers.Dense):  # an average over views; the model that was trained is inside
+        model = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    kernel, bias = model.get_layer(name).get_weights()
     return kernel, bias
 
 
 def classifier(model: keras.Model) -> keras.Model:
-    """Returns the part of the model that is trained: crop to probabilities, sharing its weights."""
-    return keras.Model(model.input, model.output["probabilities"], name=f"{model.name}_classifier")
+    """Return the part of the model that is trained, sharing its weights: from crops to the heads' probabilities, side by side."""
+    heads = [model.output[name] for name in ("probabilities", "votes") if name in model.output]
+    outputs = heads[0] if len(heads) == 1 else layers.Concatenate(dtype="float32", name="heads")(heads)
+    return keras.Model(model.input, outputs, name=f"{model.name}_classifier")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vfer.params import Params
 
@@ -14,7 +14,8 @@ class CnnParams(Params):
     architecture: str = Field(pattern=r"^\w+$|^\w+(\.\w+)*:\w+$")
     embedding: int = Field(ge=2, le=4096)
     dropout: float = Field(ge=0, lt=1)
-    flip_average: bool
+    looks: Literal[1, 2, 6]
+    head: Literal["label", "votes"]
     frozen_epochs: int = Field(ge=0, le=10_000)
     frozen_learning_rate: float = Field(gt=0, le=1)
     epochs: int = Field(ge=1, le=10_000)
@@ -30,7 +31,15 @@ class CnnParams(Params):
     erasing: float = Field(ge=0, le=1)
     mixup: float = Field(ge=0, le=10)
     class_balance: float = Field(ge=0, le=1)
-    distributions: bool
+    votes: float = Field(ge=0, le=10)
+    distillation: float = Field(ge=0, le=1)
+    progressive: bool
     drop_duplicates: bool
     precision: Literal["float32", "mixed_bfloat16", "auto"]
     deterministic: bool
+
+    @model_validator(mode="after")
+    def _check_head(self) -> "CnnParams":
+        if self.head == "votes" and not self.votes:
+            raise ValueError("head: votes needs a head that learns them; set votes above 0, or head: label")
+        return self

@@ -60,13 +60,34 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
-def predict(session: Session, usage: str, part: "Part") -> Predictions:
-    """Runs a CNN over the stills of a usage, one at least, whose labels number the CNN's classes."""
+def predict(session: Session, usage: str, part: "Part", classes: Sequence[str]) -> Predictions:
+    """Runs a CNN over the stills of a usage, one at least, whose labels number `classes`."""
+    expressions = [classes[label] for label in part.labels]
+    twins = list(part.twins) or [False] * len(part.labels)
+    return Predictions(
+        list(part.names), [usage] * len(part.labels), expressions, twins, _outputs(session, part, "probabilities"), session.classes
+    )
+
+
+@dataclass(frozen=True)
+class Majority:
+    """How often a vote head answers what most annotators voted for, among `stills` with a vote."""
+
+    accuracy: float
+    stills: int
+
+
+def majority(session: Session, part: "Part") -> Majority:
+    """Score the vote head of a CNN on the stills that annotators voted on; a tie counts for the class that comes first."""
+    voted = part.votes.any(axis=1)
+    answers = _outputs(session, part, "votes")[voted]
+    right = answers.argmax(axis=1) == part.votes[voted].argmax(axis=1)
+    return Majority(float(right.mean()), int(voted.sum()))
+
+
+def _outputs(session: Session, part: "Part", name: str) -> NDArray[np.float32]:
     pixels = part.pixels[..., np.newaxis]
-    shares = [session(pixels[at : at + BATCH])["probabilities"] for at in range(0, len(pixels), BATCH)]
-    expressions = [session.classes[label] for label in part.labels]
-    twins = list(part.twins) or [False] * len(pixels)
-    return Predictions(list(part.names), [usage] * len(pixels), expressions, twins, np.concatenate(shares), session.classes)
+    return np.concatenate([session(pixels[at : at + BATCH])[name] for at in range(0, len(pixels), BATCH)])
 
 
 def write(path: Path, said: Sequence[Predictions]) -> None:

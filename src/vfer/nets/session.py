@@ -11,8 +11,9 @@ from vfer.errors import WeightsError
 
 
 class Session:
-    """A loaded ONNX model that maps one named input to its named outputs; it knows the names of its classes and what else its
-    `metadata` holds.
+    """A loaded ONNX model that maps one named input to its named outputs.
+
+    It knows the names of its classes, those of the classes of an output `votes`, and all else that its `metadata` holds.
 
     Raises `WeightsError` where the file is missing or is no ONNX model.
     """
@@ -30,6 +31,7 @@ class Session:
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.classes: list[str] = json.loads(self.metadata.get("classes", "[]"))
+        self.votes: list[str] = json.loads(self.metadata.get("votes", "[]"))
 
     def __call__(self, batch: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
         """Runs one batch, as float32; returns each output under its name."""

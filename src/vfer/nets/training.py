@@ -68,11 +68,15 @@ class Batches:
         inputs, targets, weights = (_mixed(part, share, other) for part in batch)
         return inputs, targets, weights
 
+    def signature(self, part: NDArray[Any]) -> tuple[int | None, ...]:
+        """Return the shape that a part of all batches has: inputs, targets or weights."""
+        return (None, *part.shape[1:])
+
     def dataset(self) -> "tf.data.Dataset":
         """Returns the batches of whichever epoch is started, made ahead of their use; made once, since each new one costs its tracing."""
         import tensorflow as tf
 
-        signature = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), self[0])
+        signature = tf.nest.map_structure(lambda part: tf.TensorSpec(self.signature(part), part.dtype), self[0])
         batches = tf.data.Dataset.from_generator(lambda: map(self.__getitem__, range(len(self))), output_signature=signature)
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
 
@@ -279,23 +283,64 @@ def seed_everything(seed: int, *, deterministic: bool) -> None:
 
 
 def compile_classifier(
-    model: keras.Model, *, learning_rate: float, steps: int, warmup: float = 0.05, weight_decay: float = 0.0, label_smoothing: float = 0.0
+    model: keras.Model,
+    *,
+    learning_rate: float,
+    steps: int,
+    warmup: float = 0.05,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    heads: tuple[int, float] | None = None,
 ) -> None:
-    """Compiles a model of targets that are shares of the classes with AdamW: gradients clipped, a warm-up, then a cosine to zero.
+    """Compile a classifier with AdamW: gradients clipped, a warm-up, then a cosine to zero, no decay of norms and biases.
 
-    `warmup` is its share of the steps.
+    Args:
+        model: A model of probabilities, whose targets are shares of the classes.
+        learning_rate: The highest one.
+        steps: Number of all batches.
+        warmup: Share of the steps in which the learning rate rises.
+        weight_decay: That of AdamW.
+        label_smoothing: Share of a target that is spread over all classes.
+        heads: Of two heads whose probabilities lie side by side, the number of classes of the first, and the weight of the second in
+            the loss. Rows of zeros are targets that the second head has none of.
     """
     rising = max(1, int(steps * warmup))
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 100, max(1, steps - rising), warmup_target=learning_rate, warmup_steps=rising
     )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, global_clipnorm=1.0)
+    if weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss, metric = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing), keras.metrics.CategoricalAccuracy("accuracy")
     model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, global_clipnorm=1.0),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],  # a name would have the first step traced twice
+        optimizer=optimizer,
+        loss=_two_headed(*heads, loss) if heads else loss,
+        metrics=[_FirstHead(heads[0])] if heads else [metric],  # a name would have the first step traced twice
         weighted_metrics=[],
         jit_compile=False,  # on CPUs XLA costs more than it gains for these nets
     )
+
+
+def _two_headed(
+    classes: int, weight: float, first: keras.losses.Loss
+) -> Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]:
+    def loss(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
+        votes = keras.losses.categorical_crossentropy(targets[:, classes:], answers[:, classes:])
+        return first.call(targets[:, :classes], answers[:, :classes]) + weight * votes
+
+    return loss
+
+
+class _FirstHead(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]  # Keras has no types
+    """Accuracy of the first of two heads."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__("accuracy")
+        self._classes = classes
+
+    def update_state(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None) -> None:
+        """Count the answers of a batch."""
+        super().update_state(y_true[:, : self._classes], y_pred[:, : self._classes], sample_weight)
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> NDArray[np.float32]:

@@ -16,7 +16,10 @@ from vfer.data.stills import SIDE
 from vfer.errors import DataError
 
 ROWS = 4096  # rows of a Parquet file that are decoded at once
-KINDS = "a Parquet file with the columns subject and image, a folder with a folder of pictures a subject, or a .keras file"
+KINDS = (
+    "a Parquet file with the columns subject and image, a folder of pictures for each subject, a .keras file, "
+    "or a folder with faceres-deep.json"
+)
 Row = tuple[str, str, NDArray[np.uint8] | str]
 """Subject, picture, and its face, uint8 (48, 48), or the reason why it has none."""
 

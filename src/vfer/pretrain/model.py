@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from vfer.cnn import model as cnn_model
+from vfer.data.stills import SIDE
 from vfer.pretrain.params import PretrainParams
 
 
@@ -41,7 +42,7 @@ class Margin(layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 def backbone(architecture: str) -> keras.Model:
     """Returns the untrained part of the CNN from `crop`, float32 (batch, 48, 48, 1), 0 to 255, to pooled features, (batch, width)."""
-    inputs = keras.Input((cnn_model.SIDE, cnn_model.SIDE, 1), name="crop")
+    inputs = keras.Input((SIDE, SIDE, 1), name="crop")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(inputs)
     return keras.Model(inputs, cnn_model.backbone(architecture)(x), name=architecture.rpartition(":")[2])
 
