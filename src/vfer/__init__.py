@@ -9,15 +9,32 @@ from vfer.errors import VferError
 
 if TYPE_CHECKING:
     from vfer.predict.api import load
+    from vfer.predict.narrate import Look
     from vfer.predict.prediction import Prediction
     from vfer.predict.recogniser import Recogniser
+    from vfer.predict.source import Span
+    from vfer.predict.timeline import Timeline
 
-__all__ = ["Prediction", "Recogniser", "VferError", "load"]
+__all__ = ["Look", "Prediction", "Recogniser", "Span", "Timeline", "VferError", "load"]
 
-_HOMES = {"Prediction": "vfer.predict.prediction", "Recogniser": "vfer.predict.recogniser", "load": "vfer.predict.api"}
+_HOMES = {
+    "Look": "vfer.predict.narrate",
+    "Prediction": "vfer.predict.prediction",
+    "Recogniser": "vfer.predict.recogniser",
+    "Span": "vfer.predict.source",
+    "Timeline": "vfer.predict.timeline",
+    "load": "vfer.predict.api",
+}
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("vfer")
+        except PackageNotFoundError:  # in a registered model, which carries its own copy
+            return "unknown"
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -11,6 +11,7 @@ from vfer.cli.doctor.command import doctor
 from vfer.cli.predict import predict
 from vfer.cli.sample import sample
 from vfer.cli.summary import summary
+from vfer.cli.timeline import timeline
 from vfer.errors import VferError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.add_typer(store.app, name="store")
 app.command()(audit)
 app.command()(doctor)
 app.command()(predict)
+app.command()(timeline)
 app.command()(summary)
 
 

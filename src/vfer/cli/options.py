@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -15,6 +15,7 @@ ModelName = Annotated[
     str | None,
     typer.Option("--model", help="models:/NAME@ALIAS, models:/NAME/VERSION, a model folder, or shipped; by default the champion."),
 ]
+Framing = Annotated[str | None, typer.Option(help="scene, or face where each picture is a face crop; by default as in training.")]
 Start = Annotated[str | None, typer.Option(help="Where to begin: seconds, M:S or H:M:S.")]
 End = Annotated[str | None, typer.Option(help="Where to end.")]
 Every = Annotated[int | None, typer.Option(min=1, help="Look at one frame in so many; by default at the rate of the training.")]
@@ -42,6 +43,13 @@ def span(start: str | None, end: str | None) -> "Span":
     if last is not None and last <= first:
         raise VferError(f"--end {end}: is not after --start {start or 0}")
     return Span(first, last)
+
+
+def framing_of(value: str | None) -> 'Literal["scene", "face"] | None':
+    """Returns a framing; raises `VferError` for anything else."""
+    if value not in (None, "scene", "face"):
+        raise VferError(f"--framing {value}: is unknown; expected scene or face")
+    return cast('Literal["scene", "face"] | None', value)
 
 
 def workers(jobs: int | None, count: int) -> int:

@@ -4,13 +4,12 @@ import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vfer.cli import console
-from vfer.cli.options import DetectEvery, End, Every, Jobs, ModelName, Start, Videos, span, workers
-from vfer.errors import VferError
+from vfer.cli.options import DetectEvery, End, Every, Framing, Jobs, ModelName, Start, Videos, framing_of, span, workers
 
 if TYPE_CHECKING:
     from vfer.predict.results import Row
@@ -23,7 +22,7 @@ def predict(
     videos: Videos,
     model: ModelName = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write: .csv, .json, .jsonl or .parquet.")] = None,
-    framing: Annotated[str | None, typer.Option(help="scene, or face where each picture is a face crop.")] = None,
+    framing: Framing = None,
     start: Start = None,
     end: End = None,
     every: Every = None,
@@ -41,7 +40,7 @@ def predict(
 
     began = time.perf_counter()
     listed = inputs.videos(videos)
-    options = batch.Options(span(start, end), every, detect_every, _framing(framing))
+    options = batch.Options(span(start, end), every, detect_every, framing_of(framing))
     found = models.find(model)
     console.note(f"model: {found.title}")
     header(width := min(WIDTH, max(len(one.clip) for one in listed)))
@@ -86,9 +85,3 @@ def close(rows: list["Row"], known: int, seconds: float, title: str, output: Pat
     console.note(f"predict: {told}, by {title} on the CPU in {seconds:.1f} s{speed}{where}")
     if answered < len(rows):
         raise typer.Exit(2 if answered else 1)
-
-
-def _framing(value: str | None) -> Literal["scene", "face"] | None:
-    if value not in (None, "scene", "face"):
-        raise VferError(f"--framing {value}: is unknown; expected scene or face")
-    return cast(Literal["scene", "face"] | None, value)

@@ -75,9 +75,8 @@ def _answer(job: ClipJob) -> Answered:
     try:
         sha256 = digest(job.path)
         options = job.options
-        fps = source.rate(job.path) / options.every if options.every else None
-        recogniser = _recogniser.with_rates(fps=fps, detect_every=options.detect_every)
-        prediction = recogniser.predict(job.path, span=options.span, framing=options.framing, clip=job.clip)
+        recogniser = _recogniser.with_rates(fps=source.fps(job.path, options.every), detect_every=options.detect_every)
+        prediction = recogniser.predict(job.path, span=options.span, framing=options.framing, name=job.clip)
     except OSError as error:
         prediction = Prediction(job.clip, error=f"{job.clip}: cannot be read ({error.strerror})")
     except ClipError as error:

@@ -5,17 +5,17 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from vfer.clips.digests import digest
 from vfer.errors import DataError
 from vfer.files import replacing, write_bytes
 from vfer.predict.batch import Answered
 from vfer.predict.inputs import Input
+from vfer.predict.locks import locked
 from vfer.predict.prediction import Prediction
 
 Row = dict[str, Any]
@@ -46,23 +46,16 @@ class PredictionsFile:
             raise DataError(f"{path}: is no name for a table of predictions; end it in {', '.join(SUFFIXES)}")
 
     def __enter__(self) -> "PredictionsFile":
-        if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=0)
-            try:
-                self._lock.acquire()
-            except Timeout as error:
-                raise DataError(f"{self._path}: another run writes it; wait for it to end, or give another --output") from error
-            self._rows = {str(one["path"]): one for one in read(self._path)}
+        with ExitStack() as stack:
+            if self._path:
+                stack.enter_context(locked(self._path))
+                self._rows = {str(one["path"]): one for one in read(self._path)}
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._path:
-            try:
-                self._write()
-            finally:
-                self._lock.release()
-                Path(self._lock.lock_file).unlink(missing_ok=True)
+        with self._held:
+            self._write()
 
     def known(self, one: Input) -> Row | None:
         """Returns the row of a video that has an answer to the same content, by the same model and settings."""

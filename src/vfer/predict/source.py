@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vfer.errors import ClipError
-from vfer.video import decode, frames
+from vfer.video import decode
 from vfer.video.decode import Frame
+
+EVERY_FRAME = 1000.0  # frames a second that no video reaches
 
 
 @dataclass(frozen=True)
@@ -18,22 +20,23 @@ class Span:
 
 
 WHOLE = Span()
-EVERY_FRAME = 1000.0  # frames a second that no video reaches
 
 
-def rate(video: Path) -> float:
-    """Returns a video's frames a second, by its header; raises `ClipError` where it is no video."""
-    return decode.probe(video).rate
+def frames(video: Path, span: Span, max_side: int, fps: float | None = None) -> Iterator[Frame]:
+    """Yields the frames of a part of a video, all or about `fps` a second, upright and grey.
 
-
-def sampled(video: Path, fps: float, max_side: int, span: Span = WHOLE) -> Iterator[Frame]:
-    """Yields about `fps` frames a second of a part of a video, upright and grey; raises `ClipError` where it cannot be decoded."""
+    Raises `ClipError` where the video cannot be decoded or has no frame there.
+    """
     empty = True
-    for frame in frames.sample(video, fps, max_side):
-        if span.end is not None and frame.time >= span.end:
-            break
-        if frame.time >= span.start:
-            empty = False
-            yield frame
+    for frame in decode.frames(video, fps, max_side, start=span.start, end=span.end):
+        empty = False
+        yield frame
     if empty:
         raise ClipError(f"{video}: has no frame from {span.start:g} s on; lower --start")
+
+
+def fps(video: Path, every: int | None) -> float | None:
+    """Returns the frames a second that one frame in `every` makes; None where `every` is."""
+    if every is None:
+        return None
+    return EVERY_FRAME if every == 1 else decode.probe(video).rate / every

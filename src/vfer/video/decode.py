@@ -126,7 +126,7 @@ def frames(
         ClipError: The file is missing or is no video, nothing decodes, a limit is exceeded, or more than a tenth is damaged or missing.
     """
     notes = Counter() if notes is None else notes
-    ticks = _Ticks(fps)
+    ticks = Ticks(fps)
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     try:
         for shown in decoded(path, fps=fps, longest=longest, notes=notes):
@@ -268,7 +268,7 @@ def _seconds(stream: VideoStream) -> float:
         return float((stream.duration or 0) * (stream.time_base or 0))
 
 
-class _Ticks:
+class Ticks:
     """Takes `fps` frames a second: each one whose time reaches the next tick; without `fps`, every frame."""
 
     def __init__(self, fps: float | None) -> None:
@@ -330,7 +330,7 @@ class _Order:
         times = np.unique(np.array(shown, np.int64))
         if len(times) < max(len(shown), 1) or (np.diff(np.array(stored, np.int64)) < 0).any():
             return cls()
-        ticks = _Ticks(fps)
+        ticks = Ticks(fps)
         spare = np.array([not ticks.take((int(time) - int(times[0])) * base) for time in times])
         spare[-1] = False  # it tells how long the video is
         return cls(times, spare)

@@ -45,7 +45,7 @@ class Painter:
 
         colours, cover = draw_head(self.who, self.scene, units, closed=closed, scale=self.scale, yaw=head.yaw, pitch=head.pitch)
         picture: Floats = self.back.copy()
-        _lay(colours, cover, picture, self._placement(head))
+        lay(colours, cover, picture, self._placement(head))
         if self.over > 1:
             picture = np.asarray(cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA), np.float32)
         return np.asarray(np.clip(picture + self.grain, 0, 255), np.uint8)
@@ -63,7 +63,7 @@ class Painter:
         return np.hstack([turn, (middle + turn @ np.array([LEFT, TOP]) * self.scale)[:, None]])
 
 
-def _lay(colours: Floats, cover: Floats, picture: Floats, placement: NDArray[np.float64]) -> None:
+def lay(colours: Floats, cover: Floats, picture: Floats, placement: NDArray[np.float64]) -> None:
     """Lays a patch, its colours premultiplied by its cover, over the picture, only where it reaches."""
     import cv2
 

@@ -1,0 +1,130 @@
+"""`vfer timeline`: everybody in a video through time."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vfer.cli import console
+from vfer.cli.options import DetectEvery, End, Every, Framing, Jobs, ModelName, Start, Videos, framing_of, seconds, span, workers
+from vfer.errors import VferError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vfer.predict.baselines import BaselineSource
+    from vfer.predict.films import Told
+
+ALL = "csv,parquet,segments,eaf,textgrid,srt,vtt,labelstudio,html,provenance"
+
+
+def timeline(
+    videos: Videos,
+    model: ModelName = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the files, or one file whose name ends as its format does.")
+    ] = None,
+    formats: Annotated[str, typer.Option(help="What to write into the folder.")] = ALL,
+    people: Annotated[Path | None, typer.Option(help="A people.csv to take names from; by default that of the folder.")] = None,
+    recognise: Annotated[bool, typer.Option("--recognise", help="Recognise people when they come back, in other shots too.")] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Each person's own baseline: footage, START-END where people are neutral, or a neutral video or picture [NAME=]FILE."
+        ),
+    ] = None,
+    pictures: Annotated[bool, typer.Option(help="Show small pictures of faces in the report.")] = True,
+    framing: Framing = None,
+    start: Start = None,
+    end: End = None,
+    every: Every = None,
+    detect_every: DetectEvery = None,
+    jobs: Jobs = None,
+) -> None:
+    """Follow everybody in a video through time: what each shows, when, and how sure that is.
+
+    Ends with status 0 where every video could be looked at, 2 where some could not, and 1 where none could.
+    """
+    from vfer.predict import films, inputs, narrate
+    from vfer.predict import formats as kinds
+    from vfer.predict import model as models
+    from vfer.predict import people as persons
+    from vfer.predict.locks import locked
+
+    began = time.perf_counter()
+    listed = inputs.videos(videos)
+    entries = persons.read(people) if people else []
+    how = narrate.Look(span(start, end), framing_of(framing), entries, recognise, pictures, baseline_of(baseline or []))
+    targets = films.outputs(listed, output, kinds.chosen(formats))
+    found = models.find(model)
+    console.note(f"model: {found.title}")
+    todo = [films.FilmJob(one.clip, one.path, how, every, detect_every, target) for one, target in zip(listed, targets, strict=True)]
+    told: list[Told] = []
+    with ExitStack() as stack:
+        if output:
+            stack.enter_context(locked(output))
+        progress = stack.enter_context(console.progress_beside())
+        task = progress.add_task("timeline", total=len(todo))
+        for one in films.timelines(
+            found, todo, workers(jobs, len(todo)), lambda at: progress.update(task, description=f"timeline {at:.0f} s")
+        ):
+            told.append(one)
+            show(one)
+            progress.advance(task)
+    close(told, time.perf_counter() - began, found.title, output)
+
+
+def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
+    """Returns where baselines come from; raises `VferError` where the values make no sense together."""
+    from vfer.predict.baselines import FOOTAGE, BaselineSource
+    from vfer.predict.source import Span
+
+    if not values:
+        return None
+    if values == [FOOTAGE]:
+        return BaselineSource()
+    first, dash, last = values[0].partition("-")
+    if len(values) == 1 and dash and first[:1].isdigit() and last[:1].isdigit() and not Path(values[0]).exists():
+        stretch = Span(seconds(first, "--baseline"), seconds(last, "--baseline"))
+        if stretch.end is not None and stretch.end <= stretch.start:
+            raise VferError(f"--baseline {values[0]}: ends before it begins")
+        return BaselineSource(stretch)
+    named = [("", value) if Path(value).exists() else tuple(value.rpartition("=")[::2]) for value in values]
+    missing = next((path for _, path in named if not Path(path).is_file()), None)
+    if missing is not None:
+        raise VferError(f"--baseline {missing}: is no file; give footage, START-END, or a neutral video or picture")
+    return BaselineSource(files={name: Path(path) for name, path in named})
+
+
+def show(told: "Told") -> None:
+    """Prints what one video shows."""
+    from vfer.pages import clock
+
+    if told.error:
+        console.console.print(f"{told.clip}: {told.error.removeprefix(told.clip + ': ')}", markup=False)
+        return
+    if told.known:
+        console.console.print(f"{told.clip}: its files are there already, from the same content, people, model and settings", markup=False)
+        return
+    counts = [(told.people, "person", "people"), (told.shots, "shot", "shots")]
+    told_counts = ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts)
+    console.console.print(f"{told.clip}: {told_counts}, {clock(told.seconds)}", markup=False)
+    width = max([6, *(len(one.person) for one in told.segments)])
+    for one in told.segments:
+        times = f"{clock(one.start):>9} {clock(one.end):>9}"
+        line = f"  {times}  {one.person:{width}}  {one.answer:10}  {one.confidence:4.2f}  {', '.join(one.flags)}"
+        console.console.print(line.rstrip(), markup=False)
+
+
+def close(told: "list[Told]", took: float, title: str, output: Path | None) -> None:
+    """Prints the closing line, and ends with status 2 where some videos could not be looked at, or 1 where none could."""
+    failed = sum(one.error is not None for one in told)
+    frames, known = sum(one.frames for one in told), sum(one.known for one in told)
+    counts = {"done": len(told) - failed - known, "there already": known, "failed": failed}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    where = f" -> {output}" if output else "; --output FOLDER writes the files"
+    console.note(f"timeline: {said}, by {title} on the CPU in {took:.1f} s, {frames / took:.0f} frames/s{where}")
+    if failed:
+        raise typer.Exit(2 if failed < len(told) else 1)

@@ -1,0 +1,103 @@
+"""What a model says of sequences of frames, as they are or relative to a person's own baseline."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer import features
+from vfer.cnn import head
+from vfer.cnn.head import Head
+from vfer.lstm import baseline
+from vfer.lstm.baseline import Baseline, Reference
+from vfer.lstm.sequences import predict
+from vfer.nets.session import Session
+
+NEUTRAL = "neutral"
+
+
+class Shown(NamedTuple):
+    """The frames of a clip or a window that show the face.
+
+    `embeddings` are float32 (n, d), `probabilities`, the CNN's, float32 (n, classes), and `time` float64 (n,) seconds.
+    """
+
+    embeddings: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    time: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sequence: features.Sequence) -> "Shown":
+        """Returns those frames of a clip."""
+        present = sequence.status != "none"
+        return cls(sequence.embedding[present], sequence.probabilities[present], sequence.time[present])
+
+
+class Answerer:
+    """The sequence model, or, without one, the mean of the CNN's answers to each frame.
+
+    Args:
+        cnn: The CNN.
+        lstm: The sequence model, or None.
+        max_frames: Frames to which a longer sequence is thinned for it.
+    """
+
+    def __init__(self, cnn: Session, lstm: Session | None, max_frames: int) -> None:
+        self._cnn, self._lstm, self._max_frames = cnn, lstm, max_frames
+        self._head: Head | None = None
+        self.classes = (lstm or cnn).classes
+        self.single = lstm is None
+
+    def __call__(self, clips: Sequence[Shown], own: Baseline | None = None) -> NDArray[np.float32]:
+        """Returns probabilities, float32 (n, classes), NaN for clips without frames; relative to a person's own baseline, if any."""
+        if self._lstm:
+            values = [own(clip.embeddings) if own else clip.embeddings for clip in clips]
+            return np.asarray(predict(self._lstm, values, self._max_frames), np.float32)
+        result = np.full((len(clips), len(self.classes)), np.nan, np.float32)
+        for row, clip in enumerate(clips):
+            if len(clip.time):
+                said = self._classify(own(clip.embeddings)) if own else clip.probabilities
+                result[row] = said.mean(axis=0)
+        return result
+
+    def _classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._head = self._head or head.of(self._cnn)
+        return self._head(embeddings)
+
+    def reference(self) -> Reference:
+        """Returns where everybody's embeddings lie; raises `WeightsError` where the model does not say."""
+        held = self._lstm is not None and baseline.KEY in self._lstm.metadata
+        return baseline.reference_of(self._lstm if held and self._lstm else self._cnn)
+
+    def find_neutral(self, clips: Sequence[Shown]) -> Baseline:
+        """Returns a person's baseline, found in clips or windows of which nothing is known.
+
+        The most neutral of them, by the model's own answers, stand for the person's neutral face; where the model knows no such
+        face, all of them stand for a mix of expressions.
+        """
+        everybody = self.reference()
+        values = [clip.embeddings for clip in clips]
+        if NEUTRAL not in self.classes or everybody.neutral is None:
+            return baseline.from_clips(baseline.statistics(values), everybody)
+        neutral = self.classes.index(NEUTRAL)
+        times = [clip.time for clip in clips if len(clip.time)]
+
+        def answer(moved: Sequence[NDArray[np.float32]]) -> NDArray[np.floating]:
+            if self._lstm is None:
+                return np.array([self._classify(one).mean(axis=0)[neutral] for one in moved])
+            shown = [Shown(one, np.empty((len(one), 0), np.float32), time) for one, time in zip(moved, times, strict=True)]
+            return np.asarray(self(shown)[:, neutral])
+
+        found = baseline.find_neutral(values, everybody, answer)
+        chosen = [clip for clip, is_neutral in zip(values, found, strict=True) if is_neutral]
+        return baseline.from_neutral(baseline.statistics(chosen), everybody)
+
+    def from_neutral(self, clips: Sequence[Shown]) -> Baseline:
+        """Returns a person's baseline from clips or windows that are known to show the neutral face."""
+        return baseline.from_neutral(baseline.statistics([clip.embeddings for clip in clips]), self.reference())
+
+    def from_others(self, clips: Sequence[Shown]) -> list[tuple[Baseline, int]]:
+        """Returns, for each of a person's clips, the baseline that the person's other clips make, and how many they are."""
+        everybody, moments = self.reference(), baseline.Moments([clip.embeddings for clip in clips])
+        return [(baseline.from_clips(one, everybody), one.count if one else 0) for one in moments.of_others()]

@@ -1,0 +1,163 @@
+"""Makes the timelines of many videos, and writes their files; one that cannot be used does not stop the others."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vfer.clips import executor
+from vfer.clips.digests import digest
+from vfer.errors import ClipError, DataError, VferError
+from vfer.predict import narrate, people, source
+from vfer.predict.formats import FORMATS, Format, of
+from vfer.predict.inputs import Input
+from vfer.predict.model import Model
+from vfer.predict.narrate import Look
+from vfer.predict.recogniser import Recogniser
+from vfer.predict.segments import Segment
+from vfer.predict.timeline import Timeline
+
+PEOPLE = ".people.csv"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one video: each format's path, and the list of people, which is also read where it is there."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    people: Path | None = None
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """One video to be looked at."""
+
+    clip: str
+    path: Path
+    how: Look
+    every: int | None
+    detect_every: int | None
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a video shows, in short; `known` if an earlier run wrote it; `error` says why there is nothing."""
+
+    clip: str
+    segments: Sequence[Segment] = ()
+    people: int = 0
+    shots: int = 0
+    seconds: float = 0.0
+    frames: int = 0
+    known: bool = False
+    error: str | None = None
+
+
+def outputs(listed: Sequence[Input], target: Path | None, formats: Mapping[str, Format]) -> list[Outputs]:
+    """Returns where the files of each video go: into a folder, or, of one video, into the one file that the target names.
+
+    Raises `DataError` where the target is a file and there are several videos, or where a file would take the place of a video.
+    """
+    if target is None:
+        return [Outputs() for _ in listed]
+    single = None if target.is_dir() else of(target)
+    if single:
+        if len(listed) > 1:
+            raise DataError(f"{target}: is one file, and there are {len(listed)} videos; give a folder")
+        name = next(name for name, one in FORMATS.items() if one == single)
+        made = [Outputs({name: target})]
+    else:
+        made = [
+            Outputs({name: target / f"{stem}{one.ending}" for name, one in formats.items()}, target / f"{stem}{PEOPLE}")
+            for stem in _stems(listed)
+        ]
+    videos = {one.path.resolve() for one in listed}
+    for one in made:
+        for path in one.files.values():
+            if path.resolve() in videos:
+                raise DataError(f"{path}: is a video that is read; give another --output")
+    return made
+
+
+def _stems(listed: Sequence[Input]) -> list[str]:
+    """Returns a name for the files of each video: its own, after those of its folders where several have the same."""
+    paths = [one.path.absolute().with_suffix("").parts for one in listed]
+    depth = dict.fromkeys(paths, 1)
+    while True:
+        counts = Counter(path[-deep:] for path, deep in depth.items())
+        longer = {path: min(deep + (counts[path[-deep:]] > 1), len(path)) for path, deep in depth.items()}
+        if longer == depth:
+            break
+        depth = longer
+    endings = Counter(paths)  # where only the endings differ, they stay
+    return [
+        "-".join(part.strip("/") for part in path[-depth[path] :]) + (one.path.suffix if endings[path] > 1 else "")
+        for path, one in zip(paths, listed, strict=True)
+    ]
+
+
+def timelines(model: Model, jobs: Sequence[FilmJob], workers: int, advance: Callable[[float], None]) -> Iterator[Told]:
+    """Yields what each video shows, in the order in which they are ready; `advance` hears how far one is, where it is the only one."""
+    if workers == 1 or len(jobs) == 1:
+        _start(model)
+        for job in jobs:
+            yield _tell(job, advance)
+        return
+    for job, result in executor.each_clip(_tell, jobs, workers=workers, initializer=_start, initargs=(model,)):
+        yield Told(job.clip, error=str(result)) if isinstance(result, ClipError) else result
+
+
+_recogniser: Recogniser  # of this process
+
+
+def _start(model: Model) -> None:
+    import cv2
+
+    global _recogniser
+    cv2.setNumThreads(1)  # videos run side by side, and so do decoding and detection
+    _recogniser = Recogniser.open(model)
+
+
+def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> Told:
+    try:
+        recogniser = _recogniser.with_rates(fps=source.fps(job.path, job.every), detect_every=job.detect_every)
+        if known(job, narrate.provenance(recogniser, job.path, job.how)):
+            return Told(job.clip, known=True)
+        listed = job.outputs.people
+        entries = people.read(listed) if listed and listed.exists() else []
+        timeline = recogniser.timeline(job.path, replace(job.how, entries=[*job.how.entries, *entries]), advance)
+        write(timeline, job.outputs)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.filename == str(job.path):
+            return Told(job.clip, error=f"{job.clip}: cannot be read ({error.strerror})")
+        raise
+    except VferError as error:
+        return Told(job.clip, error=str(error))
+    shots = {row.shot for row in timeline.rows}
+    everybody = len({one.name for one in timeline.people if not one.ignore})
+    segments = [replace(one, picture=None) for one in timeline.segments]
+    return Told(job.clip, segments, everybody, len(shots), timeline.seconds, timeline.decoded)
+
+
+def write(timeline: Timeline, outputs: Outputs) -> None:
+    """Writes a timeline's files, the list of people first, whose hash the provenance holds."""
+    if outputs.people:
+        people.write(outputs.people, timeline.people, timeline.unseen)
+        timeline.provenance["people_sha256"] = digest(outputs.people)
+    for name, path in outputs.files.items():
+        FORMATS[name].write(path, timeline)
+
+
+def known(job: FilmJob, provenance: Mapping[str, Any]) -> bool:
+    """Returns whether an earlier run wrote all files of a video, from the same content, people, model and settings."""
+    kept, listed = job.outputs.files.get("provenance"), job.outputs.people
+    if job.how.entries or kept is None or listed is None or not all(path.exists() for path in (listed, *job.outputs.files.values())):
+        return False
+    try:
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        return bool(before.pop("people_sha256", "") == digest(listed) and before == json.loads(json.dumps(provenance)))
+    except (OSError, ValueError, AttributeError):
+        return False

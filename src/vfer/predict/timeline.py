@@ -1,0 +1,67 @@
+"""Everybody in a video through time: the frames with their answers, the segments, the people, and what all of it was made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.predict.people import Entry, Person
+from vfer.predict.segments import Segment
+from vfer.predict.spool import Spool
+from vfer.video.decode import Video
+
+SCHEMA = 1
+"""Version of the tables; docs/schema.md describes them."""
+NOTICE = (
+    "A recognised expression is no emotion, and no ground for decisions about people. In the EU, recognising emotions at work and in "
+    "education is prohibited (AI Act, article 5), people must be told that it happens (article 50), and faces that identify a person are "
+    "special data (GDPR, article 9)."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sampled frame and one person in it; `person` is None in a frame without anybody.
+
+    `box` is float32 (4,) in pixels of the upright source; `raw` and `smooth` are probabilities, float32 (classes,), and `best` is the
+    most probable class of the latter. All are None where the person is not seen. `plain` holds both without the person's baseline,
+    where one was used.
+    """
+
+    frame: int
+    time: float
+    shot: int
+    person: str | None = None
+    track: int | None = None
+    status: str = "none"
+    box: NDArray[np.float32] | None = None
+    raw: NDArray[np.float32] | None = None
+    smooth: NDArray[np.float32] | None = None
+    best: int | None = None
+    flags: tuple[str, ...] = ()
+    plain: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+
+@dataclass
+class Timeline:
+    """What a video shows.
+
+    `rows` may be read as often as needed. `about` says how the video is shown, `seconds` up to where it was looked at, and `decoded`
+    how many frames that were. `unseen` are those of the list of people who were not found, and `with_baseline` names the people whose
+    answers are relative to a baseline of their own. `provenance` says what the timeline was made from and with.
+    """
+
+    video: Path
+    about: Video
+    classes: list[str]
+    rows: Spool[Row]
+    people: Sequence[Person]
+    unseen: Sequence[Entry]
+    with_baseline: Sequence[str]
+    segments: Sequence[Segment]
+    seconds: float
+    decoded: int
+    provenance: dict[str, Any]
