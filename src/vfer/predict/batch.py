@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vfer.clips import executor
+from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
 from vfer.data.manifest import Framing
 from vfer.errors import ClipError
@@ -15,6 +16,7 @@ from vfer.predict.model import Model
 from vfer.predict.prediction import Prediction
 from vfer.predict.recogniser import Recogniser
 from vfer.predict.source import WHOLE, Span
+from vfer.video.container import check_file
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Answered:
 
 def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[Answered]:
     """Yields the answers in the order in which they are ready; a clip that cannot be used has an `error`."""
+    results: Iterator[tuple[ClipJob, Answered | ClipError]]
     if workers == 1 or len(jobs) == 1:
         _start(model)
-        yield from map(_answer, jobs)
-        return
-    for job, result in executor.each_clip(_answer, jobs, workers=workers, initializer=_start, initargs=(model,)):
+        results = ((job, attempt(_answer, job)) for job in jobs)
+    else:
+        results = executor.each_clip(_answer, jobs, workers=workers, initializer=_start, initargs=(model,))
+    for job, result in results:
         yield Answered(Prediction(job.clip, error=str(result)), "") if isinstance(result, ClipError) else result
 
 
@@ -70,17 +74,7 @@ def _start(model: Model) -> None:
 
 
 def _answer(job: ClipJob) -> Answered:
-    """Answers one clip; whatever goes wrong with it is its answer, so that the others go on."""
-    sha256 = ""
-    try:
-        sha256 = digest(job.path)
-        options = job.options
-        recogniser = _recogniser.with_rates(fps=source.fps(job.path, options.every), detect_every=options.detect_every)
-        prediction = recogniser.predict(job.path, span=options.span, framing=options.framing, name=job.clip)
-    except OSError as error:
-        prediction = Prediction(job.clip, error=f"{job.clip}: cannot be read ({error.strerror})")
-    except ClipError as error:
-        prediction = Prediction(job.clip, error=str(error))
-    except Exception as error:
-        prediction = Prediction(job.clip, error=f"{job.clip}: {type(error).__name__}: {' '.join(str(error).split())}")
-    return Answered(prediction, sha256)
+    check_file(job.path)
+    options = job.options
+    recogniser = _recogniser.with_rates(fps=source.fps(job.path, options.every), detect_every=options.detect_every)
+    return Answered(recogniser.predict(job.path, span=options.span, framing=options.framing, name=job.clip), digest(job.path))

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vfer.clips import executor
+from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
-from vfer.errors import ClipError, DataError, VferError
+from vfer.errors import ClipError, DataError
 from vfer.predict import narrate, people, source
 from vfer.predict.formats import FORMATS, Format, of
 from vfer.predict.inputs import Input
@@ -18,6 +20,7 @@ from vfer.predict.narrate import Look
 from vfer.predict.recogniser import Recogniser
 from vfer.predict.segments import Segment
 from vfer.predict.timeline import Timeline
+from vfer.video.container import check_file
 
 PEOPLE = ".people.csv"
 
@@ -101,12 +104,13 @@ def _stems(listed: Sequence[Input]) -> list[str]:
 
 def timelines(model: Model, jobs: Sequence[FilmJob], workers: int, advance: Callable[[float], None]) -> Iterator[Told]:
     """Yields what each video shows, in the order in which they are ready; `advance` hears how far one is, where it is the only one."""
+    results: Iterator[tuple[FilmJob, Told | ClipError]]
     if workers == 1 or len(jobs) == 1:
         _start(model)
-        for job in jobs:
-            yield _tell(job, advance)
-        return
-    for job, result in executor.each_clip(_tell, jobs, workers=workers, initializer=_start, initargs=(model,)):
+        results = ((job, attempt(partial(_tell, advance=advance), job)) for job in jobs)
+    else:
+        results = executor.each_clip(_tell, jobs, workers=workers, initializer=_start, initargs=(model,))
+    for job, result in results:
         yield Told(job.clip, error=str(result)) if isinstance(result, ClipError) else result
 
 
@@ -122,20 +126,17 @@ def _start(model: Model) -> None:
 
 
 def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> Told:
+    check_file(job.path)
+    recogniser = _recogniser.with_rates(fps=source.fps(job.path, job.every), detect_every=job.detect_every)
+    if known(job, narrate.provenance(recogniser, job.path, job.how)):
+        return Told(job.clip, known=True)
+    listed = job.outputs.people
     try:
-        recogniser = _recogniser.with_rates(fps=source.fps(job.path, job.every), detect_every=job.detect_every)
-        if known(job, narrate.provenance(recogniser, job.path, job.how)):
-            return Told(job.clip, known=True)
-        listed = job.outputs.people
         entries = people.read(listed) if listed and listed.exists() else []
-        timeline = recogniser.timeline(job.path, replace(job.how, entries=[*job.how.entries, *entries]), advance)
-        write(timeline, job.outputs)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or error.filename == str(job.path):
-            return Told(job.clip, error=f"{job.clip}: cannot be read ({error.strerror})")
-        raise
-    except VferError as error:
-        return Told(job.clip, error=str(error))
+    except DataError as error:
+        raise ClipError(str(error)) from error
+    timeline = recogniser.timeline(job.path, replace(job.how, entries=[*job.how.entries, *entries]), advance)
+    write(timeline, job.outputs)
     shots = {row.shot for row in timeline.rows}
     everybody = len({one.name for one in timeline.people if not one.ignore})
     segments = [replace(one, picture=None) for one in timeline.segments]
