@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help env repro test test-slow check compare bench ui sample ship
+.PHONY: help env repro test test-slow check deps compare bench ui sample ship
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ check: $(READY) ## Lint, format and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vfer deps --check
+
+deps: $(READY) ## Write what dvc.yaml knows of the code and the packages
+	$(BIN)/vfer deps
 
 compare: $(READY) ## Train every method under every protocol, and show the table
 	@if grep -q 'remote: sample' data.dvc; then $(BIN)/dvc pull --quiet data.dvc; fi

@@ -16,7 +16,7 @@ from benchmarks import clips, processes
 from vfer.errors import VferError
 
 HOME = Path(__file__).resolve().parent.parent
-CODE = ("stages", "src", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "weights/README.md")
+CODE = ("stages", "src", "architectures", "dvc.yaml", "params.yaml", "packages.yaml", ".dvcignore", ".gitignore", "weights/README.md")
 TO_FEATURES = ("frames", "faces", "features")
 MODEL = "outputs/cnn/model.onnx"
 SCRFD = "weights/scrfd.onnx"

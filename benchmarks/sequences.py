@@ -9,7 +9,7 @@ validates, the others train. The LSTM learns from train and takes the epoch that
 much they are regularised, and then learn from both. The CNN alone learns from no clip, and chooses among the expressions that the
 clips have; a clip of one that it does not know is wrong, as is for all a clip that shows no face. With `--tune` the CNN, of which the
 Keras file beside the ONNX file is taken, is first fine-tuned to the training clips' crops in each fold, and all methods get that
-network. Intervals are over resampled subjects; p is that of the exact McNemar test against the LSTM on the same clips. The LSTM's
+network. Intervals and the p of the difference to the LSTM, on the same clips, are over subjects. The LSTM's
 settings are to be chosen by its accuracy on the validation clips of all folds, which is told too, not by the test clips.
 """
 
@@ -33,13 +33,13 @@ from vfer.data import manifest, split
 from vfer.data.labels import classes
 from vfer.data.split import PARTS, Row, SplitParams
 from vfer.errors import DataError
-from vfer.evaluate import figures
+from vfer.evaluate.intervals import intervals
+from vfer.evaluate.paired import paired, shown
 from vfer.faces import table as faces_table
 from vfer.lstm.params import LstmParams
 from vfer.nets.session import Session
-from vfer.register.gate import mcnemar
 
-RESAMPLES, CONFIDENCE = 1000, 0.95
+CONFIDENCE = 0.95
 BATCH = 256
 Seen = dict[str, features.Sequence]
 
@@ -160,8 +160,8 @@ def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task:
         console.console.print(f"fold {fold} of {len(splits)}: {told}", markup=False)
     truth = np.array([task.names.index(row.expression) for row in rows.values()])
     said = {name: np.array([answers.get(clip, -1) for clip in rows]) for name, answers in found.items()}
-    subjects = [row.subject for row in rows.values()]
-    judged = {name: judge(truth, predicted, said[LSTM], subjects, task) for name, predicted in said.items()}
+    subjects, recordings = ([getattr(row, kind) for row in rows.values()] for kind in ("subject", "recording"))
+    judged = {name: judge(truth, predicted, said[LSTM], subjects, recordings, task) for name, predicted in said.items()}
     whole = {
         "clips": len(rows),
         "subjects": len(set(subjects)),
@@ -178,11 +178,11 @@ def clips_of(rows: list[Row], seen: Seen, names: list[str]) -> Clips:
     return Clips([one.faces for one in found], shares, np.array([names.index(row.expression) for row in rows]))
 
 
-def judge(truth: Numbers, predicted: Numbers, lstm: Numbers, subjects: list[str], task: Task) -> dict[str, Any]:
+def judge(truth: Numbers, predicted: Numbers, lstm: Numbers, subjects: list[str], recordings: list[str], task: Task) -> dict[str, Any]:
     """Returns a method's scores with their intervals, and the p of its difference to the LSTM."""
-    intervals = figures.bootstrap(truth, predicted, subjects, len(task.names), resamples=RESAMPLES, confidence=CONFIDENCE, seed=task.seed)
-    p = None if predicted is lstm else mcnemar(predicted == truth, lstm == truth)
-    return {name: asdict(interval) for name, interval in intervals.items()} | {"p": p}
+    found = intervals(truth, predicted, subjects, recordings, len(task.names), CONFIDENCE)
+    p = None if predicted is lstm else paired(predicted == truth, lstm == truth, subjects, recordings).p
+    return {name: asdict(interval) for name, interval in found.items()} | {"p": p}
 
 
 def report(told: dict[str, Any]) -> str:
@@ -191,7 +191,7 @@ def report(told: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in told["methods"].items():
         value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
-        p = "" if row["p"] is None else f"{row['p']:.2g}"
+        p = "" if name == LSTM else shown(row["p"])
         cells = [name, f"{value:.1f}", f"{low:.1f} to {high:.1f}", *(f"{100 * row[key]['value']:.1f}" for key in ("uar", "macro_f1")), p]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + f"\n\nThe LSTM on validation: {100 * told['validation_accuracy']:.1f}.\n"

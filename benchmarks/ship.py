@@ -30,7 +30,7 @@ from vfer.data import stills
 from vfer.data.labels import LabelsParams
 from vfer.errors import VferError
 from vfer.evaluate import figures
-from vfer.evaluate.stills import intervals
+from vfer.evaluate.stills import scores
 from vfer.nets.session import Session
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ SAMPLE = 64  # validation stills on which the two networks are compared
 SLICE = 500  # validation stills whose accuracy a test reproduces
 LAYOUTS: dict[int, list[tuple[tuple[int, ...], int]]] = {2: [((0, 1), 1)], 4: [((3, 2, 0, 1), 0), ((2, 3, 0, 1), 0)]}
 """In which orders ONNX has the axes of Keras's kernels of so many axes, and which of its axes counts the filters."""
-RESAMPLES, CONFIDENCE = 1000, 0.95
+CONFIDENCE = 0.95
 
 
 def main(
@@ -223,9 +223,9 @@ def judged(session: Session, usage: str, part: data.Part) -> dict[str, Any]:
 
 
 def _scores(answer: Predictions) -> dict[str, Any]:
-    found = intervals(answer, resamples=RESAMPLES, confidence=CONFIDENCE, seed=0)
-    scores: dict[str, Any] = {name: {key: round(value, 4) for key, value in one.items()} for name, one in found.items()}
-    return scores | {"calibration_error": round(figures.calibration(answer.truth, answer.probabilities)[0], 4)}
+    found = scores(answer, CONFIDENCE)
+    rounded: dict[str, Any] = {name: {key: round(value, 4) for key, value in found[name].items()} for name in figures.TITLES}
+    return rounded | {"calibration_error": round(figures.calibration(answer.truth, answer.probabilities)[0], 4)}
 
 
 if __name__ == "__main__":

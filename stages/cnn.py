@@ -9,13 +9,14 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from stages import HOME
+from stages import HOME, launch
 from vfer import env, files, params
 from vfer.cli import console
+from vfer.clips.fingerprint import Input, fingerprint
 from vfer.cnn import data, head, predictions, shipped, teachers
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
-from vfer.data import stills
+from vfer.data import learned, stills
 from vfer.data.labels import LabelsParams
 from vfer.errors import DataError
 from vfer.evaluate.scores import score
@@ -24,6 +25,7 @@ from vfer.nets.session import Session
 from vfer.register import tracking
 
 BATCH = 256
+CODE = ("vfer.cnn.train", "vfer.nets.export")
 NEUTRAL = "neutral"
 
 
@@ -45,7 +47,8 @@ def main(
 
 def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_: CnnParams, seed: int, out: Path) -> str:
     """Train the network and return what was made."""
-    loaded = data.load(stills.read(table), labels, table, votes=params_.votes > 0, drop_duplicates=params_.drop_duplicates)
+    read = stills.read(table)
+    loaded = data.load(read, labels, table, votes=params_.votes > 0, drop_duplicates=params_.drop_duplicates)
     classes = answered(loaded, params_.head, table)
     guides = teachers.find(weights) if params_.distillation else []
     env.prepare_tensorflow(params_.precision)
@@ -56,12 +59,15 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
 
     begun = transfer.found(start)
     settings = params_.model_dump() | {"seed": seed, "classes": loaded.classes, "votes_classes": loaded.votes}
-    key = tracking.key(settings, table, *guides, *([begun] if begun else []))
     epochs = params_.epochs + (params_.frozen_epochs if begun else 0)
     parts = loaded.parts
     if guides:
         share = params_.distillation
         parts = parts | {"train": teachers.teach(parts["train"], guides, loaded.classes, loaded.votes, share, threads=env.workers())}
+    inputs: list[Input] = [begun] if begun else []
+    for part in (parts["train"], parts["validation"]):
+        inputs += [part.pixels, part.labels, part.targets, part.votes]
+    key = fingerprint(settings, code=[*CODE, *params_.modules], inputs=inputs)
     with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs) as live:
         model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, begun)
         sample = parts["validation"].pixels[:64, ..., None].astype("float32")
@@ -72,6 +78,9 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
         session = Session(out / "model.onnx", threads=env.workers())
         figures = report(predict(session, parts, loaded.classes), out) | votes_report(session, parts)
         live.run.log(files.flatten(figures))
+    kept = {still for part in parts.values() for still in part.names}
+    examples = [example for example in learned.of_stills(read) if example.name in kept]
+    learned.write(out / learned.FILE, [*examples, *(learned.read(start / learned.FILE) if begun else [])])
     files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
     counts = {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": loaded.duplicates}
     files.write_json(out / "metrics.json", figures | counts)
@@ -93,6 +102,7 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
     names = shipped.install(out)
     split = data.held_out(stills.read(table, empty=True), labels, names, table)
     figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split, names), out)
+    learned.write(out / learned.FILE, [learned.Example("still", "those of the network that comes with vfer", "train")])
     files.write_json(out / "metrics.json", figures)
     files.write_json(out / "run.json", {"run_id": ""})
     return f"the network that comes with vfer, of {', '.join(names)}" + "".join(
@@ -137,4 +147,4 @@ def report(said: dict[str, Predictions], out: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from filelock import FileLock
 
-from stages import HOME
+from stages import HOME, launch
 from vfer import env, files, params
 from vfer.cli import console
+from vfer.clips.fingerprint import fingerprint
 from vfer.compare import answers, pictures, report
 from vfer.compare.params import CompareParams
 from vfer.compare.report import Judged
@@ -43,7 +44,7 @@ def main(
             protocol: {name: Judged(answers.read(said / name / f"{protocol}.parquet"), chosen) for name in chosen.methods}
             for protocol in chosen.protocols
         }
-        tables: Everything[report.Told] = {protocol: report.table(methods, seed) for protocol, methods in judged.items()}
+        tables: Everything[report.Told] = {protocol: report.table(methods) for protocol, methods in judged.items()}
         write(out, judged, tables, chosen)
         log(out, judged, tables, {"seed": seed, **chosen.model_dump()}, str(version(data).get("md5", "")))
         best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
@@ -85,7 +86,7 @@ def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], 
         protocol: {name: {score: made[score] for score in figures.TITLES} for name, made in told.items()}
         for protocol, told in tables.items()
     }
-    key = tracking.key({"settings": settings, "figures": scores, "data": data})
+    key = fingerprint({"settings": settings, "figures": scores, "data": data})
     try:
         with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the comparison twice
             if experiment.find(client, store, key):
@@ -119,4 +120,4 @@ def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

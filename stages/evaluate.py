@@ -1,8 +1,9 @@
 """`evaluate`: scores the sequence model on the test clips, with intervals, leakage, calibration and pictures."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,13 +11,15 @@ import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
+from stages import launch
 from vfer import features, files, params
 from vfer.cli import console
 from vfer.cnn import predictions
-from vfer.data import split
+from vfer.data import audit, learned, split
 from vfer.errors import DataError
 from vfer.evaluate import figures, plots, report
 from vfer.evaluate import stills as stills_report
+from vfer.evaluate.intervals import cells, intervals
 from vfer.evaluate.params import EvaluateParams
 from vfer.evaluate.scores import confusion, score
 from vfer.evaluate.vote import vote
@@ -31,6 +34,7 @@ def main(
     parts: Annotated[Path, typer.Option("--split", help="The split, a Parquet file.")],
     stills: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
     said: Annotated[Path, typer.Option("--predictions", help="What the CNN says of them, a Parquet file.")],
+    examples: Annotated[Path, typer.Option("--learned", help="What the CNN has learned from, a Parquet file.")],
     histories: Annotated[list[Path], typer.Option("--history", help="A training's history, a CSV file; once for each.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
@@ -42,7 +46,7 @@ def main(
     with console.Stage("evaluate") as stage:
         session = Session(model)
         names = session.classes
-        rows = split.read(parts)
+        rows, network = split.read(parts), learned.read(examples)
         sequences = {sequence.clip: sequence for sequence in features.read(cache)}
         test = [row for row in rows if row.part == "test"]
         if not test:
@@ -54,29 +58,27 @@ def main(
         labels = np.array([names.index(row.expression) for row in train])
         predicted = figures.answers(probabilities, np.bincount(labels, minlength=len(names)), chosen.faceless)
         subjects = [row.subject for row in test]
-        intervals = figures.bootstrap(
-            truth, predicted, subjects, len(names), resamples=chosen.resamples, confidence=chosen.confidence, seed=seed
-        )
+        scored = intervals(truth, predicted, subjects, [row.recording for row in test], len(names), chosen.confidence)
         error, curve = figures.calibration(truth, probabilities)
         votes = vote([sequences[row.clip].faces for row in train], labels, faces, len(names), chosen.vote_frames, seed)
         shown = np.concatenate([sequences[row.clip].status for row in test])
         metrics = {
-            **{name: asdict(interval) for name, interval in intervals.items()},
+            **{name: asdict(interval) for name, interval in scored.items()},
             "calibration_error": error,
             "coverage": float((shown != "none").mean()),
             "clips": len(test),
             "faceless": sum(not len(found) for found in faces),
             "subjects": len(set(subjects)),
-            "leakage": split.leakage(rows),
+            "leakage": audit.leakage(rows, network),
             "frame_vote": asdict(score(truth, votes, len(names))),
         }
         of_stills = predictions.read(said).of("test")
         if of_stills.still:
-            metrics["stills"] = stills_report.report(of_stills, stills, chosen, seed, out)
+            metrics["stills"] = stills_report.report(of_stills, stills, chosen.confidence, out)
         classes = figures.per_class(truth, predicted, names)
         files.write_json(out / "metrics.json", metrics)
         files.write_csv(out / "per_class.csv", list(classes[0]), classes)
-        by_subject = figures.per_group(truth, predicted, subjects, len(names))
+        by_subject = figures.per_subject(truth, predicted, subjects, len(names))
         files.write_csv(out / "per_subject.csv", list(by_subject[0]), by_subject)
         files.write_csv(out / "reliability.csv", ["confidence", "accuracy", "clips"], curve)
         pairs = [{"actual": row.expression, "predicted": names[i] if i >= 0 else "none"} for row, i in zip(test, predicted, strict=True)]
@@ -87,18 +89,20 @@ def main(
         plots.reliability(out / "plots" / "reliability.png", curve)
         plots.subjects(out / "plots" / "subjects.png", by_subject)
         told = summary(metrics)
-        report.write(out, told, metrics, chosen.confidence, rows, {"expression": classes, "subject": by_subject}, histories)
+        report.write(
+            out, told, metrics, chosen.confidence, rows, {"expression": classes, "subject": by_subject}, histories, audit.unnamed(network)
+        )
         stage.made = f"{told} -> {out}"
 
 
-def summary(metrics: dict[str, object]) -> str:
+def summary(metrics: Mapping[str, Any]) -> str:
     """Returns the figures of one line that never stand alone."""
     flat = files.flatten(metrics)
+    value, interval = cells(metrics["accuracy"])
     return (
-        f"{flat['clips']:.0f} test clips of {flat['subjects']:.0f} subjects: accuracy {flat['accuracy.value']:.3f} "
-        f"[{flat['accuracy.low']:.3f}, {flat['accuracy.high']:.3f}], UAR {flat['uar.value']:.3f}, macro F1 {flat['macro_f1.value']:.3f}; "
-        f"frame vote {flat['frame_vote.accuracy']:.3f}; seen in training: {flat['leakage.recording']:.0%} of their recordings, "
-        f"{flat['leakage.subject']:.0%} of their subjects"
+        f"{flat['clips']:.0f} test clips of {flat['subjects']:.0f} subjects: accuracy {value} ({interval}), UAR {flat['uar.value']:.3f}, "
+        f"macro F1 {flat['macro_f1.value']:.3f}; frame vote {flat['frame_vote.accuracy']:.3f}; seen in training: "
+        f"{flat['leakage.recording']:.0%} of their recordings, {flat['leakage.subject']:.0%} of their subjects"
     )
 
 
@@ -120,4 +124,4 @@ def write_predictions(
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vfer import env, faces, files, params
+from stages import launch
+from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.errors import ClipError, DataError
@@ -16,8 +17,7 @@ from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, Worker
 from vfer.faces.params import FacesParams
 
-CODE = (faces,)
-PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
+CODE = ("vfer.faces.clip", "vfer.faces.weights")
 
 
 def main(
@@ -48,7 +48,7 @@ def main(
 def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
     """Returns all that decides a clip's faces table, beside its frames."""
     settings = section.model_dump(exclude={"detector", "max_faceless"})
-    return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE, PACKAGES)
+    return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
 
 
 def list_jobs(frames: Path, out: Path) -> list[FacesJob]:
@@ -94,4 +94,4 @@ def summarise(counts: dict[str, dict[str, int]], refused: dict[str, str]) -> dic
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

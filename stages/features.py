@@ -6,18 +6,16 @@ from typing import Annotated
 
 import typer
 
+from stages import launch
 from vfer import env, features, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import Clips, Store, recipe
 from vfer.errors import ClipError, DataError
-from vfer.faces import table
 from vfer.features import FeaturesJob, FeaturesParams, Worker
-from vfer.nets import session
 from vfer.nets.session import Session
 
-CODE = (features, session, table)
-PACKAGES = ("numpy", "onnxruntime", "pyarrow")
+CODE = ("vfer.features",)
 
 
 def main(
@@ -35,7 +33,7 @@ def main(
         Session(model)  # one that cannot be loaded is said once, not by every worker
         sha256 = digest(model)
         kept: Clips[FeaturesJob] = Clips(
-            Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE, PACKAGES), env.workers(), log=out / "errors.log"
+            Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
         )
         run(jobs, kept, model, chosen.batch_size)
         sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
@@ -63,4 +61,4 @@ def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_si
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
+from stages import launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.data import manifest
 from vfer.errors import ClipError
-from vfer.video import container, decode, frames, picture
+from vfer.video import frames
 from vfer.video.frames import FramesJob, FramesParams, Written
 
-CODE = (container, decode, frames, picture)
-PACKAGES = ("av", "opencv-python", "pyarrow")
+CODE = ("vfer.video.frames",)
 
 
 def main(
@@ -48,7 +48,7 @@ def main(
 
 def recipe_of(section: FramesParams) -> Recipe:
     """Returns all that decides a clip's frames table, beside the clip."""
-    return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE, PACKAGES)
+    return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE)
 
 
 def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refused]:
@@ -67,4 +67,4 @@ def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Writte
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

@@ -1,6 +1,7 @@
 """`lstm`: splits the clips and trains the sequence model on their embeddings."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from stages import HOME
+from stages import HOME, launch
 from vfer import env, features, files, params
 from vfer.cli import console
-from vfer.data import split
+from vfer.clips.fingerprint import Input, fingerprint
+from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.split import PARTS, Row, SplitParams
@@ -25,10 +27,13 @@ from vfer.register import tracking
 if TYPE_CHECKING:
     from vfer.lstm.train import Part
 
+CODE = ("vfer.lstm.train", "vfer.nets.export")
+
 
 def main(
     cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
+    placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, the split, the history and the metrics.")],
 ) -> None:
@@ -37,7 +42,7 @@ def main(
     seed = params.seed(config)
     with console.Stage("lstm") as stage:
         sequences = features.faces(cache)
-        names, rows = rows_of(clips, config, set(sequences), seed)
+        names, rows = rows_of(clips, placed, config, sequences, seed)
         env.prepare_tensorflow()
         with console.hushed():
             from vfer.lstm import train
@@ -45,7 +50,10 @@ def main(
 
         data = {part: part_of(part, rows, names, sequences, clips) for part in ("train", "validation")}
         settings = chosen.model_dump() | {"seed": seed, "classes": names} | params.load(config, "split", SplitParams).model_dump()
-        key = tracking.key(settings, cache, clips)
+        arrays: list[Input] = []
+        for part in data.values():
+            arrays += [part.labels, *part.sequences]
+        key = fingerprint(settings, code=CODE, inputs=arrays)
         with tracking.training(env.repository() or HOME, "lstm", settings, key, chosen.epochs) as live:
             model, fit = train.train(data, len(names), chosen, seed, live.checkpoint, live.on_epoch)
             sample = np.asarray(train.batches(data["validation"], len(names), chosen, seed, fitted=False)[0][0], np.float32)
@@ -63,14 +71,18 @@ def main(
         stage.made = f"{chosen.units} units of {len(fit.history)} epochs, validation accuracy {validation['accuracy']:.3f} -> {out}"
 
 
-def rows_of(clips: Path, config: Path, cached: set[str], seed: int) -> tuple[list[str], list[Row]]:
+def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], seed: int) -> tuple[list[str], list[Row]]:
     """Returns the classes and the split of the clips that are in the cache and show one of the classes."""
-    found = labelled(clips, params.load(config, "labels", LabelsParams), cached)
-    if found.left_out:
-        total = found.left_out + len(found.clips)
-        console.warn(f"{found.left_out} of {total} clips show expressions that labels.clips leaves out")
+    found = labelled(clips, params.load(config, "labels", LabelsParams), cached, env.store(), env.workers())
+    for reason in found.reasons:
+        console.warn(reason)
     section = params.load(config, "split", SplitParams)
-    rows = split.split(found.clips, found.expressions, section, seed, clips)
+    known = places.read(placed)
+    if unknown := sorted({clip.subject for clip in found.clips} - set(known["subject"])):
+        console.warn(
+            f"{placed}: lacks {len(unknown)} subjects, {unknown[0]} first; run `vfer data places`, or later additions may move them"
+        )
+    rows = split.split(found.clips, found.expressions, section, seed, clips, known, found.digests)
     for lacking in split.absent(rows):
         console.warn(lacking)
     return found.classes, rows
@@ -89,4 +101,4 @@ def part_of(part: str, rows: list[Row], names: list[str], sequences: "dict[str, 
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from stages import launch
 from vfer import env, features, params
 from vfer.cli import console
 from vfer.clips.digests import digest
+from vfer.clips.fingerprint import fingerprint
 from vfer.clips.store import Store, recipe
 from vfer.compare import answers, folds, table
 from vfer.compare.answers import Answers
@@ -18,18 +20,10 @@ from vfer.compare.methods.base import Task
 from vfer.compare.methods.params import MethodsParams
 from vfer.compare.params import CompareParams
 from vfer.compare.table import ENTRIES, Entry
-from vfer.data import split
+from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.split import Row
-from vfer.faces import table as faces_table
-from vfer.lstm import sequences
-from vfer.register import tracking
-from vfer.video import container, decode, motion, picture
-
-CODE = (answers, folds, container, decode, motion, picture, faces_table, sequences, split)
-TRAINING = table.FOLDER.parents[1] / "nets" / "training.py"
-PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow")
 
 
 def main(
@@ -37,6 +31,7 @@ def main(
     faces: Annotated[Path, typer.Option(help="Folder of the clips' faces.")],
     moves: Annotated[Path, typer.Option("--motion", help="Folder of the clips' motion.")],
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
+    placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     method: Annotated[str, typer.Option(help="The method.")],
@@ -48,15 +43,14 @@ def main(
     seed = params.seed(config)
     with console.Stage(method) as stage:
         embeddings = features.faces(cache)
-        found = labelled(clips, params.load(config, "labels", LabelsParams), embeddings)
-        names = found.classes
+        found = labelled(clips, params.load(config, "labels", LabelsParams), embeddings, env.store(), env.workers())
+        names, known = found.classes, places.read(placed)
         task = Task(len(names), seed, how.nets, how.encodings)
         store = Store(env.store())
-        # The code is named by its files: to import it would load TensorFlow, also where all folds are there already.
-        files = [TRAINING, *ENTRIES[method].code, cache, *seen(ENTRIES[method], faces, moves)]
-        inputs = [digest(path) for path in files]
-        used = {"method": method, "seed": seed, "classes": names, "inputs": inputs, **how.model_dump(include=ENTRIES[method].settings)}
-        made = recipe("folds", used, CODE, PACKAGES)
+        entry = ENTRIES[method]
+        inputs = [digest(path) for path in (cache, *seen(entry, faces, moves))]
+        used = {"method": method, "seed": seed, "classes": names, **how.model_dump(include=entry.settings)}
+        made = recipe("folds", used, ("vfer.compare.folds", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
         def trained(protocol: str, number: int, parts: list[Row]) -> Answers:
@@ -71,10 +65,10 @@ def main(
         fresh, total = 0, 0
         for protocol in chosen.protocols:
             ready = []
-            for number in range(split.number_of_folds(found.clips, chosen.split(protocol, 0))):
-                parts = split.split(found.clips, found.expressions, chosen.split(protocol, number), seed, clips)
+            for number in split.fold_numbers(found.clips, chosen.split(protocol, 0), known):
+                parts = split.split(found.clips, found.expressions, chosen.split(protocol, number), seed, clips, known, found.digests)
                 path = out / f"{protocol}-{number}.parquet"
-                key = tracking.key({"recipe": made.digest, "parts": [asdict(row) for row in parts]})
+                key = fingerprint({"recipe": made.digest, "parts": [asdict(row) for row in parts]}, inputs=inputs)
                 if not store.take(made, key, path):
                     said = trained(protocol, number, parts)
                     answers.write(path, [said])
@@ -96,4 +90,4 @@ def seen(entry: Entry, faces: Path, moves: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

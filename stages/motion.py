@@ -6,19 +6,18 @@ from typing import Annotated
 
 import typer
 
+from stages import launch
 from vfer import env, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import Clips, Store, recipe
 from vfer.data import manifest
 from vfer.errors import ClipError, DataError
-from vfer.faces import table
 from vfer.faces.params import FacesParams
-from vfer.video import container, decode, motion, picture
+from vfer.video import motion
 from vfer.video.motion import MotionJob
 
-CODE = (container, decode, motion, picture, table)
-PACKAGES = ("av", "numpy", "opencv-python", "pyarrow")
+CODE = ("vfer.video.motion",)
 
 
 def main(
@@ -33,7 +32,7 @@ def main(
         shutil.rmtree(out, ignore_errors=True)
         jobs = list_jobs(clips, faces, margin, out)
         kept: Clips[MotionJob] = Clips(
-            Store(env.store()), recipe("motion", {"margin": margin}, CODE, PACKAGES), env.workers(), log=out.with_name("motion-errors.log")
+            Store(env.store()), recipe("motion", {"margin": margin}, CODE), env.workers(), log=out.with_name("motion-errors.log")
         )
         silent = run(jobs, kept)
         if silent:
@@ -68,4 +67,4 @@ def run(jobs: list[MotionJob], kept: Clips[MotionJob]) -> int:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

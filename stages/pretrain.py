@@ -10,13 +10,16 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from stages import HOME
-from vfer import env, faces, files, params
+from stages import HOME, launch
+from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
+from vfer.clips.fingerprint import fingerprint
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.cnn.params import CnnParams
-from vfer.data import stills
+from vfer.data import learned, stills
+from vfer.data.learned import Example
+from vfer.data.manifest import full_name
 from vfer.errors import ClipError, DataError, ParamsError
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
@@ -26,8 +29,8 @@ from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.subjects import SubjectJob, Worker
 from vfer.register import tracking
 
-CODE = (faces, stills, subjects)
-PACKAGES = ("insightface", "numpy", "onnx", "onnxruntime", "opencv-python", "pyarrow")
+TRAINING = ("vfer.pretrain.train", "vfer.nets.export")
+CODE = ("vfer.pretrain.subjects", "vfer.faces.weights")
 FACERES = "faceres-deep.json"
 CALIBRATING = 1536  # stills over which the statistics of its batch normalisations are taken
 HISTORY = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
@@ -39,6 +42,7 @@ class Made:
 
     about: Mapping[str, object]
     line: str
+    examples: list[Example] = field(default_factory=list)
     figures: dict[str, object] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     run_id: str = ""
@@ -65,6 +69,8 @@ def main(
         else:
             made = train(source, weights_, config, out)
         files.write_json(out / "weights" / "weights.json", made.about)
+        if made.examples:
+            learned.write(out / "weights" / learned.FILE, made.examples)
         files.write_csv(out / "history.csv", HISTORY, made.history)
         files.write_json(out / "metrics.json", {"weights": made.about["weights"], **made.figures})
         files.write_json(out / "run.json", {"run_id": made.run_id})
@@ -84,7 +90,7 @@ def take(source: Path, config: Path, folder: Path) -> Made:
     folder.mkdir(parents=True)
     export.save_keras(net, folder / transfer.BACKBONE)
     about = {"weights": "given", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source)}
-    return Made(about, f"{cnn.architecture} of {source} -> {folder}")
+    return Made(about, f"{cnn.architecture} of {source} -> {folder}", [Example("identity", str(source), "train")])
 
 
 def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
@@ -103,7 +109,7 @@ def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
     folder.mkdir(parents=True)
     export.save_keras(converted(source, stills.decode(shown, str(table))), folder / transfer.BACKBONE)
     about = {"weights": "converted", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source.parent)}
-    return Made(about, f"{cnn.architecture} of {source} -> {folder}")
+    return Made(about, f"{cnn.architecture} of {source} -> {folder}", [Example("identity", str(source), "train")])
 
 
 def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
@@ -112,7 +118,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     cnn = params.load(config, "cnn", CnnParams)
     seed = params.seed(config)
     settings = chosen.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
-    found, figures, key = collect(source, detector, config, settings, out)
+    found, figures, digests = collect(source, detector, config, out)
     refused = files.Refused(found.refused, "picture")
     refused.write(out / "refused.csv")
     mend = "mend them, take them out, or raise pretrain.max_bad"
@@ -124,6 +130,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
         from vfer.nets import export
         from vfer.pretrain import train as training
 
+    key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, known.rows, known.labels, known.held])
     with tracking.training(env.repository() or HOME, "pretrain", settings, key, chosen.epochs) as live:
         net, fit, auc = training.train(known, cnn.architecture, cnn.precision, chosen, seed, live.checkpoint, live.on_epoch)
         (out / "weights").mkdir(parents=True)
@@ -137,14 +144,15 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
         f"{cnn.architecture} of {len(fit.history)} epochs on {len(known.rows)} faces of {known.subjects} subjects, held out: "
         f"identification {held['identification']:.3f}, verification AUC {auc:.3f} -> {out}"
     )
-    return Made({**about, "subjects": known.subjects, "faces": len(known.rows)}, line, figures, fit.rows(), live.run.id)
+    examples = [Example("identity", name, "train", full_name(source.stem, name)) for name in known.names]
+    return Made({**about, "subjects": known.subjects, "faces": len(known.rows)}, line, examples, figures, fit.rows(), live.run.id)
 
 
-def collect(source: Path, detector: Path, config: Path, settings: dict[str, object], out: Path) -> tuple[Found, dict[str, object], str]:
-    """Returns the faces, what is told of where they come from, and the hash that names a training on them."""
+def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[Found, dict[str, object], list[str]]:
+    """Returns the faces, the figures of where they come from, and the digests of the files that hold them."""
     if not source.is_dir():
         found, unnamed = identities.read(source, out)
-        return found, {"unnamed": unnamed}, tracking.key(settings, source)
+        return found, {"unnamed": unnamed}, [digest(source)]
     section = params.load(config, "faces", FacesParams)
     chosen = weights.choose(section, detector)
     chosen.check()
@@ -157,9 +165,9 @@ def collect(source: Path, detector: Path, config: Path, settings: dict[str, obje
     console.console.print(f"pretrain: {len(jobs)} subjects{kept.told}", markup=False)
     most = sum(subjects.count(job.target) for job in jobs if job.clip not in lost)
     found = identities.collect(rows(jobs, lost), most, out)
-    key = tracking.key(settings, *(job.target for job in jobs if job.clip not in lost))
+    digests = [digest(job.target) for job in jobs if job.clip not in lost]
     shutil.rmtree(tables)
-    return found, {"detector": chosen.name, "detector_sha256": chosen.sha256}, key
+    return found, {"detector": chosen.name, "detector_sha256": chosen.sha256}, digests
 
 
 def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
@@ -174,7 +182,7 @@ def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
 def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
     """Returns all that decides a subject's faces, beside the pictures."""
     settings = section.model_dump(include={"score", "det_size", "follow", "margin"})
-    return recipe("pretrain", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE, PACKAGES)
+    return recipe("pretrain", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
 
 
 def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.Chosen, section: FacesParams) -> dict[str, str]:
@@ -199,4 +207,4 @@ def rows(jobs: list[SubjectJob], lost: dict[str, str]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

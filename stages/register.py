@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from filelock import FileLock
 
-from stages import HOME
+from stages import HOME, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.faces import weights
@@ -76,4 +76,4 @@ def registered(client: "MlflowClient", key: str, run_id: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    launch(main)

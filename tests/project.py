@@ -12,7 +12,7 @@ import yaml
 from stages.evaluate import main as evaluate
 from stages.features import main as cache
 from stages.register import main as register
-from vfer.data import split
+from vfer.data import learned, split
 from vfer.data.split import SplitParams
 from vfer.faces import table
 from vfer.files import write_csv, write_json
@@ -42,14 +42,14 @@ class Project:
         """Puts another sequence model in place, with other params of its section, and evaluates it."""
         content = yaml.safe_load((HOME / "params.yaml").read_text())
         content["lstm"] |= lstm
-        content["evaluate"]["resamples"] = 20
         (self.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         model = save(self.outputs / "lstm" / "model.onnx")
         model.with_suffix(".keras").write_bytes(b"a Keras model")
         features, parts = self.outputs / "features" / "features.parquet", self.outputs / "lstm" / "split.parquet"
         stills, said = self.root / "stills.parquet", self.outputs / "cnn" / "predictions.parquet"
+        examples = self.outputs / "cnn" / learned.FILE
         histories = [self.outputs / stage / "history.csv" for stage in ("cnn", "lstm")]
-        evaluate(features, model, parts, stills, said, histories, self.root / "params.yaml", self.outputs / "evaluate")
+        evaluate(features, model, parts, stills, said, examples, histories, self.root / "params.yaml", self.outputs / "evaluate")
 
 
 def make(root: Path) -> Project:
@@ -70,6 +70,7 @@ def fill(outputs: Path) -> None:
         table.write(outputs / "faces" / "clips" / f"{row.clip}.parquet", faces)
     toys.cnn(outputs / "cnn" / "model.onnx").with_suffix(".keras").write_bytes(b"a Keras model")
     toys.judged_stills(outputs.parent / "stills.parquet", outputs / "cnn" / "predictions.parquet", outputs / "cnn" / "model.onnx")
+    learned.write(outputs / "cnn" / learned.FILE, [])
     for stage in ("frames", "faces", "pretrain", "cnn", "lstm"):
         write_json(outputs / stage / "metrics.json", {"clips": 36, "test": {"accuracy": 0.5}, "detector": "centerface", "weights": "none"})
     write_json(outputs / "pretrain" / "weights" / "weights.json", {"weights": "none"})

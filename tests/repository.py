@@ -15,11 +15,22 @@ import yaml
 from vfer.data import sample
 
 HOME = Path(__file__).resolve().parent.parent
-TRACKED = ("stages", "src", "dvc.yaml", "params.yaml", "comparison/dvc.yaml", ".dvcignore", ".gitignore", "weights/README.md")
+TRACKED = (
+    "stages",
+    "src",
+    "architectures",
+    "dvc.yaml",
+    "params.yaml",
+    "packages.yaml",
+    "comparison/dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "weights/README.md",
+)
 STAGES = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
-FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}, "evaluate": {"resamples": 20}}
+FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}}
 FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
-COMPARED = {"methods": ["lstm", "svm_pooled"], "protocols": {"random": {"folds": 3}, "subject": {"folds": 4}}, "resamples": 20}
+COMPARED = {"methods": ["lstm", "svm_pooled"], "protocols": {"random": {"folds": 3}, "subject": {"folds": 4}}}
 
 
 @dataclass

@@ -26,7 +26,7 @@ def test_help_names_every_command() -> None:
     assert (top.returncode, top.stderr) == (0, "")
     assert {line.split()[0] for line in top.stdout.split("Commands:")[1].splitlines() if line} >= {"doctor", "data", "detector"}
     under = vfer("data", "--help").stdout.split("Commands:")[1]
-    assert [line.split()[0] for line in under.splitlines() if line] == ["add", "show", "render"]
+    assert [line.split()[0] for line in under.splitlines() if line] == ["add", "show", "places", "render"]
 
 
 def test_without_arguments_it_shows_help() -> None:

@@ -70,7 +70,7 @@ def test_a_training_in_bfloat16_makes_a_model_in_float32(tmp_path: Path) -> None
 @pytest.mark.parametrize("looks", [1, 2, 6])
 def test_the_answer_over_several_looks_is_the_mean_of_their_answers(looks: int, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
-    model = build("nets:nested", 3, 5, 0.3, votes=4)
+    model = build("architectures.nets:nested", 3, 5, 0.3, votes=4)
     faces = np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32)
     export.save(answering(model, "votes", looks), tmp_path, faces, list("abcd"))
     seen = []
@@ -89,7 +89,7 @@ def test_the_answer_over_several_looks_is_the_mean_of_their_answers(looks: int, 
 
 @pytest.mark.parametrize(("name", "looks"), [("probabilities", 1), ("probabilities", 2), ("votes", 6)])
 def test_the_head_answers_the_mean_embedding_as_the_cnn_answers_the_face(name: str, looks: int) -> None:
-    model = answering(build("nets:nested", 3, 5, 0.3, votes=4), name, looks)
+    model = answering(build("architectures.nets:nested", 3, 5, 0.3, votes=4), name, looks)
     answer = model(np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32), training=False)
     last = Head(*head(model, name))
     np.testing.assert_allclose(last(np.asarray(answer["embedding"])), answer["probabilities"], atol=1e-5)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,7 @@ def test_real_data_replaces_the_sample_and_git_brings_it_back(repository: Path, 
     assert sorted(files(repository / "data")) == [
         "clips.csv",
         *(f"clips/folder/{name}.mp4" for name in ("happy/anna_1", "happy/bob_1", "sad/anna_2")),
+        "places.csv",
         "stills.parquet",
     ]
     (out,) = yaml.safe_load((repository / "data.dvc").read_text())["outs"]
@@ -245,7 +247,9 @@ def test_same_bytes_with_another_label_are_refused(plain: Path) -> None:
     (plain / "my.csv").write_text("path,expression,subject\nown/happy/anna_1.mp4,happy,anna\n")
     add("manifest", plain / "my.csv", "--no-dvc")
     (plain / "my.csv").write_text("path,expression,subject\nown/happy/anna_1.mp4,sad,anna\n")
-    assert "is there already as happy of anna; change its row in data/clips.csv" in refused("add", "manifest", plain / "my.csv", "--no-dvc")
+    assert "is there already as happy of manifest/anna; change its row in data/clips.csv" in refused(
+        "add", "manifest", plain / "my.csv", "--no-dvc"
+    )
 
 
 def test_what_is_given_twice_counts_once(plain: Path, own: Path) -> None:
@@ -259,9 +263,33 @@ def test_what_is_given_twice_counts_once(plain: Path, own: Path) -> None:
 def test_identical_bytes_under_two_names_are_reported(own: Path) -> None:
     shutil.copy(own / "sad/anna_2.mp4", own / "sad/zoe_1.mp4")
     output = add("folder", own, "--no-dvc")
-    assert "1 added although their bytes are there under another name:" in output
+    assert "1 added although their bytes are there under another name" in output
     assert "folder/sad/zoe_1: same as folder/sad/anna_2" in output
     assert "folder2/sad/anna_2: same as folder/sad/anna_2" in add("folder", own, "--no-dvc", "--source", "folder2")
+    clips = {clip.clip: clip for clip in manifest.read(Path("data/clips.csv"))}
+    twins = [clips[name] for name in ("folder/sad/anna_2", "folder/sad/zoe_1", "folder2/sad/anna_2", "folder2/sad/zoe_1")]
+    assert {(clip.recording, clip.subject) for clip in twins} == {("folder/sad/anna_2", "folder/anna")}
+    assert "4 were there already" in add("folder", own, "--no-dvc")
+
+
+@pytest.mark.usefixtures("plain")
+def test_identical_bytes_of_unlike_labels_are_refused_and_the_rest_goes_on(own: Path) -> None:
+    shutil.copy(own / "sad/anna_2.mp4", own / "happy/anna_9.mp4")
+    output = add("folder", own, "--no-dvc")
+    assert "1 refused" in output
+    assert re.search(r"anna_\d\.mp4: has the bytes of clip folder/\w+/anna_\d, which is labelled \w+, not \w+", output)
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_person_is_named_after_the_source_unless_the_name_says_whose_it_is(own: Path, tmp_path: Path) -> None:
+    other = video(tmp_path / "b/sad/anna_7.mp4", 99).parent.parent
+    for number, folder in enumerate((own, other)):
+        add("folder", folder, "--source", f"lab{number}", "--no-dvc")
+    path = Path("data/clips.csv")
+    assert {clip.subject for clip in manifest.read(path) if "anna" in clip.clip} == {"lab0/anna", "lab1/anna"}
+    path.write_text(path.read_text().replace("lab1/anna,", "anna,").replace("lab1/sad/anna_7,lab1", "r7,lab1"))
+    clip = next(clip for clip in manifest.read(path) if clip.source == "lab1")
+    assert (clip.subject, clip.recording) == ("lab1/anna", "lab1/r7"), "names by hand count alike"
 
 
 def test_identical_stills_are_counted_across_usages(plain: Path) -> None:
@@ -441,7 +469,7 @@ intake(Path("data"), dying(iter(READERS["folder"].read(scan([Path("own")])[0])))
     assert (plain / "data/clips/folder/happy/anna_1.mp4").exists()
     assert "2 clips" in add("folder", own, "--no-dvc")
     clips = [clip.path for clip in manifest.read(plain / "data/clips.csv")]
-    assert sorted(files(plain / "data")) == sorted(["clips.csv", "stills.parquet", *clips])
+    assert sorted(files(plain / "data")) == sorted(["clips.csv", "places.csv", "stills.parquet", *clips])
 
 
 def test_copies_do_not_share_the_users_files(plain: Path, own: Path) -> None:
@@ -471,7 +499,7 @@ def test_a_reader_is_one_function_and_one_row(plain: Path, monkeypatch: pytest.M
     monkeypatch.setitem(datasets.READERS, "shots", Reader(shots, "*.mp4"))
     video(plain / "shots/a.mp4")
     assert "1 clips and 0 stills" in add("shots", plain / "shots", "--no-dvc")
-    expected = Clip("shots/a", "clips/shots/a.mp4", "calm", "me", "shots/a", "shots")
+    expected = Clip("shots/a", "clips/shots/a.mp4", "calm", "shots/me", "shots/a", "shots")
     assert manifest.read(plain / "data/clips.csv") == [expected]
 
 

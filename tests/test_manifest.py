@@ -15,7 +15,7 @@ ROW = "s/a,clips/s/a.mp4,happy,s/1,s/a,s,scene\n"
 CLIPS = [
     Clip("ravdess/01-01", "clips/ravdess/01-01.mp4", "happy", "ravdess/01", "ravdess/01", "ravdess"),
     Clip("ckplus/S010_004", "clips/ckplus/S010_004.mkv", "fear", "ckplus/S010", "ckplus/S010_004", "ckplus", "face"),
-    Clip("mine/x", "clips/mine/a, b.mp4", 'so "happy"', "Zoë", "mine/x", "mine"),
+    Clip("mine/x", "clips/mine/a, b.mp4", 'so "happy"', "mine/Zoë", "mine/x", "mine"),
 ]
 
 

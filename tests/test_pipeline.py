@@ -34,7 +34,7 @@ def first(repository: Repository) -> list[str]:
 def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]) -> None:
     assert sorted(first) == sorted(STAGES)
     assert repository.metrics("frames")["clips"] == 28
-    assert repository.metrics("evaluate")["leakage"] == {"recording": 0.0, "subject": 0.0}
+    assert repository.metrics("evaluate")["leakage"] == {"content": 0.0, "recording": 0.0, "subject": 0.0, "stills": 0.0}
     assert len(repository.experiments()) == 1
     network = Session(repository.root / "outputs" / "cnn" / "model.onnx")
     assert baseline.reference_of(network).mean.shape == head.of(network).kernel.shape[:1]
@@ -192,7 +192,13 @@ def test_no_data_at_all_is_one_clear_line(repository: Repository, first: list[st
 def test_a_tracking_server_that_is_down_stops_before_the_training(repository: Repository, first: list[str]) -> None:
     assert first
     command = ["env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", sys.executable, "-m", "stages.lstm"]
-    options = {"features": "outputs/features/features.parquet", "clips": "data/clips.csv", "params": "params.yaml", "out": "elsewhere"}
+    options = {
+        "features": "outputs/features/features.parquet",
+        "clips": "data/clips.csv",
+        "places": "data/places.csv",
+        "params": "params.yaml",
+        "out": "elsewhere",
+    }
     output = repository.run(*command, *(word for name, value in options.items() for word in (f"--{name}", value)), fails=True)
     assert "does not answer" in output
     assert "unset MLFLOW_TRACKING_URI" in output

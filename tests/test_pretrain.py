@@ -130,7 +130,7 @@ def test_verification_is_1_for_subjects_apart_and_one_half_for_noise() -> None:
 @pytest.mark.parametrize("head", ["softmax", "margin"])
 def test_subjects_are_told_apart_after_a_few_epochs(head: str, faces: Faces) -> None:
     params = PretrainParams(**section(head=head, scale=16, margin=0.2, epochs=12, patience=12))
-    net, fit, auc = train(faces, "nets:tiny", "float32", params, 3, None, lambda *_: None)
+    net, fit, auc = train(faces, "architectures.nets:tiny", "float32", params, 3, None, lambda *_: None)
     assert faces.subjects == 5
     assert fit.history[fit.best]["val_accuracy"] > 0.6, "a guess is right in 0.2"
     assert auc > 0.8, "a guess has 0.5"
@@ -140,16 +140,16 @@ def test_subjects_are_told_apart_after_a_few_epochs(head: str, faces: Faces) -> 
 
 def test_an_interrupted_training_goes_on_as_if_it_never_stopped(faces: Faces, tmp_path: Path) -> None:
     params = PretrainParams(**section(head="margin", epochs=3))
-    whole, expected, auc = train(faces, "nets:tiny", "float32", params, 3, None, lambda *_: None)
+    whole, expected, auc = train(faces, "architectures.nets:tiny", "float32", params, 3, None, lambda *_: None)
 
     def stop(epoch: int, _: dict[str, float]) -> None:
         if epoch == 1:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(faces, "nets:tiny", "float32", params, 3, tmp_path, stop)
+        train(faces, "architectures.nets:tiny", "float32", params, 3, tmp_path, stop)
     went: list[int] = []
-    net, fit, again = train(faces, "nets:tiny", "float32", params, 3, tmp_path, lambda epoch, _: went.append(epoch))
+    net, fit, again = train(faces, "architectures.nets:tiny", "float32", params, 3, tmp_path, lambda epoch, _: went.append(epoch))
     assert went == [2]
     assert fit.best == expected.best
     assert again == pytest.approx(auc, abs=1e-4)
@@ -181,9 +181,10 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
 def test_a_subject_with_too_few_faces_is_left_out_and_two_must_remain(parquet: Path) -> None:
     found = identities.read(parquet, parquet.parent)[0]
     kept = np.delete(np.arange(70), np.flatnonzero(found.subjects == 2)[:3])
-    some = identities.Found(found.pixels[kept], found.subjects[kept], {})
+    some = identities.Found(found.pixels[kept], found.subjects[kept], {}, found.names)
     chosen = identities.choose(some, 12, 0.2, 1, parquet)
     assert np.bincount(chosen.labels).tolist() == [14, 14, 14, 14]
+    assert chosen.names == [found.names[i] for i in (0, 1, 3, 4)]
     assert some.subjects[chosen.rows].tolist() == [[0, 1, 3, 4][label] for label in chosen.labels]
     with pytest.raises(DataError, match=r"0 of 5 subjects have 99 faces or more, and two are needed; .*pretrain\.min_faces"):
         identities.choose(some, 99, 0.2, 1, parquet)
@@ -231,7 +232,7 @@ class Project:
     def run(self, source: Path | None = None, **changes: object) -> dict[str, Any]:
         content = yaml.safe_load((HOME / "params.yaml").read_text())
         content["pretrain"] = section(**{"enabled": True, "deterministic": True, "epochs": 1} | changes)
-        content["cnn"] |= {"architecture": "nets:tiny"}
+        content["cnn"] |= {"architecture": "architectures.nets:tiny"}
         (self.root / "params.yaml").write_text(yaml.safe_dump(content))
         main(source or self.identities, self.root / "weights", self.root / "stills.parquet", self.root / "params.yaml", self.out)
         return dict(json.loads((self.out / "metrics.json").read_text()))
@@ -266,14 +267,20 @@ def test_a_folder_of_pictures_is_cropped_once_and_trained_on(project: Project, c
     assert 0 <= metrics["verification_auc"] <= 1
     refused = (project.out / "refused.csv").read_text().splitlines()
     assert refused == ["picture,reason", "n000000/broken.jpg,is no picture that decodes", "n000001/nobody.png,shows no face"]
-    assert project.made() == sorted([*ALWAYS, "weights/backbone.keras"])
+    assert project.made() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
     about = json.loads((project.out / "weights" / "weights.json").read_text())
-    assert about == {"weights": "trained", "architecture": "nets:tiny", "identities": str(project.identities), "subjects": 3, "faces": 24}
+    assert about == {
+        "weights": "trained",
+        "architecture": "architectures.nets:tiny",
+        "identities": str(project.identities),
+        "subjects": 3,
+        "faces": 24,
+    }
     from mlflow import MlflowClient
 
     run = MlflowClient(f"sqlite:///{project.root}/mlflow.db").get_run(json.loads((project.out / "run.json").read_text())["run_id"])
     assert run.data.tags["vfer.stage"] == "pretrain"
-    assert run.data.params["architecture"] == "nets:tiny"
+    assert run.data.params["architecture"] == "architectures.nets:tiny"
     assert run.data.metrics["verification_auc"] == pytest.approx(metrics["verification_auc"])
     first = (project.out / "weights" / "backbone.keras").read_bytes()
     project.run()
@@ -311,15 +318,15 @@ def test_what_holds_no_subjects_is_refused(name: str, project: Project) -> None:
 
 
 def test_a_keras_file_passes_through_and_another_architecture_does_not(project: Project) -> None:
-    net = model.backbone("nets:tiny")
+    net = model.backbone("architectures.nets:tiny")
     export.save_keras(net, project.root / "tiny.keras")
     assert project.run(project.root / "tiny.keras") == {"weights": "given"}
-    assert project.made() == sorted([*ALWAYS, "weights/backbone.keras"])
+    assert project.made() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
     kept = keras.models.load_model(project.out / "weights" / "backbone.keras", compile=False)
     for value, other in zip(kept.get_weights(), net.get_weights(), strict=True):
         np.testing.assert_array_equal(value, other)
     assert json.loads((project.out / "weights" / "weights.json").read_text())["file"].endswith("tiny.keras")
-    export.save_keras(model.backbone("nets:wider"), project.root / "wider.keras")
+    export.save_keras(model.backbone("architectures.nets:wider"), project.root / "wider.keras")
     with pytest.raises(WeightsError, match=r"wider\.keras: layer conv12 of wider has the shapes"):
         project.run(project.root / "wider.keras")
     assert project.made() == ["history.csv", "metrics.json", "refused.csv", "run.json"]

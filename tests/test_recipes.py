@@ -83,14 +83,14 @@ def test_a_tuned_network_knows_the_clips_expressions_and_never_sees_the_test_cli
 ) -> None:
     monkeypatch.setenv("VFER_WORKERS", "1")
     training.seed_everything(0, deterministic=False)
-    export.save(cnn_model.build("nets:tiny", 2, 6, 0.1), tmp_path, np.zeros((2, 48, 48, 1), np.float32), toys.CLASSES)
+    export.save(cnn_model.build("architectures.nets:tiny", 2, 6, 0.1), tmp_path, np.zeros((2, 48, 48, 1), np.float32), toys.CLASSES)
     parts: list[dict[str, data.Part]] = []
     plain = train.train
     monkeypatch.setattr(train, "train", lambda given, *rest: parts.append(given) or plain(given, *rest))
     out = tmp_path / "sequences.json"
     sequences.main(
         tmp_path / "model.onnx", dataset, 3, out, False, 1, 7, units=4, dropout=0, epochs=2, patience=2, batch_size=4,
-        learning_rate=0.01, class_balance=0, tune=8, tune_rate=0.02, architecture="nets:tiny",
+        learning_rate=0.01, class_balance=0, tune=8, tune_rate=0.02, architecture="architectures.nets:tiny",
     )  # fmt: skip
     told = json.loads(out.read_text())
     assert told["methods"]["the CNN alone, mean answer"]["accuracy"]["value"] > 2 / 3, "it knew two of three expressions"

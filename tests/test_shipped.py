@@ -127,7 +127,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders of a small network whose norms are no identities, as a training leaves it, and packed."""
     before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
     keras.utils.set_random_seed(0)
-    model = build("nets:tiny", 3, 512, 0.1)
+    model = build("architectures.nets:tiny", 3, 512, 0.1)
     rng = np.random.default_rng(0)
     model.set_weights([value * rng.uniform(0.7, 1.4, value.shape) + (value.ndim == 1) * 0.1 for value in model.get_weights()])
     export.save(model, before, FACES, list("abc"))

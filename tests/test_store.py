@@ -17,7 +17,7 @@ import toys
 import yaml
 from jobs import Toy, copy, size
 
-from vfer.clips import digests, store
+from vfer.clips import digests
 from vfer.clips.digests import Digests
 from vfer.clips.prune import Entry, choose, entries, prune
 from vfer.clips.store import Clips, Recipe, Store
@@ -189,15 +189,6 @@ def test_another_user_s_entries_are_taken_where_they_can_be_read(bench: Bench, m
     bench.run()
     assert bench.made() == []
     assert bench.out() == {"a": "one", "b": "two"}
-
-
-def test_a_recipe_changes_with_params_code_and_only_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = store.recipe("s", {"a": 1, "b": 2}, [store], ["numpy"])
-    assert store.recipe("s", {"b": 2, "a": 1}, [store], ["numpy"]) == first
-    others = [store.recipe("s", {"a": 2, "b": 2}, [store], ["numpy"]), store.recipe("s", {"a": 1, "b": 2}, [digests], ["numpy"])]
-    monkeypatch.setattr(store, "version", lambda _: "0")
-    others.append(store.recipe("s", {"a": 1, "b": 2}, [store], ["numpy"]))
-    assert len({first.digest, *(other.digest for other in others)}) == 4
 
 
 def test_digests_follow_the_content_and_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """How the code hangs together: what an import loads, what a stage depends on, and what no tracked file may hold."""
 
 import ast
-import importlib
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vfer.clips import store
+from vfer.clips.closure import COMPUTING, closure, externals
 from vfer.compare.table import ENTRIES
 
 HOME = Path(__file__).resolve().parents[1]
@@ -43,8 +42,6 @@ TRAIN = {
     "vfer.compare.methods.vae",
     "vfer.compare.methods.volume",
 }
-# They print, look around, or write down what others made; none can change the content of an output.
-INFRASTRUCTURE = {"stages", "vfer", "vfer.errors", "vfer.env", "vfer.cli.console", "vfer.params", "vfer.files", "vfer.register.tracking"}
 
 
 def module_name(path: Path) -> str:
@@ -82,117 +79,43 @@ def test_the_command_line_and_its_help_load_nothing_slow() -> None:
     assert loaded(["vfer.cli.app"], slow, help_) == set()
 
 
-class Imports(ast.NodeVisitor):
-    """Collects the project's modules that a file imports, also inside its functions, but not for its types alone."""
-
-    def __init__(self) -> None:
-        self.found: set[str] = set()
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self._add(alias.name for alias in node.names)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        assert node.level == 0, "imports are absolute here"
-        self._add([str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)])
-
-    def visit_If(self, node: ast.If) -> None:
-        if ast.unparse(node.test) != "TYPE_CHECKING":
-            self.generic_visit(node)
-
-    def _add(self, names: Iterable[str]) -> None:
-        for name in names:
-            parts = name.split(".")
-            self.found |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)} & set(MODULES)
-
-
-def imports(module: str) -> set[str]:
-    visitor = Imports()
-    visitor.visit(ast.parse(MODULES[module].read_text()))
-    return visitor.found
-
-
-def closure(module: str) -> set[str]:
-    seen: set[str] = set()
-    queue = [module]
-    while queue:
-        name = queue.pop()
-        if name not in seen:
-            seen.add(name)
-            queue.extend(imports(name))
-    return seen
-
-
-def only_reexports(module: str) -> bool:
-    """Whether a package's `__init__` holds nothing but a docstring, imports and `__all__`."""
-    if MODULES[module].name != "__init__.py":
-        return False
-    body = ast.parse(MODULES[module].read_text()).body
-    return all(
-        isinstance(node, ast.ImportFrom)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
-        for node in body
-    )
-
-
 def code_deps(stage: str) -> list[Path]:
     return [HOME / dep for dep in WIRING[stage]["deps"] if dep.split("/")[0] in ("src", "stages")]
 
 
-def test_the_closure_sees_what_it_must() -> None:
-    """The test's own instrument: imports in functions, through packages, and those for types alone."""
-    assert {"vfer.nets.training", "vfer.nets.xception", "vfer.evaluate.scores"} <= closure("stages.cnn")
-    assert "vfer.lstm.train" in imports("stages.lstm")
-    assert only_reexports("vfer.faces")
+def called(stage: str) -> list[str]:
+    """The modules whose closure a stage runs; those of the methods are imported by name."""
+    return [f"stages.{stage}", *({entry.code for entry in ENTRIES.values()} if stage == "method" else ())]
 
 
 @pytest.mark.parametrize("stage", WIRING)
-def test_a_stage_depends_on_all_the_code_it_runs(stage: str) -> None:
-    needed = {name for name in closure(f"stages.{stage}") - INFRASTRUCTURE if not only_reexports(name)}
-    missing = {name for name in needed if not any(MODULES[name].is_relative_to(dep) for dep in code_deps(stage))}
-    assert missing == set(), f"dvc.yaml: {stage}: deps lack {sorted(missing)}"
-
-
-def test_the_methods_are_found_by_name_and_count_whole() -> None:
-    """They are imported by name, so that no closure sees them, nor what they need to train."""
-    assert {"src/vfer/compare/methods", "src/vfer/nets"} <= set(COMPARISON["method"]["deps"])
-    named = {f"vfer.compare.methods.{entry.module}" for entry in ENTRIES.values()}
-    outside = {name for module in named for name in closure(module) if not name.startswith("vfer.compare.methods")} - INFRASTRUCTURE
-    assert all(any(MODULES[name].is_relative_to(dep) for dep in code_deps("method")) for name in outside if not only_reexports(name))
-    for entry in ENTRIES.values():
-        inside = {MODULES[name] for name in closure(f"vfer.compare.methods.{entry.module}") if name.startswith("vfer.compare.methods.")}
-        assert set(entry.code) == inside, entry.module
-        read = {part for part in ("nets", "encodings") if any(f"task.{part}" in path.read_text() for path in entry.code)}
-        assert entry.settings == read, entry.module
-    assert sorted(yaml.safe_load((HOME / PARAMS[1]).read_text())["compare"]["methods"]) == sorted(ENTRIES)
+def test_a_stage_depends_on_all_the_code_and_the_packages_it_runs(stage: str) -> None:
+    work = closure(called(stage))
+    missing = [name for name, file in work.files.items() if not any(file.is_relative_to(dep) for dep in code_deps(stage))]
+    assert missing == [], f"dvc.yaml: {stage}: run `make deps`"
+    listed = [param["packages.yaml"] for param in WIRING[stage]["params"] if isinstance(param, dict) and "packages.yaml" in param]
+    assert [set(names) for names in listed] == [set(work.packages)], f"dvc.yaml: {stage}: run `make deps`"
 
 
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
-    called = {f"vfer.compare.methods.{entry.module}" for entry in ENTRIES.values()} if stage == "method" else set()
-    used = [MODULES[name] for start in (f"stages.{stage}", *called) for name in closure(start)]
+    used = closure(called(stage)).files.values()
     stale = [str(dep.relative_to(HOME)) for dep in code_deps(stage) if not any(path.is_relative_to(dep) for path in used)]
-    assert stale == [], f"dvc.yaml: {stage}: deps that are not imported, or do not exist"
+    assert stale == [], f"dvc.yaml: {stage}: run `make deps`"
 
 
-@pytest.mark.parametrize(
-    ("stage", "start"),
-    [
-        ("frames", "vfer.video.frames"),
-        ("faces", "vfer.faces.clip"),
-        ("pretrain", "vfer.pretrain.subjects"),
-        ("features", "vfer.features"),
-        ("motion", "vfer.video.motion"),
-        ("method", "vfer.compare.folds"),
-    ],
-)
-def test_the_store_s_recipe_names_all_the_code_that_makes_an_entry(stage: str, start: str) -> None:
-    script = importlib.import_module(f"stages.{stage}")
-    named = [store.sources(Path(str(module.__file__))) for module in script.CODE]
-    if stage == "method":
-        named.append(ENTRIES["lstm"].code)
-    needed = {name for name in closure(start) - INFRASTRUCTURE - {"vfer.data.manifest"} if not only_reexports(name)}
-    assert {name for name in needed if not any(MODULES[name] in files for files in named)} == set()
+def test_every_package_that_is_imported_is_known_to_compute_or_not_to() -> None:
+    passive = {"dvc", "filelock", "mlflow", "pebble", "pydantic", "ray", "rich", "sqlalchemy", "threadpoolctl", "typer", "yaml"}
+    used = externals([module for stage in WIRING for module in called(stage)]) - set(sys.stdlib_module_names)
+    assert used - passive - set(COMPUTING) == set(), "add it to COMPUTING in vfer.clips.closure, or here"
+
+
+def test_every_method_reads_the_settings_it_says() -> None:
+    for entry in ENTRIES.values():
+        inside = [file for name, file in closure([entry.code]).files.items() if name.startswith("vfer.compare.methods.")]
+        read = {part for part in ("nets", "encodings") if any(f"task.{part}" in path.read_text() for path in inside)}
+        assert entry.settings == read, entry.module
+    assert sorted(yaml.safe_load((HOME / PARAMS[1]).read_text())["compare"]["methods"]) == sorted(ENTRIES)
 
 
 @pytest.mark.parametrize("stage", WIRING)

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,23 +155,3 @@ def test_a_database_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert "file is not a database" in str(caught.value)
     assert "move that file away" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        (lambda settings, _: settings, True),
-        (lambda settings, _: dict(reversed(settings.items())), True),
-        (lambda settings, _: settings | {"units": 4}, False),
-        (lambda settings, file: file.write_text("other") and settings, False),
-    ],
-    ids=["nothing", "order", "a param", "an input"],
-)
-def test_a_key_names_the_settings_and_the_inputs(
-    change: "Callable[[dict[str, object], Path], dict[str, object]]", same: bool, tmp_path: Path
-) -> None:
-    file = tmp_path / "input"
-    file.write_text("content")
-    settings: dict[str, object] = {"units": 3, "classes": ["a", "b"]}
-    before = tracking.key(settings, file)
-    assert (tracking.key(change(settings, file), file) == before) is same

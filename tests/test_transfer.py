@@ -49,7 +49,7 @@ def head(model: keras.Model) -> Weights:
     return [value for name in HEAD for value in model.get_layer(name).get_weights()]
 
 
-@pytest.mark.parametrize("architecture", ["nets:tiny", "nets:nested", "mini_xception"])
+@pytest.mark.parametrize("architecture", ["architectures.nets:tiny", "architectures.nets:nested", "mini_xception"])
 @pytest.mark.parametrize("kind", ["backbone", "cnn", "mirrored cnn"])
 def test_any_file_of_vfer_s_own_gives_its_backbone_and_nothing_of_its_head(architecture: str, kind: str, tmp_path: Path) -> None:
     giver = stirred(backbone(architecture), 1) if kind == "backbone" else cnn(architecture, 1)
@@ -78,9 +78,13 @@ def test_xception_takes_its_own_weights_whatever_else_the_process_has_built(tmp_
 @pytest.mark.parametrize(
     ("given", "wanted", "told"),
     [
-        ("nets:wider", "nets:tiny", r"layer conv12 of wider has the shapes \[\(3, 3, 1, 16\)\], that of tiny \[\(3, 3, 1, 12\)\]"),
-        ("nets:tiny", "mini_xception", "tiny has no layer stem_conv1, which mini_xception has"),
-        ("mini_xception", "nets:nested", "mini_xception has no layer stem, which nested has"),
+        (
+            "architectures.nets:wider",
+            "architectures.nets:tiny",
+            r"layer conv12 of wider has the shapes \[\(3, 3, 1, 16\)\], that of tiny \[\(3, 3, 1, 12\)\]",
+        ),
+        ("architectures.nets:tiny", "mini_xception", "tiny has no layer stem_conv1, which mini_xception has"),
+        ("mini_xception", "architectures.nets:nested", "mini_xception has no layer stem, which nested has"),
     ],
 )
 def test_another_architecture_is_refused_and_changes_nothing(given: str, wanted: str, told: str, tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_the_last_layer_that_does_not_fit_leaves_the_first_as_they_were(tmp_path
     inputs = keras.Input((48, 48, 1))
     x = keras.layers.Conv2D(12, 3, strides=2, padding="same", use_bias=False, name="conv12")(inputs)
     export.save_keras(keras.Model(inputs, x, name="half"), tmp_path / "half.keras")
-    model = cnn("nets:tiny")
+    model = cnn("architectures.nets:tiny")
     before = model.get_layer("conv12").get_weights()
     with pytest.raises(WeightsError, match="half has no layer norm12"):
         transfer.load(model, tmp_path / "half.keras")
@@ -109,7 +113,7 @@ def test_what_is_no_model_is_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"model\.keras: is no Keras model that can be loaded \(.*\); name a file") as caught:
-        transfer.load(cnn("nets:tiny"), path)
+        transfer.load(cnn("architectures.nets:tiny"), path)
     assert "\n" not in str(caught.value)
 
 
@@ -121,14 +125,14 @@ def test_weights_are_found_where_pretrain_left_some(tmp_path: Path) -> None:
 
 
 def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    giver = stirred(backbone("nets:nested"), 1)
+    giver = stirred(backbone("architectures.nets:nested"), 1)
     export.save_keras(giver, tmp_path / "model.keras")
     pixels = faces(24)[..., 0].astype(np.uint8)
     labels = np.arange(24) % 3
     part = Part(pixels, labels, np.eye(3, dtype=np.float32)[labels])
     section = yaml.safe_load((HOME / "params.yaml").read_text())["cnn"]
     few = {"epochs": 1, "frozen_epochs": 2, "batch_size": 8, "embedding": 5, "averaging": 0, "deterministic": False}
-    params = CnnParams(**section | few | {"architecture": "nets:nested", "looks": 1})
+    params = CnnParams(**section | few | {"architecture": "architectures.nets:nested", "looks": 1})
     after: list[keras.Model] = []
     fit = training.fit
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from vfer.cnn import predictions
 from vfer.cnn.data import Part
-from vfer.data import stills
+from vfer.data import manifest, places, stills
 from vfer.data.manifest import Clip
 from vfer.data.sample.dataset import Recording
 from vfer.data.sample.dataset import frames as rendered
@@ -153,6 +153,17 @@ def render(path: Path, expression: str = "happy", seconds: float = 1.0) -> Path:
         for frame in rendered(job):
             writer.add(frame)
     return path
+
+
+def dataset(folder: Path, rows: list[Clip]) -> Path:
+    """Writes a dataset of clips whose bytes are their names; returns its manifest."""
+    for clip in rows:
+        path = folder / clip.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(clip.clip)
+    manifest.write(folder / "clips.csv", rows)
+    places.update(folder, rows)
+    return folder / "clips.csv"
 
 
 def clips(subjects: int = 6, takes: int = 2, expressions: tuple[str, ...] = tuple(CLASSES), twins: bool = False) -> list[Clip]:

@@ -7,6 +7,7 @@ import typer
 
 from vfer.cli import console, data, detector, store
 from vfer.cli.audit import audit
+from vfer.cli.deps import deps
 from vfer.cli.doctor.command import doctor
 from vfer.cli.predict import predict
 from vfer.cli.sample import sample
@@ -26,6 +27,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(detector.app, name="detector")
 app.add_typer(store.app, name="store")
 app.command()(audit)
+app.command()(deps)
 app.command()(doctor)
 app.command()(predict)
 app.command()(timeline)

@@ -20,7 +20,8 @@ def audit(
     from rich.table import Table
 
     from vfer.cli.console import console, warn
-    from vfer.data import split
+    from vfer.data import audit as leakage
+    from vfer.data import learned, split
 
     where = parts or root / "outputs" / "lstm" / "split.parquet"
     rows = split.read(where)
@@ -29,11 +30,15 @@ def audit(
     for count in counts:
         sides.add_row(*map(str, count.values()))
     console.print(sides)
-    leaked = split.leakage(rows)
-    told = "; ".join(f"whose {kind} was seen in training: {share:.0%}" for kind, share in leaked.items())
-    console.print(f"test clips {told}\n", markup=False)
+    examples = root / "outputs" / "cnn" / learned.FILE
+    network = learned.read(examples) if examples.is_file() else []
+    for kind, share in leakage.leakage(rows, network).items():
+        console.print(f"{share:.0%} of the test clips {leakage.SEEN[kind]}", markup=False)
+    for note in leakage.unnamed(network):
+        console.print(note, markup=False)
     for lacking in split.absent(rows):
         warn(lacking)
+    console.print()
     figures = _compared(root / "outputs" / "comparison" / "compare" / "metrics.json")
     title = "seen in training, by protocol" + ("; accuracy and UAR of the LSTM" if figures else "")
     table = Table("split by", "recordings", "subjects", *(WORTH if figures else ()), title=title, title_justify="left")
@@ -61,20 +66,20 @@ def _compared(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _worth(figures: dict[str, Any] | None) -> list[str]:
-    from vfer.evaluate.figures import told
+    from vfer.evaluate.intervals import cells
 
-    return [*told(figures["accuracy"]), told(figures["uar"])[0]] if figures else []
+    return [*cells(figures["accuracy"]), cells(figures["uar"])[0]] if figures else []
 
 
 def _would(rows: "list[Row]", protocol: str, where: Path) -> dict[str, float] | None:
     """Returns what the first of some folds would leak; nothing where the clips cannot fill them."""
-    from vfer.data import split
+    from vfer.data import audit, split
     from vfer.data.manifest import Clip
     from vfer.errors import DataError
 
     clips = [Clip(row.clip, row.clip, row.expression, row.subject, row.recording, row.source) for row in rows]
     params = split.SplitParams(protocol=protocol, folds=FOLDS, fold=0)  # type: ignore[arg-type]  # one of the three
     try:
-        return split.leakage(split.split(clips, [row.expression for row in rows], params, 0, where))
+        return audit.leakage(split.split(clips, [row.expression for row in rows], params, 0, where))
     except DataError:
         return None

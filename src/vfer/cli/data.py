@@ -79,6 +79,19 @@ def show(data: Data = Path("data")) -> None:
     console.print(f"{data}: {size(data) / 1e6:.1f} MB, version {track.version(data) or 'not tracked by DVC'}", markup=False)
 
 
+@app.command("places")
+def decide_places(data: Data = Path("data"), no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False) -> None:
+    """Decide the places that splits are dealt by, for whoever has none; `add` does so for what it adds."""
+    from vfer.data import manifest, places
+    from vfer.data.readers import track
+
+    with Stage("data places") as stage:
+        track.check_out(data)
+        new = places.update(data, manifest.read(data / "clips.csv"))
+        version = "not tracked by DVC" if no_dvc else f"version {track.track(data, track.repository(data))}"
+        stage.made = f"{new} new places in {data / places.FILE} ({version})"
+
+
 def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
     if outcome.usable:
         return
@@ -105,7 +118,10 @@ def _print(outcome: "Outcome", data: Path) -> None:
         _say(f"{count} passed over: {reason}")
     if same := len(outcome.identical_stills):
         _say(f"{same} stills have the same bytes as another still; {outcome.leaked} of validation and test stand in train too")
-    _some("added although their bytes are there under another name", [f"{name}: same as {twin}" for name, twin in outcome.identical])
+    _some(
+        "added although their bytes are there under another name, whose recording and subject they share",
+        [f"{name}: same as {twin}" for name, twin in outcome.identical],
+    )
     _some("refused", [f"{item.origin}: {item.reason}" for item in outcome.refused])
     if outcome.sample:
         pointer = f"{data}.dvc"

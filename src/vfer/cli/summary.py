@@ -14,7 +14,9 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     from rich.table import Table
 
     from vfer.cli.console import console
-    from vfer.evaluate.figures import TITLES, told
+    from vfer.data.audit import SEEN
+    from vfer.evaluate.figures import TITLES
+    from vfer.evaluate.intervals import cells
     from vfer.files import flatten
     from vfer.register import tracking
 
@@ -23,12 +25,12 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     figures = flatten(evaluate)
     table = Table("on the test clips", "value", "interval")
     for name in TITLES:
-        table.add_row(name, *told(evaluate[name]))
+        table.add_row(name, *cells(evaluate[name]))
     table.add_row("accuracy of the frames' vote", f"{figures['frame_vote.accuracy']:.3f}", "")
     table.add_row("detection coverage", f"{figures['coverage']:.3f}", "")
     table.add_row("clips, subjects", f"{figures['clips']:.0f}, {figures['subjects']:.0f}", "")
-    table.add_row("test clips whose recording is in training", f"{figures['leakage.recording']:.0%}", "")
-    table.add_row("test clips whose subject is in training", f"{figures['leakage.subject']:.0%}", "")
+    for kind, share in evaluate["leakage"].items():
+        table.add_row(f"test clips that {SEEN[kind]}", f"{share:.0%}", "")
     console.print(table)
     models = ", ".join(f"{name} version {version}" for name, version in register["versions"].items())
     console.print(f"report      {outputs / 'evaluate' / 'report.html'} (one page, for any browser)", markup=False)

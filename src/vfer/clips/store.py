@@ -1,7 +1,5 @@
 """The clip store: what a step made of one clip, kept under what it was made from, so that it is made once."""
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -11,15 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from vfer.clips import attempt
 from vfer.clips.digests import Digests, digest
 from vfer.clips.executor import each_clip
 from vfer.clips.failures import Failures
+from vfer.clips.fingerprint import fingerprint
 from vfer.errors import ClipError
 from vfer.files import replacing, sweep
 
@@ -62,20 +59,9 @@ class Recipe:
     digest: str
 
 
-def recipe(step: str, settings: Mapping[str, object], code: Iterable[ModuleType], packages: Iterable[str]) -> Recipe:
-    """Returns the recipe of a step; of a package in `code`, every module counts."""
-    files = sorted(path for module in code for path in sources(Path(str(module.__file__))))
-    parts = [settings, [digest(path) for path in files], {name: version(name) for name in sorted(packages)}]
-    return Recipe(step, _hash(parts))
-
-
-def sources(file: Path) -> list[Path]:
-    """Returns the source files of a module, or of all modules of a package, by the file that an import names."""
-    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+def recipe(step: str, settings: Mapping[str, object], code: Iterable[str]) -> Recipe:
+    """Returns the recipe of a step, given the modules that do its work on a clip."""
+    return Recipe(step, fingerprint({"step": step, **settings}, code=code))
 
 
 class Store:
@@ -230,7 +216,7 @@ class Clips(Generic[J]):
 
     def _take(self, digests: Digests, summary: Callable[[Path], R], job: J) -> tuple[J, str | None, R | None]:
         try:
-            key = _hash([self.recipe.digest, digests(job.source), job.about])
+            key = fingerprint({"recipe": self.recipe.digest, "about": job.about}, inputs=[digests(job.source)])
         except (OSError, ValueError):
             return job, None, None  # the work itself says what is wrong with the file
         return job, key, summary(job.target) if self.store.take(self.recipe, key, job.target) else None

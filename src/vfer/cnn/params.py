@@ -1,8 +1,9 @@
 """The `cnn` section of params.yaml; each key is explained where it stands there."""
 
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vfer.params import Params
 
@@ -11,7 +12,7 @@ class CnnParams(Params):
     """How the CNN is built and trained."""
 
     weights: Literal["trained", "shipped"]
-    architecture: str = Field(pattern=r"^\w+$|^\w+(\.\w+)*:\w+$")
+    architecture: str
     embedding: int = Field(ge=2, le=4096)
     dropout: float = Field(ge=0, lt=1)
     looks: Literal[1, 2, 6]
@@ -43,3 +44,16 @@ class CnnParams(Params):
         if self.head == "votes" and not self.votes:
             raise ValueError("head: votes needs a head that learns them; set votes above 0, or head: label")
         return self
+
+    @field_validator("architecture")
+    @classmethod
+    def _watched(cls, value: str) -> str:
+        if not re.fullmatch(r"\w+|architectures(\.\w+)+:\w+", value):
+            raise ValueError("expected a name, or architectures.module:function in the folder architectures, which DVC watches")
+        return value
+
+    @property
+    def modules(self) -> list[str]:
+        """The module of an architecture of the user's own."""
+        module = self.architecture.rpartition(":")[0]
+        return [module] if module else []

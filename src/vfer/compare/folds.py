@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vfer.compare.answers import Answers, Cost
 from vfer.compare.methods.base import Clips, Method, Task
-from vfer.data import split
+from vfer.data import audit
 from vfer.data.split import Row
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
@@ -78,7 +78,7 @@ def run(fold: int, rows: list[Row], names: list[str], method: Method, task: Task
         said[places] = answered
         milliseconds = _milliseconds(fitted.answer, [clips([tested[i]]) for i in places[:TIMED]])
     prior = np.bincount(train.labels, minlength=len(names)) / len(train)
-    leaked = split.leakage(rows)
+    leaked = audit.leakage(rows)
     return Answers(fold, tested, said, prior.astype(np.float32), names, leaked, Cost(fitted.parameters, seconds, milliseconds))
 
 

@@ -22,7 +22,6 @@ class CompareParams(Params):
     methods: list[str] = Field(min_length=1)
     protocols: dict[Protocol, Folds] = Field(min_length=1)
     faceless: Faceless
-    resamples: Annotated[int, Field(ge=10, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
 
     @field_validator("protocols")

@@ -19,7 +19,7 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
         at = [place - step * (number - (len(tables) - 1) / 2) for place in range(len(names))]
         told = [methods[name]["accuracy"] for name in names]
         values = [100 * one["value"] for one in told]
-        off = [[100 * (one["value"] - one["low"]) for one in told], [100 * (one["high"] - one["value"]) for one in told]]
+        off = [[100 * abs(one["value"] - (one["value"] if one[end] is None else one[end])) for one in told] for end in ("low", "high")]
         axes.errorbar(values, at, xerr=off, fmt="o", markersize=4, capsize=2, label=protocol)
     axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names])
     axes.set(xlabel="accuracy, per cent", title="the same methods, split by each protocol")

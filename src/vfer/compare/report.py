@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from vfer.compare.answers import Answers
 from vfer.compare.params import CompareParams
 from vfer.compare.table import ENTRIES
-from vfer.evaluate import figures
+from vfer.evaluate import figures, intervals, paired
 from vfer.evaluate.figures import Numbers
 from vfer.evaluate.scores import confusion, score
 
 LSTM = "lstm"
-TESTED = 9999
-"""Draws of signs for a p value, which is 1 / 10000 at least."""
 Told = dict[str, Any]
 
 
@@ -28,7 +26,7 @@ class Judged:
         self.folds, self.classes = list(folds), folds[0].classes
         rows = [row for fold in folds for row in fold.rows]
         order = np.argsort([row.clip for row in rows], kind="stable")
-        self.subjects = [rows[i].subject for i in order]
+        self.subjects, self.recordings = ([getattr(rows[i], kind) for i in order] for kind in ("subject", "recording"))
         self.truth: Numbers = np.concatenate([_truth(fold) for fold in folds])[order]
         self.predicted: Numbers = np.concatenate([_answers(fold, params) for fold in folds])[order]
         self._params = params
@@ -45,24 +43,16 @@ class Judged:
 
     def by_subject(self) -> list[dict[str, object]]:
         """Returns the scores of every subject."""
-        return figures.per_group(self.truth, self.predicted, self.subjects, len(self.classes))
+        return figures.per_subject(self.truth, self.predicted, self.subjects, len(self.classes))
 
     def by_fold(self) -> list[dict[str, float]]:
         """Returns the scores of every fold that has a test clip."""
         return [asdict(score(_truth(fold), _answers(fold, self._params), len(self.classes))) for fold in self.folds if fold.rows]
 
-    def told(self, seed: int) -> Told:
-        """Returns its figures over all tested clips, with intervals over resampled subjects, and what it cost."""
-        params, costs = self._params, [fold.cost for fold in self.folds]
-        whole = figures.bootstrap(
-            self.truth,
-            self.predicted,
-            self.subjects,
-            len(self.classes),
-            resamples=params.resamples,
-            confidence=params.confidence,
-            seed=seed,
-        )
+    def told(self) -> Told:
+        """Returns its figures over all tested clips, with intervals over subjects, and what it cost."""
+        costs, confidence = [fold.cost for fold in self.folds], self._params.confidence
+        whole = intervals.intervals(self.truth, self.predicted, self.subjects, self.recordings, len(self.classes), confidence)
         single = [row["accuracy"] for row in self.by_fold()]
         clips = [len(fold.rows) for fold in self.folds]
         return {
@@ -87,19 +77,15 @@ def _answers(fold: Answers, params: CompareParams) -> Numbers:
     return figures.answers(fold.probabilities, fold.prior, params.faceless)
 
 
-def table(judged: Mapping[str, Judged], seed: int) -> dict[str, Told]:
+def table(judged: Mapping[str, Judged]) -> dict[str, Told]:
     """Returns the figures of a protocol's methods, the most accurate first, with the p of each one's difference to the LSTM.
 
-    p is of a permutation test over subjects, corrected for the number of methods by Holm's procedure.
+    p is of a paired test over subjects, corrected for the number of methods by Holm's procedure.
     """
-    made = {name: one.told(seed) for name, one in judged.items()}
+    made = {name: one.told() for name, one in judged.items()}
     if base := judged.get(LSTM):
-        raw = {
-            name: figures.permutation(one.right, base.right, base.subjects, resamples=TESTED, seed=seed)
-            for name, one in judged.items()
-            if name != LSTM
-        }
-        for name, p in figures.holm(raw).items():
+        raw = {name: paired.paired(one.right, base.right, base.subjects, base.recordings).p for name, one in judged.items() if name != LSTM}
+        for name, p in paired.holm(raw).items():
             made[name] |= {"p": raw[name], "p_corrected": p}
     return dict(sorted(made.items(), key=lambda item: (-item[1]["accuracy"]["value"], item[0])))
 
@@ -133,7 +119,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
     first = next(iter(methods.values()))
     leaks = first["leakage"]
     seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
-    scored = [head for title in figures.TITLES.values() for head in (title, figures.head(confidence))]
+    scored = [head for title in figures.TITLES.values() for head in (title, intervals.head(confidence))]
     heads = ("method", *scored, "folds", "p", "parameters", "training s", "ms a clip")
     lines = [
         f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
@@ -141,12 +127,12 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]
     for name, made in methods.items():
-        scores = [cell for score in figures.TITLES for cell in figures.told(made[score], ".1f", 100)]
+        scores = [cell for score in figures.TITLES for cell in intervals.cells(made[score], ".1f", 100)]
         cells = [
             ENTRIES[name].title,
             *scores,
             f"{100 * made['folds']['mean']:.1f} ± {100 * made['folds']['deviation']:.1f}",
-            f"{made['p_corrected']:.2g}" if "p" in made else "",
+            paired.shown(made["p_corrected"]) if "p" in made else "",
             f"{made['parameters']:,}",
             f"{made['training_seconds']:.1f}",
             f"{made['milliseconds']:.2g}",

@@ -2,45 +2,42 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vfer.compare import methods
+from vfer.clips.closure import closure
 
 if TYPE_CHECKING:
     from vfer.compare.methods.base import Method
 
-FOLDER = Path(str(methods.__file__)).parent
-EVERY = ("base", "params")
+METHODS = "vfer.compare.methods"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method: its module in `vfer.compare.methods`, its title in tables, what it sees of a clip, and the modules it needs."""
+    """A method: its module in `vfer.compare.methods`, its title in tables, and what it sees of a clip."""
 
     module: str
     title: str
     sees: str = "embeddings"
-    needs: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The full name of its module."""
+        return f"{METHODS}.{self.module}"
 
     @property
     def settings(self) -> set[str]:
         """The parts of the section `methods` that it reads."""
-        used = {self.module, *self.needs}
-        return {"nets"} & used | ({"encodings"} if used & {"encodings", "frames"} else set())
-
-    @property
-    def code(self) -> list[Path]:
-        """The source files of `vfer.compare.methods` that decide what it answers."""
-        return [FOLDER / f"{name}.py" for name in sorted({self.module, *EVERY, *self.needs})]
+        used = {name.removeprefix(f"{METHODS}.") for name in closure([self.code]).files}
+        return ({"nets"} & used) | ({"encodings"} if used & {"encodings", "frames"} else set())
 
 
 def _sequence(title: str) -> Entry:
-    return Entry("sequences", title, needs=("nets",))
+    return Entry("sequences", title)
 
 
 def _streams(title: str, sees: str) -> Entry:
-    return Entry("streams", title, sees, needs=("frames", "nets"))
+    return Entry("streams", title, sees)
 
 
 ENTRIES = {
@@ -50,8 +47,8 @@ ENTRIES = {
     "svm_pooled": Entry("encodings", "pooled embeddings, SVM"),
     "svm_vlad": Entry("encodings", "VLAD, SVM"),
     "svm_fisher": Entry("encodings", "Fisher vectors of a Gaussian mixture, SVM"),
-    "svm_fisher_vae": Entry("vae", "Fisher vectors of a variational auto-encoder, SVM", needs=("encodings",)),
-    "cnn3d": Entry("volume", "3-D CNN", "crops", needs=("nets",)),
+    "svm_fisher_vae": Entry("vae", "Fisher vectors of a variational auto-encoder, SVM"),
+    "cnn3d": Entry("volume", "3-D CNN", "crops"),
     "flow": _streams("optical flow alone", "crops"),
     "two_stream": _streams("two streams, weighted sum", "embeddings and crops"),
     "two_stream_learned": _streams("two streams, learned linear combination", "embeddings and crops"),
@@ -68,5 +65,5 @@ ENTRIES = {
 
 def load(name: str) -> "Method":
     """Imports a method; those of nets import TensorFlow."""
-    found: dict[str, Method] = import_module(f"vfer.compare.methods.{ENTRIES[name].module}").METHODS
+    found: dict[str, Method] = import_module(ENTRIES[name].code).METHODS
     return found[name]

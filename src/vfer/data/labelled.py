@@ -4,25 +4,42 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from vfer.data import manifest
+from vfer.data import identical, manifest
 from vfer.data.labels import LabelsParams, classes
 from vfer.data.manifest import Clip
+from vfer.files import SHOWN
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """n clips, sorted, their merged expressions (n), the classes in the order of the models, and how many clips were left out."""
+    """n clips, sorted, with their merged expressions (n), and the classes in the order of the models.
+
+    `digests` are the sha256 of the clips' files, by clip; `reasons` say, a sentence each, why other clips were left out or renamed.
+    """
 
     clips: list[Clip]
     expressions: list[str]
     classes: list[str]
-    left_out: int
+    digests: dict[str, str]
+    reasons: list[str]
 
 
-def labelled(where: Path, labels: LabelsParams, cached: Container[str]) -> Labelled:
-    """Returns the clips of a manifest that are in the feature cache and show one of the classes; raises `DataError` as `classes` does."""
+def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: Path | None, threads: int) -> Labelled:
+    """Returns the clips of a manifest that are in the feature cache and show one of the classes; raises `DataError` as `classes` does.
+
+    Identical files become one recording of one subject; those that are labelled unlike are left out. The clip `store` remembers digests.
+    """
     listed = [clip for clip in manifest.read(where) if clip.clip in cached]
-    expressions = labels.merged(clip.expression for clip in listed)
-    names = classes(expressions, labels.clips, where)
-    kept = [i for i, expression in enumerate(expressions) if expression in names]
-    return Labelled([listed[i] for i in kept], [expressions[i] for i in kept], names, len(listed) - len(kept))
+    digests = identical.digests(listed, where.parent, store, threads)
+    resolved = identical.resolve(listed, labels.merged(clip.expression for clip in listed), digests)
+    names = classes(resolved.expressions, labels.clips, where)
+    kept = [i for i, expression in enumerate(resolved.expressions) if expression in names]
+    conflicts = sorted(set(resolved.conflicts.values()))
+    reasons = [f"{where}: {reason}" for reason in conflicts[:SHOWN]]
+    if len(conflicts) > SHOWN:
+        reasons.append(f"{where}: {len(conflicts) - SHOWN} more files are labelled differently under other names")
+    if resolved.renamed:
+        reasons.append(f"{where}: {resolved.renamed} clips are identical to one of another subject, and count as that subject's")
+    if left_out := len(resolved.clips) - len(kept):
+        reasons.append(f"{left_out} of {len(resolved.clips)} clips show expressions that labels.clips leaves out")
+    return Labelled([resolved.clips[i] for i in kept], [resolved.expressions[i] for i in kept], names, digests, reasons)

@@ -18,7 +18,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 class Clip:
     """One clip: a video file, its label, and who and what it shows.
 
-    `clip` names it everywhere (`<source>/<name>`); `recording` names the performance, which several files may share;
+    `clip` names it everywhere (`<source>/<name>`); `recording` names the performance, which several files may share. Subjects and
+    recordings are under their source's name, as `full_name` gives it, since `01` of two sources is two people;
     `framing` is `scene` where a face must be found, and `face` where each frame already is a face crop.
     """
 
@@ -63,12 +64,19 @@ def write(path: Path, clips: Iterable[Clip]) -> None:
     write_csv(path, COLUMNS, [asdict(clip) for clip in sorted(clips)])
 
 
+def full_name(source: str, name: str) -> str:
+    """Returns a subject's or recording's name under that of its source; a name that holds a slash says whose it is, and stays."""
+    return name if "/" in name else f"{source}/{name}"
+
+
 def _clip(row: dict[str, str | None], where: str) -> Clip:
     values = {column: (row.get(column) or "").strip() for column in COLUMNS}
     values["framing"] = values["framing"] or "scene"
     for column in REQUIRED:
         if not values[column]:
             raise DataError(f"{where}: {column} is empty")
+    for column in ("subject", "recording"):
+        values[column] = full_name(values["source"], values[column])
     if not NAME.fullmatch(values["clip"]):
         raise DataError(f"{where}: clip {values['clip']!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
     if values["framing"] not in get_args(Framing):

@@ -1,30 +1,32 @@
-"""Splits clips into train, validation and test, by a protocol that says who may stand on both sides."""
+"""Splits clips into train, validation and test, by a protocol that says who may be on both sides."""
 
-import warnings
-from collections import defaultdict
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from vfer.data import places
 from vfer.data.manifest import Clip
+from vfer.data.places import Kind, Places
 from vfer.errors import DataError
 from vfer.files import replacing
 from vfer.params import Params
 
 PARTS = ("train", "validation", "test")
 _FIELDS: "list[pa.Field[Any]]" = [
-    pa.field(name, pa.string(), nullable=False) for name in ("clip", "expression", "subject", "recording", "source", "part", "reason")
+    pa.field(name, pa.string(), nullable=False)
+    for name in ("clip", "expression", "subject", "recording", "source", "part", "reason", "digest")
 ]
 SPLIT_SCHEMA = pa.schema(_FIELDS)
 
 Protocol = Literal["random", "recording", "subject"]
+UNITS: dict[Protocol, Kind] = {"random": "clip", "recording": "recording", "subject": "subject"}
+"""What each protocol deals to the folds whole."""
 FoldCount = Annotated[int, Field(ge=3, le=1000)] | Literal["each", "ravdess"]
 PUBLISHED = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
 """RAVDESS's actors in folds. Source: Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
@@ -42,10 +44,9 @@ VALIDATING = 10
 class SplitParams(Params):
     """The `split` section of params.yaml.
 
-    `random` is the paper's: files are drawn at random, so that actors and twin files stand on both sides (10 folds give its 80:10:10).
-    `recording` keeps the files of one recording on one side, and `subject` all of an actor. All of them keep the expressions' shares
-    alike, as far as whole recordings or subjects allow. `folds` is a number, or, by subject, `each`, which tests every subject alone, or
-    `ravdess`, the five folds of actors that are published.
+    `random` is the paper's: files are drawn at random, so that actors and twin files are on both sides (10 folds give its 80:10:10).
+    `recording` keeps the files of one recording on one side, and `subject` all of an actor. `folds` is a number, or, by subject, `each`,
+    which tests every subject alone, or `ravdess`, the five folds of actors that are published.
     """
 
     protocol: Protocol
@@ -61,10 +62,14 @@ class SplitParams(Params):
             raise ValueError(f"fold is counted from 0 and must be less than folds ({self.folds})")
         return self
 
+    def described(self, seed: int) -> str:
+        """Returns the split in a few words; two runs whose words differ test on other clips."""
+        return f"by {self.protocol}, fold {self.fold} of {self.folds}, seed {seed}"
+
 
 @dataclass(frozen=True)
 class Row:
-    """One clip of the split, under its merged expression, and why it is in its part."""
+    """One clip of the split, under its merged expression, why it is in its part, and the sha256 of its file where that is known."""
 
     clip: str
     expression: str
@@ -73,101 +78,89 @@ class Row:
     source: str
     part: str
     reason: str = ""
+    digest: str = ""
 
 
-def split(clips: list[Clip], expressions: list[str], params: SplitParams, seed: int, where: Path) -> list[Row]:
-    """Assigns each clip, with its merged expression, to a part; deterministic by seed, whatever the order of the clips.
+def split(
+    clips: list[Clip],
+    expressions: list[str],
+    params: SplitParams,
+    seed: int,
+    where: Path,
+    known: Mapping[Kind, Mapping[str, int]] | None = None,
+    digest_of: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """Assigns each clip, with its merged expression, to a part, by the seed and the places of whatever the protocol keeps together.
 
-    One fold tests, the next ones in a ring validate, and the others train. Raises `DataError` where there are fewer subjects, recordings
-    or clips than folds, no such fold, or, of the folds `ravdess`, a clip of somebody else.
+    One fold tests, the next ones in a ring validate, and the others train. A clip that comes or goes changes nobody else's part, as long as
+    the places `known` name everybody. Raises `DataError` where there are fewer subjects, recordings or clips than folds, a fold is empty
+    or does not exist, or, of the folds `ravdess`, a clip of somebody else.
     """
     order = sorted(range(len(clips)), key=lambda i: clips[i].clip)
     clips, expressions = [clips[i] for i in order], [expressions[i] for i in order]
-    folds = _folds(clips, expressions, params, seed, where)
-    count = int(folds.max()) + 1
-    if params.fold >= count:
-        raise DataError(f"{where}: split.fold {params.fold} is not there; {params.folds} gives the folds 0 to {count - 1}")
-    ring = np.random.default_rng(seed).permutation(count) if params.folds == "each" else np.arange(count)
-    follows = int(np.flatnonzero(ring == params.fold)[0]) + 1 + np.arange(_validating(params, count))
-    validating = set(ring[follows % count].tolist())
+    fold_of = _folds(clips, params, seed, where, places.extended(known or {}, clips))
+    part_of = _parts(fold_of, params, seed, where)
+    kind = UNITS[params.protocol]
     rows = []
-    for clip, expression, fold in zip(clips, expressions, folds.tolist(), strict=True):
-        part = "test" if fold == params.fold else "validation" if fold in validating else "train"
-        reason = f"{_group(clip, params.protocol)} is in fold {fold} of {count}, which {VERBS[part]}"
-        rows.append(Row(clip.clip, expression, clip.subject, clip.recording, clip.source, part, reason))
+    for clip, expression in zip(clips, expressions, strict=True):
+        unit = getattr(clip, kind)
+        part = part_of[fold_of[unit]]
+        reason = f"{kind} {unit} is in fold {fold_of[unit]} of {len(part_of)}, which {VERBS[part]}"
+        digest = (digest_of or {}).get(clip.clip, "")
+        rows.append(Row(clip.clip, expression, clip.subject, clip.recording, clip.source, part, reason, digest))
     return rows
 
 
-def number_of_folds(clips: list[Clip], params: SplitParams) -> int:
-    """Returns how many folds these clips have."""
+def fold_numbers(clips: list[Clip], params: SplitParams, known: Mapping[Kind, Mapping[str, int]] | None = None) -> list[int]:
+    """Returns the numbers of the folds that these clips have; those of `each` are the subjects' places."""
     if params.folds == "each":
-        return len({clip.subject for clip in clips})
-    return len(PUBLISHED) if params.folds == "ravdess" else params.folds
+        placed = places.extended(known or {}, clips)["subject"]
+        return sorted({placed[clip.subject] for clip in clips})
+    return list(range(len(PUBLISHED) if params.folds == "ravdess" else params.folds))
 
 
-def _validating(params: SplitParams, count: int) -> int:
-    return max(1, count // VALIDATING) if params.folds == "each" else 1
-
-
-def _group(clip: Clip, protocol: Protocol) -> str:
-    """Returns what must not be parted, with the word for it."""
-    return {
-        "random": f"clip {clip.clip}",
-        "recording": f"recording {clip.recording}",
-        "subject": f"subject {clip.subject}",
-    }[protocol]
-
-
-def _folds(clips: list[Clip], expressions: list[str], params: SplitParams, seed: int, where: Path) -> NDArray[np.int64]:
-    groups = [_group(clip, params.protocol) for clip in clips]
-    found = len(set(groups))
+def _folds(clips: list[Clip], params: SplitParams, seed: int, where: Path, placed: Places) -> dict[str, int]:
+    """Returns each unit's fold."""
+    kind = UNITS[params.protocol]
+    units = sorted({getattr(clip, kind) for clip in clips})
     if params.folds == "ravdess":
-        return _published(clips, where)
+        return _published(units, where)
     if params.folds == "each":
-        if found < 3:
-            raise DataError(f"{where}: {found} subjects are too few to test each alone, three at least; add data")
-        return np.unique(groups, return_inverse=True)[1].astype(np.int64)
-    if found < params.folds:
-        word = "clips" if params.protocol == "random" else f"{params.protocol}s"
-        raise DataError(f"{where}: {found} {word} cannot fill {params.folds} folds; lower split.folds or add data")
-    return _stratified(expressions, groups, params.folds, seed, where)
+        if len(units) < 3:
+            raise DataError(f"{where}: {len(units)} subjects are too few to test each alone, three at least; add data")
+        return {unit: placed[kind][unit] for unit in units}
+    if len(units) < params.folds:
+        raise DataError(f"{where}: {len(units)} {kind}s cannot fill {params.folds} folds; lower split.folds or add data")
+    fold_of = {unit: places.fold(placed[kind][unit], kind, params.folds, seed) for unit in units}
+    if empty := set(range(params.folds)) - set(fold_of.values()):
+        raise DataError(f"{where}: fold {min(empty)} of {params.folds} has lost all its {kind}s; lower split.folds or choose another seed")
+    return fold_of
 
 
-def _published(clips: list[Clip], where: Path) -> NDArray[np.int64]:
-    fold_of = {f"ravdess/{actor:02}": fold for fold, actors in enumerate(PUBLISHED) for actor in actors}
-    if strange := sorted({clip.subject for clip in clips} - set(fold_of)):
+def _published(units: list[str], where: Path) -> dict[str, int]:
+    published = {f"ravdess/{actor:02}": fold for fold, actors in enumerate(PUBLISHED) for actor in actors}
+    if strange := sorted(set(units) - set(published)):
         raise DataError(f"{where}: subject {strange[0]} is none of RAVDESS's 24 actors, whom split.folds: ravdess names; give a number")
-    folds = np.array([fold_of[clip.subject] for clip in clips], np.int64)
-    if empty := sorted(set(range(len(PUBLISHED))) - set(folds.tolist())):
+    fold_of = {unit: published[unit] for unit in units}
+    if empty := sorted(set(range(len(PUBLISHED))) - set(fold_of.values())):
         raise DataError(f"{where}: no clip is of RAVDESS's actors {', '.join(map(str, PUBLISHED[empty[0]]))}; add them, or give a number")
-    return folds
+    return fold_of
 
 
-def _stratified(expressions: list[str], groups: list[str], folds: int, seed: int, where: Path) -> NDArray[np.int64]:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    parted = len(set(groups)) < len(groups)
-    found = np.zeros(len(groups), np.int64)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        try:
-            folded = (StratifiedGroupKFold if parted else StratifiedKFold)(folds, shuffle=True, random_state=seed)
-            for number, (_, rows) in enumerate(folded.split(np.zeros(len(groups)), expressions, groups if parted else None)):
-                found[rows] = number
-        except ValueError as error:
-            raise DataError(f"{where}: no expression has as many clips as split.folds ({folds}); lower it or add data") from error
-    return found
-
-
-def leakage(rows: list[Row]) -> dict[str, float]:
-    """Returns the shares of the test clips whose recording, or whose subject, the model has seen in train or validation."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.part != "test":
-            seen["recording"].add(row.recording)
-            seen["subject"].add(row.subject)
-    test = [row for row in rows if row.part == "test"]
-    return {kind: sum(getattr(row, kind) in seen[kind] for row in test) / len(test) for kind in ("recording", "subject")}
+def _parts(fold_of: Mapping[str, int], params: SplitParams, seed: int, where: Path) -> dict[int, str]:
+    """Returns what each fold does; the folds `each` validate in a ring of hashes, where one more fold moves its neighbours at most."""
+    folds = sorted(set(fold_of.values()))
+    if params.fold not in folds:
+        there = f"0 to {folds[-1]}" if folds == list(range(len(folds))) else ", ".join(map(str, folds))
+        raise DataError(f"{where}: split.fold {params.fold} does not exist; {params.folds} gives the folds {there}")
+    validating = 1
+    if params.folds == "each":
+        folds.sort(key=lambda fold: hashlib.sha256(f"{seed} {fold}".encode()).digest())
+        validating = max(1, len(folds) // VALIDATING)
+    start = folds.index(params.fold)
+    ring = folds[start:] + folds[:start]
+    parts = dict.fromkeys(ring, "train") | dict.fromkeys(ring[1 : 1 + validating], "validation")
+    return parts | {params.fold: "test"}
 
 
 def counts(rows: list[Row], kinds: Sequence[str]) -> list[dict[str, object]]:

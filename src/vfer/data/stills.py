@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vfer.data.manifest import full_name
 from vfer.errors import DataError
 
 SIDE = 48
@@ -130,7 +131,7 @@ def _load(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path, columns=[name for name in schema.names if name in present])
         if VOTES.name in schema.names and VOTES.name not in present:
             table = table.append_column(VOTES, pa.nulls(table.num_rows, VOTES.type))
-        table = table.cast(schema)
+        table = _named(table.cast(schema))
     except FileNotFoundError as error:
         raise DataError(f"{path}: does not exist; run `dvc checkout`, or fill it with `vfer data add`") from error
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -140,6 +141,13 @@ def _load(path: Path, schema: pa.Schema) -> pa.Table:
         ) from error
     _check(table, path)
     return table
+
+
+def _named(table: pa.Table) -> pa.Table:
+    """Puts the subjects under their sources' names."""
+    pairs = zip(table["source"].to_pylist(), table["subject"].to_pylist(), strict=True)
+    names = pa.array([subject and full_name(str(source), str(subject)) for source, subject in pairs], pa.string())
+    return table.set_column(table.schema.get_field_index("subject"), table.schema.field("subject"), names)
 
 
 def _check(table: pa.Table, path: Path) -> None:

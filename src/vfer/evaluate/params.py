@@ -12,6 +12,5 @@ class EvaluateParams(Params):
     """How sure the figures are to be, and how the vote of single frames is fitted."""
 
     faceless: Faceless
-    resamples: Annotated[int, Field(ge=10, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     vote_frames: Annotated[int, Field(ge=1)]

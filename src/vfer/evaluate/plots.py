@@ -65,12 +65,12 @@ def reliability(path: Path, curve: Sequence[dict[str, float]], what: str = "test
 
 def subjects(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Draws the accuracy of every test subject, the lowest first, with the number of its clips, and their mean."""
-    ordered = sorted(rows, key=lambda row: (row["accuracy"], row["group"]))
+    ordered = sorted(rows, key=lambda row: (row["accuracy"], row["subject"]))
     figure, axes = canvas(max(4.2, 1.5 + 0.3 * len(rows)), 3.8)
     bars = axes.bar(range(len(ordered)), [row["accuracy"] for row in ordered], width=0.7)
     axes.bar_label(bars, [row["clips"] for row in ordered], fontsize=7)
     axes.axhline(float(np.mean([row["accuracy"] for row in ordered])), color="grey", linestyle=":", label="mean of the subjects")
-    axes.set_xticks(range(len(ordered)), [row["group"] for row in ordered], rotation=90, fontsize=7)
+    axes.set_xticks(range(len(ordered)), [row["subject"] for row in ordered], rotation=90, fontsize=7)
     axes.set(ylim=(0, 1.08), ylabel="accuracy", title="by subject, test clips")
     axes.legend(loc="lower right")
     save(figure, path)

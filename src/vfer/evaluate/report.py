@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from vfer import files
-from vfer.data import split
-from vfer.evaluate import figures, page, plots
+from vfer.data import audit, split
+from vfer.evaluate import figures, intervals, page, plots
 from vfer.evaluate.page import Section
 
 Rows = Sequence[Mapping[str, object]]
-HEADS = {**figures.TITLES, "group": "subject", "f1": "F1"}
+HEADS = {**figures.TITLES, "f1": "F1"}
 
 
 def write(
@@ -21,16 +21,15 @@ def write(
     rows: list[split.Row],
     tables: Mapping[str, Rows],
     histories: Sequence[Path],
+    notes: Sequence[str] = (),
 ) -> None:
     """Writes `report.html` into the folder of an evaluation, whose pictures lie in its `plots`; draws the trainings' curves there.
 
     `told` is its figures in a sentence, `confidence` that of its intervals, `rows` the split, `tables` the scores by `expression` and by
-    `subject`.
+    `subject`, and `notes` are further sentences about the test clips.
     """
     drawn = out / "plots"
-    leaks = [
-        f"{share:.0%} of the test clips are of a {kind} that was seen in training" for kind, share in metrics["leakage"].items() if share
-    ]
+    leaks = [f"{share:.0%} of the test clips {audit.SEEN[kind]}" for kind, share in metrics["leakage"].items() if share]
     beside = {
         "accuracy of a vote of single frames": metrics["frame_vote"]["accuracy"],
         "expected calibration error": metrics["calibration_error"],
@@ -38,7 +37,7 @@ def write(
         "test clips without a face": metrics["faceless"],
     }
     sections = [
-        Section("Test clips", told, warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
+        Section("Test clips", ". ".join([told, *notes]), warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
         Section("The split", rows=split.counts(rows, ("recording", "subject"))),
         Section("Beside it", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
         Section("By expression", rows=_headed(tables["expression"]), pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
@@ -53,8 +52,8 @@ def write(
 
 
 def _scores(metrics: Mapping[str, Any], confidence: float) -> Rows:
-    heads = ("score", "value", figures.head(confidence))
-    return [dict(zip(heads, [title, *figures.told(metrics[name])], strict=True)) for name, title in figures.TITLES.items()]
+    heads = ("score", "value", intervals.head(confidence))
+    return [dict(zip(heads, [title, *intervals.cells(metrics[name])], strict=True)) for name, title in figures.TITLES.items()]
 
 
 def _headed(rows: Rows) -> Rows:

@@ -10,22 +10,22 @@ from vfer import files
 from vfer.cnn.predictions import Predictions
 from vfer.data import stills as stills_table
 from vfer.evaluate import figures, plots
-from vfer.evaluate.params import EvaluateParams
+from vfer.evaluate.intervals import intervals
 from vfer.evaluate.scores import confusion
 
 WORST = 40
 
 
-def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int, out: Path) -> dict[str, Any]:
+def report(test: Predictions, pictures: Path, confidence: float, out: Path) -> dict[str, Any]:
     """Writes the tables and pictures of the test stills, of which there is one at least, into `out`; returns their figures.
 
-    The stills are resampled one by one, since most datasets do not say whom they show. `without_twins` are the figures of those whose
+    Each still counts as a subject, since most datasets do not say whom they show. `without_twins` are the figures of those whose
     photo was not trained on, where some were. The sheet shows the mistakes it was surest of.
     """
     truth, predicted = test.truth, test.predicted
-    scored = _scored(test, params, seed)
+    scored = scores(test, confidence)
     if any(test.twin):
-        scored["without_twins"] = _scored(test.fresh, params, seed)
+        scored["without_twins"] = scores(test.fresh, confidence)
     error, curve = figures.calibration(truth, test.probabilities)
     classes = figures.per_class(truth, predicted, test.classes)
     files.write_csv(out / "plots" / "stills_per_class.csv", list(classes[0]), classes)
@@ -39,13 +39,7 @@ def report(test: Predictions, pictures: Path, params: EvaluateParams, seed: int,
     return scored | {"calibration_error": error}
 
 
-def intervals(said: Predictions, *, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
-    """Returns the scores of stills with their intervals over the stills, by name."""
-    found = figures.bootstrap(
-        said.truth, said.predicted, said.still, len(said.classes), resamples=resamples, confidence=confidence, seed=seed
-    )
-    return {name: asdict(interval) for name, interval in found.items()}
-
-
-def _scored(said: Predictions, params: EvaluateParams, seed: int) -> dict[str, Any]:
-    return intervals(said, resamples=params.resamples, confidence=params.confidence, seed=seed) | {"stills": len(said.still)}
+def scores(stills: Predictions, confidence: float) -> dict[str, Any]:
+    """Returns the scores of stills, by name, with intervals that take each still for a subject of its own, and their number."""
+    found = intervals(stills.truth, stills.predicted, stills.still, stills.still, len(stills.classes), confidence)
+    return {name: asdict(interval) for name, interval in found.items()} | {"stills": len(stills.still)}

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vfer.data import stills
+from vfer.data.manifest import full_name
 from vfer.data.stills import SIDE
 from vfer.errors import DataError
 
@@ -26,11 +27,12 @@ Row = tuple[str, str, NDArray[np.uint8] | str]
 
 @dataclass(frozen=True)
 class Found:
-    """All faces, uint8 (n, 48, 48), the number of each one's subject, int64 (n,), and why other pictures were set aside."""
+    """All faces, uint8 (n, 48, 48), the number of each one's subject, int64 (n,), why other pictures were set aside, and all subjects."""
 
     pixels: NDArray[np.uint8]
     subjects: NDArray[np.int64]
     refused: dict[str, str]
+    names: list[str]
 
     @property
     def pictures(self) -> int:
@@ -43,13 +45,14 @@ class Faces:
     """The n faces of the subjects that have enough of them.
 
     They are the `rows`, int64 (n,), of `pixels`, uint8 (m, 48, 48). `labels`, int64 (n,), number the subjects from 0; `held`, bool (n,),
-    tells which faces are kept from the training.
+    tells which faces are kept from the training. `names` are the subjects by number.
     """
 
     pixels: NDArray[np.uint8]
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     held: NDArray[np.bool_]
+    names: list[str]
 
     @property
     def subjects(self) -> int:
@@ -72,7 +75,7 @@ def collect(rows: Iterable[Row], most: int, folder: Path) -> Found:
         else:
             pixels[taken], subjects[taken] = face, numbers.setdefault(subject, len(numbers))
             taken += 1
-    return Found(pixels[:taken], subjects[:taken], refused)
+    return Found(pixels[:taken], subjects[:taken], refused, list(numbers))
 
 
 def _room(faces: int, folder: Path) -> NDArray[np.uint8]:
@@ -104,7 +107,7 @@ def read(path: Path, folder: Path) -> tuple[Found, int]:
 
 
 def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[Row]:
-    columns = [name for name in parquet.schema_arrow.names if name in ("subject", "image", "usage")]
+    columns = [name for name in parquet.schema_arrow.names if name in ("subject", "image", "usage", "source")]
     number = -1
     try:
         for batch in parquet.iter_batches(ROWS, columns=columns):
@@ -115,11 +118,12 @@ def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[R
                 if row["subject"] is None:
                     unnamed.append(number)
                     continue
+                subject = full_name(row.get("source") or path.stem, str(row["subject"]))
                 face = stills.grey(row["image"] or b"")
                 if face is None or face.shape != (SIDE, SIDE):
-                    yield str(row["subject"]), f"row {number}", f"is no {SIDE}x{SIDE} picture that decodes"
+                    yield subject, f"row {number}", f"is no {SIDE}x{SIDE} picture that decodes"
                 else:
-                    yield str(row["subject"]), f"row {number}", face
+                    yield subject, f"row {number}", face
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: is damaged after row {number} ({_one_line(error)}); restore it") from error
 
@@ -138,7 +142,8 @@ def choose(found: Found, least: int, share: float, seed: int, where: Path) -> Fa
         )
     rows = np.flatnonzero(enough[found.subjects])
     labels = (np.cumsum(enough) - 1)[found.subjects[rows]]
-    return Faces(found.pixels, rows, labels, hold_out(labels, share, seed))
+    names = [found.names[number] for number in np.flatnonzero(enough)]
+    return Faces(found.pixels, rows, labels, hold_out(labels, share, seed), names)
 
 
 def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:

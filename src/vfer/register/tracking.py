@@ -1,7 +1,5 @@
 """The MLflow store: where it is, that it answers, and the live run of a training."""
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -215,15 +213,6 @@ def _run_id(client: "MlflowClient", experiment: str, name: str, params: Mapping[
     if memory:
         memory.write_text(run.info.run_id)
     return str(run.info.run_id)
-
-
-def key(settings: Mapping[str, object], *inputs: Path) -> str:
-    """Returns the hash that names a training: its settings and the content of its input files."""
-    digests = []
-    for path in inputs:
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return hashlib.sha256(json.dumps([settings, digests], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def experiment_tags() -> dict[str, str]:

@@ -3,9 +3,10 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from vfer.data import manifest
+from vfer.data import manifest, places
 from vfer.data.manifest import Clip
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundClip, check_word
@@ -39,6 +40,7 @@ class ClipIntake:
         found.save(temporary)
         probe(temporary)
         digest = _digest(temporary)
+        clip = self._joined(clip, temporary.stat().st_size, digest)
         if clip.clip in self.clips and (self.data / self.clips[clip.clip].path).is_file():
             self._again(clip, digest)
         else:
@@ -46,11 +48,13 @@ class ClipIntake:
         self.origins[found.origin] = clip.clip
 
     def commit(self) -> None:
-        """Writes the manifest, then removes the sample's files."""
+        """Writes the manifest and the places of whoever is new, then removes the sample's files."""
         if self.clips:
             manifest.write(self.path, self.clips.values())
+            places.update(self.data, self.clips.values(), dropped=SAMPLE)
         else:
-            self.path.unlink(missing_ok=True)
+            for path in (self.path, self.data / places.FILE):
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.data / "clips" / SAMPLE, ignore_errors=True)
 
     def _row(self, found: FoundClip) -> Clip:
@@ -62,7 +66,19 @@ class ClipIntake:
         if not manifest.NAME.fullmatch(clip):
             raise DataError(f"clip {clip!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
         word = expression(found.expression, self.own)
-        return Clip(clip, f"clips/{clip}{found.suffix}", word, found.subject, found.recording or clip, source, found.framing)
+        subject, recording = (manifest.full_name(source, name) for name in (found.subject, found.recording or clip))
+        return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, found.framing)
+
+    def _joined(self, clip: Clip, size: int, digest: bytes) -> Clip:
+        """Returns the clip as of the recording and subject of an identical one; raises `DataError` where that one has another label."""
+        twin = next((self.clips[name] for name in self.sizes.get(size, ()) if name != clip.clip and self._digest_of(name) == digest), None)
+        if twin is None:
+            return clip
+        if twin.expression != clip.expression:
+            raise DataError(f"has the bytes of clip {twin.clip}, which is labelled {twin.expression}, not {clip.expression}; correct one")
+        if clip.clip not in self.clips:
+            self.outcome.identical.append((clip.clip, twin.clip))
+        return replace(clip, recording=twin.recording, subject=twin.subject)
 
     def _again(self, clip: Clip, digest: bytes) -> None:
         standing = self.clips[clip.clip]
@@ -79,8 +95,6 @@ class ClipIntake:
 
     def _add(self, clip: Clip, temporary: Path, digest: bytes) -> None:
         size = temporary.stat().st_size
-        if twin := next((name for name in self.sizes.get(size, ()) if self._digest_of(name) == digest), None):
-            self.outcome.identical.append((clip.clip, twin))
         target = self.data / clip.path
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(target)

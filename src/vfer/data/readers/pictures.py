@@ -71,7 +71,8 @@ class StillIntake:
             self.outcome.identical_stills.append((name, twin))
         self.stills[name] = standing
         self.outcome.converted += converted
-        self.outcome.stills.append(Still(name, word, found.usage, self.source, found.subject, image, votes))
+        subject = found.subject and manifest.full_name(self.source, found.subject)
+        self.outcome.stills.append(Still(name, word, found.usage, self.source, subject, image, votes))
 
     def commit(self) -> None:
         """Writes the table where anything in it changed, or where there is none."""

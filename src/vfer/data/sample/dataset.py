@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.clips import executor
-from vfer.data import manifest
+from vfer.data import manifest, places
 from vfer.data import stills as stills_table
 from vfer.data.sample import stills as faces
 from vfer.data.sample.course import blinks, draw_manner, perform, sway
@@ -59,7 +59,8 @@ def write(
     started: Callable[[int], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Renders a dataset into a new or empty folder: `clips/sample/*.mp4`, `clips.csv` and `stills.parquet`.
+    """Renders a dataset into a new or empty folder: `clips/sample/*.mp4`, `clips.csv`, `places.csv` and
+    `stills.parquet`.
 
     `recordings` is per actor and expression, `size` is (width, height), `stills` is per class to train on.
     `started` hears the number of steps, `advance` each one done. The same arguments give the same bytes,
@@ -80,7 +81,9 @@ def write(
     for _ in _rendered(jobs, workers):
         advance()
     stills_table.write(out / "stills.parquet", faces.table(stills, seed, advance))
-    manifest.write(out / "clips.csv", [clip for job in jobs for clip in rows(job)])
+    clips = [clip for job in jobs for clip in rows(job)]
+    manifest.write(out / "clips.csv", clips)
+    places.update(out, clips)
 
 
 def rows(job: Recording) -> Iterator[manifest.Clip]:

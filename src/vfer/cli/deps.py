@@ -1,0 +1,100 @@
+"""`vfer deps`: keeps what DVC knows of the code and of the packages in step with what the stages import."""
+
+import sys
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vfer.clips import packages
+from vfer.clips.closure import closure
+from vfer.errors import DataError
+
+WIRING = ("dvc.yaml", "comparison/dvc.yaml")
+FOUND_BY_NAME = {"pretrain": ("architectures",), "cnn": ("architectures",), "method": ("vfer.compare.methods",)}
+"""Packages whose modules a stage imports by a param's name."""
+WIDTH = 140
+
+
+def deps(
+    root: Annotated[Path, typer.Option(help="The repository.")] = Path(),
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail where something is out of step.")] = False,
+) -> None:
+    """Write packages.yaml, and the code and packages that each stage in dvc.yaml depends on, from what its code imports."""
+    from vfer.cli.console import console
+    from vfer.files import write_bytes
+
+    sys.path.insert(0, str(root.resolve()))  # where the stages are
+    texts = {name: (root / name).read_text(encoding="utf-8") for name in WIRING}
+    used: set[str] = set()
+    wanted = {name: _rewired(text, root, used) for name, text in texts.items()}
+    wanted[packages.FILE] = packages.text(used)
+    before = {name: path.read_text(encoding="utf-8") if (path := root / name).is_file() else "" for name in wanted}
+    changed = [name for name, text in wanted.items() if text != before[name]]
+    if check and changed:
+        raise DataError(f"{', '.join(changed)}: out of step with the code or the installed packages; run `make deps`")
+    for name in changed:
+        write_bytes(root / name, wanted[name].encode())
+    console.print(f"deps: {', '.join(changed) if changed else 'nothing'} changed", markup=False)
+
+
+def _rewired(text: str, root: Path, used: set[str]) -> str:
+    """Returns the text of a dvc.yaml whose stages depend on all their code and packages, which are added to those `used`."""
+    import yaml
+
+    lines = text.splitlines()
+    for stage, wired in yaml.safe_load(text)["stages"].items():
+        work = closure([f"stages.{stage}", *_named(stage, root)])
+        used |= {*work.packages}
+        given = [dep for dep in wired["deps"] if dep.split("/")[0] not in ("src", "stages")]
+        _replace(lines, stage, "deps", [*given, *cover(work.files.values(), root)])
+        params = [param for param in wired["params"] if not (isinstance(param, dict) and packages.FILE in param)]
+        _replace(lines, stage, "params", [*params, {packages.FILE: list(work.packages)}])
+    return "\n".join(lines) + "\n"
+
+
+def _named(stage: str, root: Path) -> list[str]:
+    """Returns the modules that a stage imports by a param's name."""
+    found = []
+    for package in FOUND_BY_NAME.get(stage, ()):
+        base = root / "src" if package.startswith("vfer.") else root
+        files = sorted((base / package.replace(".", "/")).glob("*.py"))
+        found += [f"{package}.{file.stem}" for file in files if file.stem != "__init__"]
+    return found
+
+
+def cover(files: Iterable[Path], root: Path) -> list[str]:
+    """Returns few paths that hold all these files: single ones, and in place of at least half of the modules of a folder that folder."""
+    wanted = {file.resolve() for file in files}
+
+    def of(path: Path) -> list[Path]:
+        if path.is_file():
+            return [path] if path in wanted else []
+        modules = set(path.rglob("*.py"))
+        if 1 < len(modules & wanted) >= len(modules) / 2:
+            return [path]
+        return inside(path)
+
+    def inside(folder: Path) -> list[Path]:
+        return [found for child in sorted(folder.iterdir()) for found in of(child)]
+
+    top = root.resolve()
+    code = inside(top / "src" / "vfer")
+    scripts = [path for path in sorted((top / "stages").glob("*.py")) if path in wanted]
+    return [path.relative_to(top).as_posix() for path in [*scripts, *code]]
+
+
+def _replace(lines: list[str], stage: str, key: str, values: list[Any]) -> None:
+    """Puts a list, in flow style and wrapped, in place of that of a stage's key."""
+    at = next(i for i in range(lines.index(f"  {stage}:"), len(lines)) if lines[i].startswith(f"    {key}:"))
+    end = next((i for i in range(at + 1, len(lines)) if not lines[i].startswith("     ")), len(lines))
+    text = f"    {key}: [{', '.join(map(_flow, values))}]"
+    lines[at:end] = textwrap.wrap(text, WIDTH, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: [{', '.join(map(_flow, inner))}]" for name, inner in value.items()) + "}"
+    return f'"{value}"' if "$" in value else str(value)

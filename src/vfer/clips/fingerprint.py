@@ -1,0 +1,41 @@
+"""The hash of all that a piece of work is made of: for the clip store, a training's checkpoint, and an experiment's key."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.clips import closure
+from vfer.clips.digests import digest
+
+Input = Path | str | NDArray[np.generic]
+
+
+def fingerprint(settings: Mapping[str, object], *, code: Iterable[str] = (), inputs: Iterable[Input] = ()) -> str:
+    """Returns 32 hex digits that change with whatever may change a result, and with nothing else.
+
+    Args:
+        settings: Params and labels, as JSON can hold them.
+        code: The modules that do the work; what they import counts too, and so do the installed versions of the packages that compute.
+        inputs: Files or folders by their content, arrays by their values, and text, in an order that matters.
+    """
+    made = closure.closure(code)
+    parts = {
+        "settings": settings,
+        "code": {name: closure.digest(file) for name, file in made.files.items()},
+        "packages": closure.versions(made.packages),
+        "inputs": [_digest(given) for given in inputs],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _digest(given: Input) -> str:
+    if isinstance(given, str):
+        return f"text {given}"
+    if isinstance(given, Path):
+        return digest(given)
+    values = np.ascontiguousarray(given)
+    return f"{values.dtype} {values.shape} {hashlib.sha256(values.data).hexdigest()}"

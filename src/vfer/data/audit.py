@@ -1,0 +1,46 @@
+"""What a model has seen of its test clips: their bytes, their recordings, and their subjects in each of its training sets."""
+
+from collections.abc import Iterable, Sequence
+
+from vfer.data.learned import Example
+from vfer.data.split import Row
+
+SEEN = {
+    "content": "have the very bytes of a clip seen in training",
+    "recording": "are of a recording seen in training",
+    "subject": "are of a subject seen in training",
+    "stills": "are of a subject whose stills trained the CNN",
+    "identities": "are of a subject whose faces pre-trained the CNN",
+}
+"""What it means for a test clip to count in each share of `leakage`."""
+
+
+def leakage(rows: Sequence[Row], network: Sequence[Example] = ()) -> dict[str, float]:
+    """Returns the shares of the test clips, by what of them was seen in training or validation.
+
+    `content` is a clip of the same bytes, `recording` and `subject` another clip of these. `stills` and `identities`, of what the CNN under
+    the `network` has learned from, are those of the subject; each is left out where nothing of its kind says whom it shows.
+    """
+    test, seen = [row for row in rows if row.part == "test"], [row for row in rows if row.part != "test"]
+    contents = {row.digest for row in seen} - {""}
+    shares = {"content": _share(row.digest in contents for row in test)}
+    for kind in ("recording", "subject"):
+        names = {getattr(row, kind) for row in seen}
+        shares[kind] = _share(getattr(row, kind) in names for row in test)
+    for key, kind in (("stills", "still"), ("identities", "identity")):
+        people = {example.subject for example in network if example.kind == kind and example.part != "test"} - {""}
+        if people:
+            shares[key] = _share(row.subject in people for row in test)
+    return shares
+
+
+def unnamed(network: Iterable[Example]) -> list[str]:
+    """Returns a sentence for each kind of examples that do not all say whom they show, so that nothing tells whether they leak."""
+    unknown = {example.kind for example in network if example.part != "test" and not example.subject}
+    words = {"still": "stills that trained the CNN", "identity": "faces that pre-trained the CNN"}
+    return [f"nothing says whom the {word} show" for kind, word in words.items() if kind in unknown]
+
+
+def _share(hits: Iterable[bool]) -> float:
+    found = list(hits)
+    return sum(found) / len(found)

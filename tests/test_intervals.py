@@ -1,0 +1,115 @@
+"""Confidence intervals of scores, by how often they hold what they are to hold."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vfer.evaluate.intervals import FEW, Interval, bounds, cells, intervals
+from vfer.evaluate.scores import score
+
+CLASSES = 4
+CLIPS = 28
+SHARES = np.array([0.4, 0.3, 0.2, 0.1])
+People = tuple[NDArray[np.int64], NDArray[np.int64], list[str]]
+TYPES = {  # mean and spread of people's accuracies
+    "alike": (0.8, 0.02),
+    "unlike": (0.75, 0.12),
+    "near the edge": (0.95, 0.04),
+}
+
+
+def people(number: int, kind: str, rng: np.random.Generator) -> People:
+    """Truth and answers of people's clips; the third class is recognised less often than the others."""
+    mean, spread = TYPES[kind]
+    size = mean * (1 - mean) / spread**2 - 1
+    accuracy = rng.beta(mean * size, (1 - mean) * size, number).repeat(CLIPS)
+    truth = rng.choice(CLASSES, number * CLIPS, p=SHARES)
+    right = rng.random(len(truth)) < accuracy * np.where(truth == 2, 0.8, 1)
+    answers = np.where(right, truth, (truth + rng.integers(1, CLASSES, len(truth))) % CLASSES)
+    return truth, answers, [f"s{i // CLIPS}" for i in range(len(truth))]
+
+
+def estimated(given: People, confidence: float = 0.95) -> dict[str, Interval]:
+    truth, answers, subjects = given
+    return intervals(truth, answers, subjects, [f"r{i}" for i in range(len(truth))], CLASSES, confidence)
+
+
+@pytest.mark.parametrize("number", [3, 5, 12, 24])
+def test_95_per_cent_intervals_hold_the_score_of_all_people_in_95_per_cent(number: int) -> None:
+    for kind in TYPES:
+        rng = np.random.default_rng(number)
+        truth, answers, _ = people(20_000, kind, rng)
+        everybody = asdict(score(truth, answers, CLASSES))
+        draws = [estimated(people(number, kind, rng)) for _ in range(250)]
+        for name, value in everybody.items():
+            held = np.mean([found[name].low <= value <= found[name].high for found in draws])  # type: ignore[operator]
+            assert held > 0.92, (kind, name)  # 250 draws of 0.95 are below that once in 70
+
+
+def test_two_subjects_tell_no_interval() -> None:
+    found = estimated(people(2, "alike", np.random.default_rng(0)))["accuracy"]
+    assert (found.low, found.high) == (None, None)
+    assert cells(asdict(found)) == [f"{found.value:.3f}", FEW]
+    assert cells({"value": 0.5, "low": 0.25, "high": 0.75}, ".1f", 100) == ["50.0", "25.0 to 75.0"]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_perfect_score_is_as_sure_as_its_subjects_are_many(value: float) -> None:
+    """Exactly: a share of people as low as the bound would give as many perfect ones in 2.5 % of the cases."""
+    for number in (3, 24, 108):
+        truth = np.tile([0, 1], 10 * number)
+        found = intervals(truth, truth if value else 1 - truth, [f"s{i // 20}" for i in range(len(truth))], list(map(str, truth)), 2, 0.95)
+        for interval in found.values():
+            low, high = (interval.low, interval.high) if value else (1 - interval.high, 1 - interval.low)  # type: ignore[operator]
+            assert (interval.value, high) == (value, 1)
+            assert low == pytest.approx(0.025 ** (1 / number))  # type: ignore[arg-type]
+
+
+def test_with_as_many_subjects_as_clips_the_interval_is_that_of_clopper_and_pearson() -> None:
+    """As for stills, whose people nobody knows."""
+    truth, answers = np.zeros(1000, int), np.repeat([0, 1], [930, 70])
+    found = intervals(truth, answers, list(map(str, range(1000))), list(map(str, range(1000))), 2, 0.95)["accuracy"]
+    assert (found.low, found.high) == (pytest.approx(0.9124, abs=5e-4), pytest.approx(0.9450, abs=5e-4))
+
+
+def width(subjects: Sequence[str], recordings: Sequence[str], answers: NDArray[np.int64]) -> float:
+    found = intervals(np.zeros(len(answers), int), answers, subjects, recordings, 2, 0.95)["accuracy"]
+    assert found.low is not None
+    assert found.high is not None
+    return found.high - found.low
+
+
+def test_clips_that_go_together_widen_the_interval_and_twins_do_not_narrow_it() -> None:
+    answers = np.repeat(np.arange(10) % 2, 10)  # a subject is recognised always or never
+    subjects, recordings = [f"s{i // 10}" for i in range(100)], [f"r{i}" for i in range(100)]
+    mixed = np.tile([0, 1], 50)
+    assert width(subjects, recordings, answers) > 2 * width(subjects, recordings, mixed)
+    twice = [name for name in subjects for _ in range(2)]
+    once = width(subjects, recordings, mixed)
+    assert width(twice, [name for name in recordings for _ in range(2)], mixed.repeat(2)) == pytest.approx(once)
+
+
+def test_more_confidence_is_wider_and_seeds_are_averaged() -> None:
+    given = people(12, "unlike", np.random.default_rng(1))
+    half, most = estimated(given, 0.5)["uar"], estimated(given, 0.99)["uar"]
+    assert most.low < half.low < half.value < half.high < most.high  # type: ignore[operator]
+    truth, answers, subjects = given
+    both = intervals(truth, np.stack([answers, truth]), subjects, subjects, CLASSES, 0.95)
+    for name, value in asdict(score(truth, answers, CLASSES)).items():
+        assert both[name].value == pytest.approx((1 + value) / 2)
+
+
+def test_no_answer_is_a_wrong_one() -> None:
+    truth, answers, subjects = people(6, "unlike", np.random.default_rng(2))
+    answers[::5] = -1
+    found = intervals(truth, answers, subjects, subjects, CLASSES, 0.95)
+    assert {name: interval.value for name, interval in found.items()} == pytest.approx(asdict(score(truth, answers, CLASSES)))
+
+
+def test_subjects_that_agree_by_chance_give_no_point() -> None:
+    low, high = bounds(0.9, 0.0, 4, 40.0, 0.95)
+    assert low < 0.8
+    assert high > 0.95
