@@ -136,7 +136,7 @@ def test_real_data_replaces_the_sample_and_git_brings_it_back(repository: Path, 
 
     sample, pushed = files(repository / "data"), files(repository / ".sample")
     output = add("folder", own)
-    assert "the embedded sample (2 rows) gave way; `git checkout data.dvc && dvc checkout data.dvc` brings it back" in output
+    assert "the embedded sample (2 rows) gave way; `git checkout data.dvc && dvc pull data.dvc` brings it back" in output
     assert sorted(files(repository / "data")) == [
         "clips.csv",
         *(f"clips/folder/{name}.mp4" for name in ("happy/anna_1", "happy/bob_1", "sad/anna_2")),
@@ -174,7 +174,15 @@ def test_other_sources_stay_and_a_second_run_changes_nothing(repository: Path, o
     assert stills.read(repository / "data/stills.parquet")["source"].to_pylist() == ["fer2013"]
 
 
+def test_the_embedded_sample_need_not_be_there_to_give_way(repository: Path, own: Path) -> None:
+    shutil.rmtree(repository / "data")
+    assert "the embedded sample gave way" in add("folder", own)
+    assert {clip.source for clip in manifest.read(repository / "data/clips.csv")} == {"folder"}
+    assert "push" not in (repository / "data.dvc").read_text()
+
+
 def test_what_is_not_checked_out_is_not_dropped(repository: Path, own: Path) -> None:
+    add("folder", own)
     shutil.rmtree(repository / "data")
     assert "is tracked by data.dvc but its files are missing; run `dvc checkout data.dvc`" in refused("add", "folder", own)
     assert "its files are missing" in refused("show")
@@ -189,7 +197,7 @@ def test_nothing_usable_changes_nothing(repository: Path, tmp_path: Path) -> Non
     (tmp_path / "own/happy/anna_1.mp4").write_bytes(b"no video")
     assert "1 refused, the first" in refused("add", "folder", tmp_path / "own")
     assert "no such file or folder" in refused("add", "folder", tmp_path / "nowhere")
-    assert "no reader of that name; known are fer2013, ferplus, ravdess, ckplus, folder, manifest" in refused("add", "imagenet", tmp_path)
+    assert "no reader of that name; known are fer2013, ferplus, ravdess, ckplus, cremad, " in refused("add", "imagenet", tmp_path)
     after = files(repository)
     assert {name: after[name] for name in before} == before
     assert not [name for name in set(after) - set(before) if not name.startswith(".dvc/")]

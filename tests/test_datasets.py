@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from vfer.data import stills
+from vfer.data.manifest import NAME
 from vfer.data.readers import READERS, Found, FoundClip, FoundStill, Passed, Refused, expression, scan
 from vfer.data.readers.found import safe
 from vfer.data.readers.video import encode, probe
@@ -87,9 +88,20 @@ def test_an_unknown_expression_is_refused_naming_the_known_ones() -> None:
 
 
 def test_safe_names_cannot_leave_their_folder() -> None:
-    assert safe("../../etc/passwd") == "etc_passwd"
+    assert safe("../../etc/passwd").startswith("etc_passwd-")
     assert safe("..") == ""
-    assert safe("Zoë (1)") == "Zo_1_"
+    assert safe("a take.2") == "a_take.2"
+    assert safe("Zoë (1)").startswith("Zoe__1-")
+
+
+ODD = ["김민수_01", "이지은_01", "Zoë_01", "Zoé_01", "Zoe_01", "a(1)", "a[1]", "x" * 150, "x" * 151, "caf\udce9", "caf\udce8", "~"]
+
+
+def test_names_that_differ_stay_different_and_short() -> None:
+    names = [safe(text) for text in ODD]
+    assert len(set(names)) == len(ODD)
+    assert all(NAME.fullmatch(name) and len(name) < 120 for name in names)
+    assert safe("Zoe\u0308_01") == safe("Zo\u00eb_01"), "composed or not, it is one name"
 
 
 # Scanning
@@ -252,7 +264,7 @@ def test_ferplus_refuses_other_tables_and_what_is_no_table(tmp_path: Path) -> No
     assert [reason[:31] for reason in reasons(found("ferplus", tmp_path))] == [
         "has no column neutral, surprise",
         "has no column emotion, usage; e",
-        "is no CSV file in UTF-8: 'utf-8",
+        "is no CSV file in UTF-8: 'utf-1",
     ]
     votes, rows = fer_files(put(tmp_path / "good", {"x": b""}), ["Training,9,0,0,0,0,0,0,0,0,1"], ["0 Training"])
     rows.write_bytes(rows.read_bytes() + b"\n0,\xff,Training")
@@ -314,7 +326,7 @@ def test_ckplus_full_sequences_take_their_labels_and_leave_out_the_rest(tmp_path
     }
     items = found("ckplus", pack(tmp_path / "images.zip", files), put(tmp_path / "labels", labels))
     (clip,) = clips(items)
-    assert (clip.name, clip.expression, clip.framing) == ("S010_001", "surprise", "scene")
+    assert (clip.name, clip.expression, clip.framing) == ("S010_001", "surprise", None)
     assert reasons(items, Passed) == ["sequence without an emotion label"]
     assert reasons(items) == ["holds no emotion label from 0 to 7"]
     clip.save(tmp_path / "clip.mkv")
@@ -325,7 +337,7 @@ def test_ckplus_refuses_frames_of_another_size_and_broken_ones(tmp_path: Path) -
     files = {"happy/S010_004_00000001.png": picture((50, 50)), "happy/S011_004_00000001.png": b"no picture", "happy/me.png": b""}
     items = found("ckplus", put(tmp_path, files))
     assert reasons(items) == ["its name is not S<actor>_<sequence>_<frame>.png"]
-    for clip, reason in zip(clips(items), ["frames are not 48x48", "does not decode"], strict=True):
+    for clip, reason in zip(clips(items), ["is not 48x48", "does not decode"], strict=True):
         with pytest.raises(ClipError, match=reason):
             clip.save(tmp_path / "clip.mkv")
 
@@ -364,7 +376,7 @@ def test_folder_takes_expression_and_subject_from_the_name(tmp_path: Path) -> No
     )
     assert [(clip.name, clip.expression, clip.subject, clip.suffix) for clip in clips(items)] == [
         ("happy/anna_1", "happy", "anna", ".mp4"),
-        ("sad/Zo__2_1_", "sad", "Zoë", ".mov"),
+        (safe("sad") + "/" + safe("Zoë_2 (1)"), "sad", "Zoë", ".mov"),
     ]
     assert len(reasons(items)) == 1
     assert reasons(items)[0].startswith("names no subject")
@@ -384,7 +396,7 @@ def test_manifest_reads_paths_relative_to_itself(tmp_path: Path) -> None:
     items = found("manifest", put(tmp_path / "sub", {"my.csv": "\n".join(lines).encode()}))
     first, second = clips(items)
     assert (first.name, first.source, first.recording, first.framing) == ("first", "mine", "r1", "face")
-    assert (second.name, second.source, second.recording, second.framing) == ("videos/b", None, None, "scene")
+    assert (second.name, second.source, second.recording, second.framing) == ("videos/b", None, None, None)
     second.save(tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"b"
     assert [reason[:24] for reason in reasons(items)] == [
@@ -397,7 +409,7 @@ def test_manifest_reads_paths_relative_to_itself(tmp_path: Path) -> None:
 
 def test_a_manifest_without_its_columns_is_refused(tmp_path: Path) -> None:
     items = found("manifest", put(tmp_path, {"my.csv": b"file,label\na.mp4,happy\n"}))
-    assert reasons(items) == ["has no column path, expression, subject; expected path, expression, subject"]
+    assert reasons(items) == ["has no column path, expression, subject; its first line is 'file,label', expected path, expression, subject"]
 
 
 # Stills

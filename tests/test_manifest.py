@@ -1,6 +1,7 @@
 """The clips' manifest: written and read back, and refused where it is malformed."""
 
 import csv
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,18 +48,27 @@ def test_the_order_of_the_clips_does_not_change_the_bytes(tmp_path: Path) -> Non
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-def test_a_write_that_fails_leaves_the_former_manifest(tmp_path: Path) -> None:
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+
+
+def test_a_write_that_fails_leaves_the_former_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "clips.csv"
     manifest.write(path, CLIPS)
     before = path.read_bytes()
-    with pytest.raises(UnicodeEncodeError):
-        manifest.write(path, [*CLIPS, replace(CLIPS[0], clip="zzz", subject="\ud800")])
+    fill_the_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space"):
+        manifest.write(path, [*CLIPS, replace(CLIPS[0], clip="zzz")])
     assert path.read_bytes() == before
 
 
-def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(UnicodeEncodeError):
-        manifest.write(tmp_path / "clips.csv", [replace(CLIPS[0], subject="\ud800")])
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_the_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space"):
+        manifest.write(tmp_path / "clips.csv", CLIPS)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ Importing this loads nothing slow: what it offers is loaded on first use.
 
 from typing import TYPE_CHECKING
 
+from vfer.env import prepare_libraries
 from vfer.errors import VferError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Look", "Prediction", "Recogniser", "Span", "Timeline", "VferError", "load"]
 
+prepare_libraries()
 _HOMES = {
     "Look": "vfer.predict.narrate",
     "Prediction": "vfer.predict.prediction",

@@ -1,4 +1,4 @@
-"""Every environment variable that vfer reads, and those that it sets for TensorFlow."""
+"""Every environment variable that vfer reads, and those that it sets for other libraries."""
 
 import os
 import re
@@ -7,6 +7,8 @@ from pathlib import Path
 from vfer.errors import VferError
 
 CPU = Path("/proc/cpuinfo")
+MAX_PICTURE = 40_000_000
+"""Pixels of a picture file: more than any camera of today's phones takes by default, and 0.3 GB at most while it is decoded."""
 INSIGHTFACE_URL = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 
 
@@ -77,6 +79,15 @@ def multiplies_bfloat16() -> bool:
     """Whether this machine's processor does, by what Linux tells of it."""
     flags = CPU.read_text() if CPU.is_file() else ""
     return re.search(r"\b(avx512_bf16|amx_bf16)\b", flags) is not None
+
+
+def prepare_libraries() -> None:
+    """Sets, where the user has not, what libraries read when they are imported: no calls home, and no picture above the limit.
+
+    ONNX Runtime otherwise keeps a device id and events in the user's cache, and looks up a host.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE))
 
 
 def prepare_tensorflow(precision: str = "") -> None:

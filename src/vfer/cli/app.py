@@ -36,7 +36,7 @@ app.command()(summary)
 
 def main() -> None:
     """Runs `vfer`; an error that the user can mend ends it with one line and status 1, Ctrl-C with status 130."""
-    console.show_log()
+    console.begin()
     try:
         app()
     except VferError as error:

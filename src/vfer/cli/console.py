@@ -1,6 +1,7 @@
 """What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -19,13 +20,35 @@ from vfer.errors import VferError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """A console that shows control characters and bytes that are no text, as names of files hold them, as escapes."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints as rich does."""
+        super().print(*(plain(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+def plain(text: str) -> str:
+    """Returns a text whose control characters, but for ends of lines, and bytes that are no text are escapes."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode() for letter in text)
+
+
+console = PlainConsole(highlight=False, soft_wrap=True)
+errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+def begin() -> None:
+    """Prepares what a command prints: a terminal that lacks a letter shows an escape, and the library's warnings appear."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    show_log()
 
 
 def run(main: Callable[..., Any]) -> None:
     """Runs a command with its arguments; an error that the user can mend becomes one line and exit status 1."""
-    show_log()
+    begin()
     try:
         typer.run(main)
     except VferError as error:
@@ -44,7 +67,7 @@ def fail_if_full(error: OSError) -> NoReturn:
 
 def fail(error: VferError) -> NoReturn:
     """Prints the error as one line on standard error and exits with status 1."""
-    errors.print(f"error: {error}", style="red", markup=False)
+    errors.print(f"error: {_line(str(error))}", style="red", markup=False)
     sys.exit(1)
 
 
@@ -92,7 +115,11 @@ def note(message: str) -> None:
 
 def warn(message: str) -> None:
     """Prints a warning of one line."""
-    console.print(f"warning: {message}", style="yellow", markup=False)
+    console.print(f"warning: {_line(message)}", style="yellow", markup=False)
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", "\\n")
 
 
 class _Warnings(logging.Handler):

@@ -2,17 +2,20 @@
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from vfer.cli.console import Stage, console, progress
+from vfer.cli.console import Stage, console, progress, warn
+from vfer.data.manifest import Framing
 from vfer.data.readers import READERS, Refused, scan
-from vfer.errors import DataError
+from vfer.errors import DataError, VferError
 
 if TYPE_CHECKING:
+    from vfer.data.readers import Entry, Found
     from vfer.data.readers.outcome import Outcome
 
 LINES = 10
@@ -32,6 +35,12 @@ def add(
     ] = None,
     data: Data = Path("data"),
     expressions: Annotated[str, typer.Option(help="Your own expressions beside the known ones, as in drowsy,alert.")] = "",
+    framing: Annotated[
+        Framing, typer.Option(help="What the clips show, where the dataset does not say: whole scenes, or faces cut out already.")
+    ] = "scene",
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=1000, help="Pictures a second in sequences of pictures; 10 where none is given.")
+    ] = None,
     no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False,
     report: Annotated[Path | None, typer.Option(help="CSV file for everything that was refused, with the reason.")] = None,
 ) -> None:
@@ -46,16 +55,23 @@ def add(
         raise DataError(f"{reader}: no reader of that name; known are {', '.join(READERS)}")
     with Stage("data add") as stage:
         root = None if no_dvc else track.repository(data)
+        if root:
+            track.check(data, root)
         track.check_out(data)
+        embedded = track.is_sample(data)
+        if report is not None and not report.absolute().parent.is_dir():
+            raise DataError(f"{report}: there is no folder {report.parent}; make it, or give another place")
         own = [word.strip().lower() for word in expressions.split(",") if word.strip()]
         with progress() as bar:
             entries, refused = scan(paths)
-            found = [*refused, *bar.track(READERS[reader].read(entries), description="reading")]
-            outcome = intake(data, bar.track(found, description="adding"), source or READERS[reader].source or reader, own)
+            found = [*refused, *bar.track(_read(reader, entries), description="reading")]
+            name = source or READERS[reader].source or reader
+            outcome = intake(data, bar.track(found, description="adding"), name, own, framing, fps)
         if report is not None:
             _write_report(report, outcome)
         _check_usable(outcome, reader, paths)
-        _print(outcome, data)
+        _print(outcome, data, embedded=embedded)
+        _warn(outcome, READERS[reader].warning)
         _say_what_lacks(data)
         version = f"version {track.track(data, root)}" if root else "not tracked by DVC"
         if root:
@@ -92,6 +108,28 @@ def decide_places(data: Data = Path("data"), no_dvc: Annotated[bool, typer.Optio
         stage.made = f"{new} new places in {data / places.FILE} ({version})"
 
 
+def _read(reader: str, entries: "list[Entry]") -> "Iterator[Found]":
+    """Yields what a reader finds; raises `DataError` where it meets a dataset that it cannot make sense of."""
+    try:
+        yield from READERS[reader].read(entries)
+    except VferError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise DataError(f"{reader}: cannot read this dataset ({what}), nothing was changed; expected {READERS[reader].layout}") from error
+
+
+def _warn(outcome: "Outcome", warning: str) -> None:
+    if warning and outcome.clips:
+        warn(warning)
+    if doubtful := outcome.doubtful_subjects:
+        names = ", ".join(doubtful[:5]) + (", ..." if len(doubtful) > 5 else "")
+        warn(
+            f"the subjects {names} look like expressions: each shows only its own, so that a split by subject would test expressions that "
+            "nothing was trained on; name files <subject>_<anything>, or give a manifest"
+        )
+
+
 def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
     if outcome.usable:
         return
@@ -105,7 +143,7 @@ def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
     )
 
 
-def _print(outcome: "Outcome", data: Path) -> None:
+def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:
     if outcome.clips or outcome.stills:
         console.print(_added(outcome))
     if outcome.there:
@@ -123,9 +161,10 @@ def _print(outcome: "Outcome", data: Path) -> None:
         [f"{name}: same as {twin}" for name, twin in outcome.identical],
     )
     _some("refused", [f"{item.origin}: {item.reason}" for item in outcome.refused])
-    if outcome.sample:
-        pointer = f"{data}.dvc"
-        _say(f"the embedded sample ({outcome.sample} rows) gave way; `git checkout {pointer} && dvc checkout {pointer}` brings it back")
+    _some("with names that are not UTF-8 were added", [f"{origin}: as {clip}" for origin, clip in outcome.odd])
+    if outcome.sample or embedded:
+        rows = f" ({outcome.sample} rows)" if outcome.sample else ""
+        _say(f"the embedded sample{rows} gave way; `git checkout {data}.dvc && dvc pull {data}.dvc` brings it back")
 
 
 def _say_what_lacks(data: Path) -> None:
@@ -165,14 +204,14 @@ def _some(what: str, lines: list[str]) -> None:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False)
+    console.print(line.replace("\n", "\\n"), markup=False)
 
 
 def _write_report(path: Path, outcome: "Outcome") -> None:
     same = [Refused(name, f"added, same bytes as {twin}") for name, twin in (*outcome.identical, *outcome.identical_stills)]
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
+        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("file", "reason"))
             writer.writerows((item.origin, item.reason) for item in (*outcome.refused, *same))

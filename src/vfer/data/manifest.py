@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from vfer.errors import DataError
@@ -77,11 +77,19 @@ def _clip(row: dict[str, str | None], where: str) -> Clip:
             raise DataError(f"{where}: {column} is empty")
     for column in ("subject", "recording"):
         values[column] = full_name(values["source"], values[column])
+    if not _inside(values["path"]):
+        raise DataError(f"{where}: path {values['path']!r} leads out of the dataset; give a path below the folder of clips.csv")
     if not NAME.fullmatch(values["clip"]):
         raise DataError(f"{where}: clip {values['clip']!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
     if values["framing"] not in get_args(Framing):
         raise DataError(f"{where}: framing {values['framing']!r} is unknown; expected scene or face")
     return Clip(**values)  # type: ignore[arg-type]  # framing was checked above
+
+
+def _inside(path: str) -> bool:
+    """Returns whether a path, relative to the manifest, stays in its folder; DVC's own links within it are no matter of names."""
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts and path.isprintable()
 
 
 def _check_unique(clips: list[Clip], path: Path) -> None:

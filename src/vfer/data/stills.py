@@ -96,12 +96,12 @@ def normalise(data: bytes) -> tuple[bytes, bool]:
 
     picture = _decode(data)
     if picture is None:
-        raise DataError("is no picture that decodes; it may be truncated")
+        raise DataError("is no picture that decodes; it may be truncated, or have more than 40 million pixels")
     if picture.shape == (SIDE, SIDE) and picture.dtype == np.uint8:
         return data, False
     pixels = grey(data)
     if pixels is None:
-        raise DataError("is no picture that decodes; it may be truncated")
+        raise DataError("is no picture that decodes; it may be truncated, or have more than 40 million pixels")
     larger = min(pixels.shape) >= SIDE
     resized = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA if larger else cv2.INTER_LINEAR)
     return bytes(cv2.imencode(".png", resized)[1]), True

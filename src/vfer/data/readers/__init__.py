@@ -1,17 +1,24 @@
 """Readers of the public layouts of datasets; a reader is one module and one row of `READERS`."""
 
-from vfer.data.readers import ckplus, fer2013, ferplus, folder, manifest, ravdess
+from vfer.data.readers import afew, ckplus, cremad, dfew, fer2013, ferplus, folder, manifest, mead, ravdess, savee, sequences
 from vfer.data.readers.expressions import EXPRESSIONS, expression
 from vfer.data.readers.found import Entry, Found, FoundClip, FoundStill, Passed, Reader, Refused
 from vfer.data.readers.scan import scan
 
+NOBODY = "{} names nobody: each clip counts as a subject of its own, so a split by subject is one by clip"
 READERS = {
     "fer2013": Reader(fer2013.read, "train/<class>/*.jpg and test/<class>/*.jpg, fer2013.csv or icml_face_data.csv"),
     "ferplus": Reader(ferplus.read, "fer2013new.csv together with fer2013.csv or icml_face_data.csv", source="fer2013"),
     "ravdess": Reader(ravdess.read, "01-01-03-01-02-01-12.mp4 and the like"),
     "ckplus": Reader(ckplus.read, "CK+48/<expression>/S010_004_00000017.png, or S010/004/*.png with *_emotion.txt"),
+    "cremad": Reader(cremad.read, "1001_DFA_ANG_XX.flv and the like"),
+    "savee": Reader(savee.read, "AudioVisualClip/DC/a01.avi, or DC_a01.avi"),
+    "mead": Reader(mead.read, "M003/video/front/angry/level_1/001.mp4"),
+    "afew": Reader(afew.read, "Train_AFEW/Angry/000046280.avi", warning=NOBODY.format("AFEW")),
+    "dfew": Reader(dfew.read, "Clip/original/1.mp4 or clip_224x224/00001/*.jpg, with set_1.csv", warning=NOBODY.format("DFEW")),
+    "sequences": Reader(sequences.read, "<subject>/<expression>/001.png, <expression>/<subject>_*/001.png, or a coding table (CSV)"),
     "folder": Reader(folder.read, "<expression>/<subject>_*.mp4"),
-    "manifest": Reader(manifest.read, "a CSV file with the columns path, expression, subject"),
+    "manifest": Reader(manifest.read, "a CSV file with the columns path, expression, subject; paths of videos or of folders of pictures"),
 }
 
 __all__ = [

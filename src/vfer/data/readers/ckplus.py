@@ -2,18 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vfer.data.readers.found import Entry, Found, FoundClip, Passed, Refused
 from vfer.data.readers.scan import UNREADABLE
-from vfer.data.readers.video import encode
-from vfer.errors import ClipError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from vfer.data.readers.sequences import Pictures, ordered
 
 FRAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.png")
 LABEL = re.compile(r"(S\d+)_(\d+)_\d+_emotion\.txt")
@@ -59,25 +51,6 @@ def _clip(subject: str, number: str, expression: str, frames: list[Entry], *, fa
         subject=f"ckplus/{subject}",
         recording=f"ckplus/{subject}_{number}",
         origin=frames[0].origin,
-        save=partial(_save, sorted(frames, key=lambda entry: int(entry.stem.split("_")[2])), face),
-        framing="face" if face else "scene",
+        save=Pictures(tuple(ordered(frames)), side=SIDE if face else None),
+        framing="face" if face else None,
     )
-
-
-def _save(entries: list[Entry], face: bool, path: Path) -> None:
-    frames = [_frame(entry) for entry in entries]
-    shapes = {frame.shape for frame in frames}
-    if len(shapes) > 1:
-        raise ClipError("its frames differ in size")
-    if face and shapes != {(SIDE, SIDE)}:
-        raise ClipError(f"its frames are not {SIDE}x{SIDE}; full sequences are expected as S010/001/*.png beside their emotion labels")
-    encode(path, frames)
-
-
-def _frame(entry: Entry) -> "NDArray[np.uint8]":
-    from vfer.data.stills import grey
-
-    frame = grey(entry.read())
-    if frame is None:
-        raise ClipError(f"frame {entry.name} does not decode")
-    return frame

@@ -2,15 +2,15 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vfer.data import manifest, places
 from vfer.data.manifest import Clip
 from vfer.data.readers.expressions import expression
-from vfer.data.readers.found import FoundClip, check_word
-from vfer.data.readers.outcome import SAMPLE, Outcome
+from vfer.data.readers.found import FoundClip, check_word, readable
+from vfer.data.readers.outcome import SAMPLE, Options, Outcome
+from vfer.data.readers.sequences import Pictures
 from vfer.data.readers.video import probe
 from vfer.errors import DataError
 
@@ -18,8 +18,9 @@ from vfer.errors import DataError
 class ClipIntake:
     """Copies clips one by one; their rows are written at the end, in `commit`, and those of the sample give way."""
 
-    def __init__(self, data: Path, incoming: Path, source: str, own: Sequence[str], outcome: Outcome) -> None:
-        self.data, self.incoming, self.source, self.own, self.outcome = data, incoming, source, own, outcome
+    def __init__(self, data: Path, incoming: Path, options: Options, outcome: Outcome) -> None:
+        self.options = options
+        self.data, self.incoming, self.outcome = data, incoming, outcome
         self.path = data / "clips.csv"
         clips = manifest.read(self.path) if self.path.exists() else []
         self.clips = {clip.clip: clip for clip in clips if clip.source != SAMPLE}
@@ -37,7 +38,7 @@ class ClipIntake:
             raise DataError(f"is given twice, first as clip {self.origins[found.origin]}")
         clip = self._row(found)
         temporary = self.incoming / f"clip{found.suffix}"
-        found.save(temporary)
+        self._save(found, temporary)
         probe(temporary)
         digest = _digest(temporary)
         clip = self._joined(clip, temporary.stat().st_size, digest)
@@ -46,6 +47,12 @@ class ClipIntake:
         else:
             self._add(clip, temporary, digest)
         self.origins[found.origin] = clip.clip
+        if any("\udc80" <= letter <= "\udcff" for letter in found.origin):
+            self.outcome.odd.append((found.origin, clip.clip))
+
+    def _save(self, found: FoundClip, path: Path) -> None:
+        pictures = isinstance(found.save, Pictures) and self.options.fps
+        (replace(found.save, rate=self.options.fps) if pictures else found.save)(path)  # type: ignore[type-var]
 
     def commit(self) -> None:
         """Writes the manifest and the places of whoever is new, then removes the sample's files."""
@@ -58,16 +65,16 @@ class ClipIntake:
         shutil.rmtree(self.data / "clips" / SAMPLE, ignore_errors=True)
 
     def _row(self, found: FoundClip) -> Clip:
-        source = found.source or self.source
+        source = found.source or self.options.source
         check_word(source)
         if source == SAMPLE:
             raise DataError(f"source {SAMPLE!r} is kept for the embedded sample; use another")
         clip = f"{source}/{found.name}"
         if not manifest.NAME.fullmatch(clip):
             raise DataError(f"clip {clip!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
-        word = expression(found.expression, self.own)
-        subject, recording = (manifest.full_name(source, name) for name in (found.subject, found.recording or clip))
-        return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, found.framing)
+        word, framing = expression(found.expression, self.options.expressions), found.framing or self.options.framing
+        subject, recording = (manifest.full_name(source, readable(name)) for name in (found.subject, found.recording or clip))
+        return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, framing)
 
     def _joined(self, clip: Clip, size: int, digest: bytes) -> Clip:
         """Returns the clip as of the recording and subject of an identical one; raises `DataError` where that one has another label."""

@@ -1,11 +1,12 @@
 """FER2013 (Goodfellow et al., 2013): the folders of pictures, and the CSV files fer2013.csv and icml_face_data.csv."""
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 
 from vfer.data.readers.found import IMAGES, Entry, Found, FoundStill, Passed, Refused, Usage, safe
 from vfer.data.readers.scan import UNREADABLE
+from vfer.data.readers.text import lines
+from vfer.errors import DataError
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 USAGES: dict[str, Usage] = {
@@ -18,7 +19,7 @@ USAGES: dict[str, Usage] = {
     "test": "test",
 }
 COLUMNS = ("emotion", "pixels", "usage")
-BROKEN = (*UNREADABLE, UnicodeDecodeError, csv.Error)
+BROKEN = (*UNREADABLE, csv.Error, DataError)
 SIDE = 48
 
 
@@ -47,15 +48,15 @@ def _picture(entry: Entry) -> Found:
 
 def rows(entry: Entry) -> Iterator[FoundStill | Refused]:
     """Yields each row of a CSV file, in order; raises one of `BROKEN` where the file cannot be read."""
-    with entry.open() as stream:
-        lines = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
-        header = [column.strip().lower() for column in next(lines, [])]
+    with lines(entry) as text:
+        table = csv.reader(text)
+        header = [column.strip().lower() for column in next(table, [])]
         if missing := [column for column in COLUMNS if column not in header]:
             yield Refused(entry.origin, f"has no column {', '.join(missing)}; expected emotion, pixels, Usage")
             return
         places = [header.index(column) for column in COLUMNS]
-        for number, row in enumerate(lines, start=1):
-            yield _row(row, places, number, f"{entry.origin}:{lines.line_num}")
+        for number, row in enumerate(table, start=1):
+            yield _row(row, places, number, f"{entry.origin}:{table.line_num}")
 
 
 def _row(row: list[str], places: list[int], number: int, origin: str) -> FoundStill | Refused:

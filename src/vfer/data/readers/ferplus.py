@@ -1,12 +1,12 @@
 """FER+ (Barsoum et al., 2016): fer2013new.csv, the votes of ten annotators on each row of FER2013's CSV file."""
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vfer.data.readers import fer2013
 from vfer.data.readers.found import Entry, Found, FoundStill, Passed, Refused
+from vfer.data.readers.text import lines
 
 WORDS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 UNKNOWN, NO_FACE = "unknown", "nf"
@@ -57,7 +57,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
 
 
 def _columns(entry: Entry) -> list[str]:
-    with entry.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+    with lines(entry) as text:
         return _names(next(csv.reader(text), []))
 
 
@@ -81,11 +81,11 @@ def _joined(polls: Entry, pictures: Entry) -> list[Found]:
 
 
 def _polls(entry: Entry) -> Iterator[Poll | Refused]:
-    with entry.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-        lines = csv.reader(text)
-        columns = _names(next(lines))
-        for row in lines:
-            origin = f"{entry.origin}:{lines.line_num}"
+    with lines(entry) as text:
+        table = csv.reader(text)
+        columns = _names(next(table))
+        for row in table:
+            origin = f"{entry.origin}:{table.line_num}"
             values = dict(zip(columns, (value.strip() for value in row), strict=False))
             counts = {column: value for column, value in values.items() if column not in ("usage", "image name")}
             if len(row) < len(columns):

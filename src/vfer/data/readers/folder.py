@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, safe
+from vfer.data.readers.sequences import PICTURES
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
@@ -10,7 +11,9 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
     for entry in entries:
         subject, _, rest = entry.stem.partition("_")
         if entry.suffix not in VIDEOS:
-            yield Passed(entry.origin, "no video")
+            yield Passed(
+                entry.origin, "pictures; `vfer data add sequences` takes folders of them" if entry.suffix in PICTURES else "no video"
+            )
         elif not (subject and rest):
             yield Refused(entry.origin, "names no subject; name it <subject>_<anything>")
         else:

@@ -1,7 +1,10 @@
 """What a dataset is made of: the files a reader is given, and what it makes of them."""
 
+import hashlib
+import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +16,14 @@ from vfer.errors import DataError
 Usage = Literal["train", "validation", "test"]
 
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-VIDEOS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+VIDEOS = (
+    *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"),
+    *(".ogv", ".ts", ".vob", ".webm", ".wmv"),
+)
 IMAGES = (".jpeg", ".jpg", ".png")
+MAX_READ = 64 << 20
+"""Bytes of a file that is read whole: a picture, or a table."""
+LONGEST = 100  # characters of a name's part; with a step's suffix it fits in every file system
 
 
 @dataclass(frozen=True)
@@ -50,9 +59,12 @@ class Entry:
         return self.parts[-1 - up] if len(self.parts) > up else ""
 
     def read(self) -> bytes:
-        """Returns its bytes."""
+        """Returns its bytes; raises `DataError` where they are more than `MAX_READ`."""
         with self.open() as stream:
-            return stream.read()
+            content = stream.read(MAX_READ + 1)
+        if len(content) > MAX_READ:
+            raise DataError(f"is larger than {MAX_READ >> 20} MiB")
+        return content
 
     def save(self, path: Path) -> None:
         """Writes its bytes to `path`, in bounded memory."""
@@ -65,7 +77,7 @@ class FoundClip:
     """One clip that a reader found; `save` writes its file to a path.
 
     `name` is the clip's name without its source. `expression` is the dataset's own word. Without a `recording`, the clip
-    is the only one of its performance. `source` is set only where the dataset itself names one.
+    is the only one of its performance. `source` and `framing` are set only where the dataset itself names them.
     """
 
     name: str
@@ -75,7 +87,7 @@ class FoundClip:
     origin: str
     save: Callable[[Path], None]
     recording: str | None = None
-    framing: Framing = "scene"
+    framing: Framing | None = None
     source: str | None = None
 
 
@@ -116,11 +128,15 @@ Found = FoundClip | FoundStill | Refused | Passed
 
 @dataclass(frozen=True)
 class Reader:
-    """One layout of dataset: its function, how the layout looks (shown where nothing fits), and its source, else the reader's name."""
+    """One layout of dataset: its function, how the layout looks (shown where nothing fits), and its source, else the reader's name.
+
+    `warning` is shown whenever clips were added.
+    """
 
     read: Callable[[Sequence[Entry]], Iterable[Found]]
     layout: str
     source: str | None = None
+    warning: str = ""
 
 
 def check_word(word: str) -> None:
@@ -130,5 +146,23 @@ def check_word(word: str) -> None:
 
 
 def safe(text: str) -> str:
-    """Returns the text with everything but letters, digits, '.', '_' and '-' replaced by '_'; it never begins with a dot."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-")
+    """Returns a text as a part of a path: letters, digits, '.', '_' and '-', none of the last three in front; '' for dots alone.
+
+    Spaces become '_'. Where other characters are lost, or the text is cut, a short hash of it keeps names apart that differ.
+    """
+    whole = unicodedata.normalize("NFC", text)
+    plain = re.sub(r"\s+", "_", whole)
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(letter))
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", bare).lstrip("._-")
+    if kept == plain and len(kept) <= LONGEST:
+        return kept
+    if not plain.strip("./\\"):
+        return ""
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
+    return f"{kept[:LONGEST].rstrip('._-')}-{digest}".lstrip("-")
+
+
+def readable(text: str) -> str:
+    """Returns a text as UTF-8 can hold it and a line can show it: composed, and with escapes for bytes and control characters."""
+    composed = unicodedata.normalize("NFC", os.fsencode(text).decode("utf-8", "backslashreplace"))
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in composed)

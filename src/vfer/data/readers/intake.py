@@ -8,38 +8,41 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vfer.data.manifest import Framing
 from vfer.data.readers.clips import ClipIntake
 from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_word
-from vfer.data.readers.outcome import SAMPLE, Outcome
+from vfer.data.readers.outcome import SAMPLE, Options, Outcome
 from vfer.data.readers.pictures import StillIntake
-from vfer.data.readers.scan import UNREADABLE
 from vfer.errors import DataError, VferError
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def intake(data: Path, found: Iterable[Found], source: str, own: Sequence[str] = ()) -> Outcome:
-    """Adds everything usable in `found` to the dataset in the folder `data`; `own` are expressions beside the known ones.
+def intake(
+    data: Path, found: Iterable[Found], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
+) -> Outcome:
+    """Adds everything usable in `found` to the dataset in the folder `data`; the other arguments are those of `Options`.
 
     Files come first and the tables last, each written atomically, so a run that is killed leaves only files without a
     row, and the next one goes on. Where nothing is usable, nothing is changed.
     Raises `DataError` where the folder cannot be written, its tables are broken, or another intake is at work in it.
     """
+    options = Options(source, own, framing, fps)
     for word in (source, *own):
         check_word(word)
     if source == SAMPLE:
         raise DataError(f"--source {SAMPLE} is kept for the embedded sample; use another name")
     try:
         with _incoming(data) as incoming:
-            return _intake(data, incoming, found, source, own)
+            return _intake(data, incoming, found, options)
     except OSError as error:
-        raise DataError(f"{data}: cannot be written ({error.strerror}); mend that and run the same command again") from error
+        raise DataError(f"{data}: cannot be written ({error.strerror}); fix that and run the same command again") from error
 
 
-def _intake(data: Path, incoming: Path, found: Iterable[Found], source: str, own: Sequence[str]) -> Outcome:
+def _intake(data: Path, incoming: Path, found: Iterable[Found], options: Options) -> Outcome:
     outcome = Outcome()
-    clips = ClipIntake(data, incoming, source, own, outcome)
-    stills = StillIntake(data, source, own, outcome)
+    clips = ClipIntake(data, incoming, options, outcome)
+    stills = StillIntake(data, options, outcome)
     for item in found:
         try:
             if isinstance(item, Refused):
@@ -50,14 +53,22 @@ def _intake(data: Path, incoming: Path, found: Iterable[Found], source: str, own
                 stills.take(item)
             else:
                 clips.take(item)
-        except (VferError, *UNREADABLE) as error:
+        except Exception as error:  # whatever is wrong with one thing, the rest goes on
             if isinstance(error, OSError) and error.errno in UNWRITABLE:
                 raise
-            outcome.refused.append(Refused(item.origin, str(error) or f"cannot be read ({type(error).__name__})"))
+            outcome.refused.append(Refused(item.origin, _reason(error)))
     if outcome.usable:
         stills.commit()
         clips.commit()
     return outcome
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, VferError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return f"cannot be read ({type(error).__name__}{f': {error}' if str(error) else ''})"
 
 
 @contextmanager

@@ -1,68 +1,135 @@
 """A manifest of one's own: a CSV file that lists clips, their paths relative to it."""
 
 import csv
-import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, safe
-from vfer.data.readers.scan import local
+from vfer.data.readers.scan import UNREADABLE, local
+from vfer.data.readers.sequences import PICTURES, Pictures
+from vfer.data.readers.text import lines
+from vfer.errors import DataError
 
 REQUIRED = ("path", "expression", "subject")
+DELIMITERS = (",", ";", "\t", "|")
+Row = dict[str, str]
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields the clip of each row; `recording`, `clip`, `source` and `framing` are optional columns."""
+    """Yields the clip of each row; `recording`, `clip`, `source` and `framing` are optional columns.
+
+    A path names a video or a folder of numbered pictures. Columns are separated by commas, semicolons, tabs or bars, and their names
+    may have any case. A table that cannot be trusted, such as one with an open quote, is refused whole.
+    """
     for entry in entries:
-        if entry.suffix != ".csv":
+        if entry.suffix not in (".csv", ".tsv", ".txt"):
             yield Passed(entry.origin, "no CSV file")
         elif entry.local is None:
             yield Refused(entry.origin, "lies in a zip; unpack it, since its paths are relative to it")
         else:
-            yield from _rows(entry, entry.local.parent)
+            try:
+                rows = _rows(entry)
+            except UnicodeDecodeError as error:
+                yield Refused(entry.origin, f"is no CSV file in UTF-8 (byte {error.start}); save it as UTF-8")
+            except (*UNREADABLE, csv.Error, DataError) as error:
+                yield Refused(entry.origin, str(error))
+            else:
+                yield from (_found(row, entry.local.parent, f"{entry.origin}:{line}") for line, row in rows)
 
 
-def _rows(entry: Entry, base: Path) -> Iterator[Found]:
-    try:
-        reader = csv.DictReader(io.StringIO(entry.read().decode("utf-8-sig"), newline=""))
-        columns = [(column or "").strip() for column in reader.fieldnames or ()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        yield Refused(entry.origin, f"is no CSV file in UTF-8: {error}")
-        return
-    if missing := [column for column in REQUIRED if column not in columns]:
-        yield Refused(entry.origin, f"has no column {', '.join(missing)}; expected {', '.join(REQUIRED)}")
-        return
-    reader.fieldnames = columns
-    for row in reader:
-        yield _row({column: (row[column] or "").strip() for column in columns if column}, base, f"{entry.origin}:{reader.line_num}")
+def _rows(entry: Entry) -> list[tuple[int, Row]]:
+    """Returns the rows of a manifest with their lines; raises `DataError`, or `csv.Error`, where the table cannot be trusted."""
+    with lines(entry) as text:
+        head = next(text, "")
+        first = 1
+        if head.lower().startswith("sep="):  # Excel's
+            head, first = next(text, ""), 2
+        delimiter = max(DELIMITERS, key=lambda mark: len(set(_columns(head, mark)) & set(REQUIRED)))
+        columns = _columns(head, delimiter)
+        if missing := [column for column in REQUIRED if column not in columns]:
+            raise DataError(f"has no column {', '.join(missing)}; its first line is {head.strip()[:80]!r}, expected {', '.join(REQUIRED)}")
+        if twice := [column for column, count in Counter(columns).items() if column and count > 1]:
+            raise DataError(f"has two columns {twice[0]}; rename or remove one")
+        reader = csv.reader(chain([head], text), delimiter=delimiter)
+        next(reader)
+        return list(_read(reader, columns, first))
 
 
-def _row(row: dict[str, str], base: Path, where: str) -> Found:
+def _read(reader: Any, columns: list[str], first: int) -> Iterator[tuple[int, Row]]:
+    before = reader.line_num
+    while True:
+        line = before + first
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"has no end to a quote that is opened in line {line} ({error}); close it, or remove it") from error
+        if reader.line_num > before + 1:
+            raise DataError(f"has an open quote in line {line}, which takes in {reader.line_num - before} lines; close it, or remove it")
+        before = reader.line_num
+        if not any(value.strip() for value in values):
+            continue
+        if len(values) > len(columns):
+            raise DataError(f"has {len(values)} values in line {line}, more than columns ({len(columns)}); quote the one with a comma")
+        values += [""] * (len(columns) - len(values))
+        yield line, {column: value.strip() for column, value in zip(columns, values, strict=True) if column}
+
+
+def _columns(head: str, delimiter: str) -> list[str]:
+    return [column.strip().lower() for column in next(csv.reader([head], delimiter=delimiter), [])]
+
+
+def _found(row: Row, base: Path, where: str) -> Found:
     for column in REQUIRED:
         if not row[column]:
             return Refused(where, f"{column} is empty")
-    file = local((base / row["path"]).resolve())
-    framing = row.get("framing") or "scene"
-    if framing not in ("scene", "face"):
+    framing = row.get("framing") or None
+    if framing not in (None, "scene", "face"):
         return Refused(where, f"framing {framing!r} is unknown; expected scene or face")
-    if file.suffix not in VIDEOS:
-        return Refused(where, f"{row['path']} is no video; expected {', '.join(VIDEOS)}")
-    if not file.local or not file.local.is_file():
+    try:
+        path = _path(base, row["path"])
+        pictures = Pictures.of(path) if path.is_dir() else None
+        there = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        return Refused(where, f"{row['path'][:80]}: no such file ({getattr(error, 'strerror', None) or error})")
+    if not there:
         return Refused(where, f"{row['path']}: no such file")
+    file = local(path)
+    if pictures is None and file.suffix not in VIDEOS:
+        return Refused(where, f"{row['path']} is no video; expected {', '.join(VIDEOS)}, or a folder of pictures")
+    if pictures is not None and not pictures.entries:
+        return Refused(where, f"{row['path']}: holds no numbered pictures; expected {', '.join(PICTURES)}")
     return FoundClip(
-        name=_name(row, file),
-        suffix=file.suffix,
+        name=_name(row, base, path, folder=pictures is not None),
+        suffix=file.suffix if pictures is None else pictures.suffix,
         expression=row["expression"],
         subject=row["subject"],
         recording=row.get("recording") or None,
         origin=file.origin,
-        save=file.save,
-        framing="face" if framing == "face" else "scene",
+        save=file.save if pictures is None else pictures,
+        framing=framing,  # type: ignore[arg-type]  # checked above
         source=row.get("source") or None,
     )
 
 
-def _name(row: dict[str, str], file: Entry) -> str:
-    name = row.get("clip") or str(Path(row["path"]).with_suffix("") if not Path(row["path"]).is_absolute() else file.stem)
-    name = name.removeprefix(f"{row.get('source')}/")
-    return "/".join(part for part in (safe(part) for part in Path(name).parts) if part)
+def _path(base: Path, text: str) -> Path:
+    """Returns the file of a row; Windows' separators are read, too."""
+    path = (base / text).resolve()
+    if not path.exists() and "\\" in text:
+        return (base / text.replace("\\", "/")).resolve()
+    return path
+
+
+def _name(row: Row, base: Path, path: Path, *, folder: bool) -> str:
+    """Returns the name of a clip: its own, or its path relative to the manifest, or from the root where it lies elsewhere."""
+    given = row.get("clip", "").removeprefix(f"{row.get('source')}/")
+    if not given:
+        text = Path(row["path"].replace("\\", "/"))
+        inside = base.resolve()
+        text = path.relative_to(inside) if text.is_absolute() and path.is_relative_to(inside) else text
+        given = str(text if folder else text.with_suffix(""))
+    return "/".join(part for part in (safe(part) for part in Path(given).parts) if part)

@@ -1,12 +1,28 @@
 """What an intake did, for the report to the user."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vfer.data.manifest import Clip
+from vfer.data.manifest import Clip, Framing
+from vfer.data.readers.expressions import SYNONYMS
 from vfer.data.readers.found import Passed, Refused
 
 Votes = list[tuple[str, int]]  # by expression, sorted: what Arrow makes a map of
 SAMPLE = "sample"  # source of the embedded sample's rows, which give way to real data
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a dataset is taken in.
+
+    `source` names it; `expressions` are the user's own beside the known ones; `framing` holds for clips whose dataset names none; `fps`
+    is the rate of sequences of pictures, or that of their reader.
+    """
+
+    source: str
+    expressions: Sequence[str] = ()
+    framing: Framing = "scene"
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +45,8 @@ class Outcome:
     `there` counts what stood there already with the same bytes, `voted` those of them that got the votes they lacked; `converted` the
     stills that were no 48x48 grey pictures;
     `identical` pairs the name of each added clip with another clip of the same bytes, `identical_stills` likewise, and `leaked`
-    counts the validation and test stills whose bytes stand in train too; `sample` counts the sample's rows that gave way.
+    counts the validation and test stills whose bytes stand in train too; `sample` counts the sample's rows that gave way; `odd` pairs the
+    file of each added clip whose name is not UTF-8 with its clip.
     """
 
     clips: list[Clip] = field(default_factory=list)
@@ -43,6 +60,26 @@ class Outcome:
     identical_stills: list[tuple[str, str]] = field(default_factory=list)
     leaked: int = 0
     sample: int = 0
+
+    odd: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def doubtful_subjects(self) -> list[str]:
+        """Subjects that may be classes: those named like what they show, or all where each expression has one subject of its own."""
+        shown: dict[str, set[str]] = {}
+        subjects: dict[str, set[str]] = {}
+        for clip in self.clips:
+            shown.setdefault(clip.subject, set()).add(clip.expression)
+            subjects.setdefault(clip.expression, set()).add(clip.subject)
+        alone = 1 < len(subjects) < len(self.clips) and all(len(own) == 1 for own in subjects.values())
+        if alone and all(len(words) == 1 for words in shown.values()):
+            return sorted(shown)
+
+        def word(subject: str) -> str:
+            name = subject.rpartition("/")[2].lower()
+            return SYNONYMS.get(name, name)
+
+        return sorted(subject for subject, words in shown.items() if {word(subject)} == words)
 
     @property
     def usable(self) -> bool:

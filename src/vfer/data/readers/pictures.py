@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from vfer.data import manifest, stills
 from vfer.data.readers.expressions import expression
-from vfer.data.readers.found import FoundStill
-from vfer.data.readers.outcome import SAMPLE, Outcome, Still, Votes
+from vfer.data.readers.found import FoundStill, readable
+from vfer.data.readers.outcome import SAMPLE, Options, Outcome, Still, Votes
 from vfer.errors import DataError
 
 Standing = tuple[bytes, str, str]  # digest, expression, usage
@@ -24,8 +24,8 @@ class StillIntake:
     Where there are clips alone, the table is written without rows, since the pipeline depends on the file.
     """
 
-    def __init__(self, data: Path, source: str, own: Sequence[str], outcome: Outcome) -> None:
-        self.source, self.own, self.outcome = source, own, outcome
+    def __init__(self, data: Path, options: Options, outcome: Outcome) -> None:
+        self.source, self.own, self.outcome = options.source, options.expressions, outcome
         self.path = data / "stills.parquet"
         sources = stills.labels(self.path)["source"].to_pylist() if self.path.exists() else []
         self.replaced = sources.count(SAMPLE)
@@ -71,7 +71,7 @@ class StillIntake:
             self.outcome.identical_stills.append((name, twin))
         self.stills[name] = standing
         self.outcome.converted += converted
-        subject = found.subject and manifest.full_name(self.source, found.subject)
+        subject = found.subject and manifest.full_name(self.source, readable(found.subject))
         self.outcome.stills.append(Still(name, word, found.usage, self.source, subject, image, votes))
 
     def commit(self) -> None:

@@ -1,5 +1,6 @@
 """Keeps the dataset under DVC: as one output, `<data>.dvc`, pushed to the user's own remote."""
 
+import os
 from pathlib import Path
 
 import yaml
@@ -20,23 +21,42 @@ def repository(data: Path) -> Path:
 
 
 def check_out(data: Path) -> None:
-    """Raises `DataError` where DVC tracks the dataset and its files are not there, since adding would drop what is tracked."""
+    """Raises `DataError` where DVC tracks the dataset and its files are not there, since adding would drop what is tracked.
+
+    The embedded sample, which gives way to real data, need not be there.
+    """
     tables = (data / "clips.csv", data / "stills.parquet")
-    if _pointer(data).exists() and not any(table.exists() for table in tables):
+    if _pointer(data).exists() and not any(table.exists() for table in tables) and not is_sample(data):
         raise DataError(
             f"{data}: is tracked by {_pointer(data)} but its files are missing; run `dvc checkout {_pointer(data)}` or `dvc pull` first"
         )
 
 
+def is_sample(data: Path) -> bool:
+    """Returns whether DVC's file of the dataset is that of the embedded sample, which is never pushed."""
+    out = _out(data)
+    return out is not None and out.get("push") is False
+
+
+def check(data: Path, root: Path) -> None:
+    """Raises `DataError`, before anything is changed, where DVC could not track the dataset in the end."""
+    if data.is_symlink():
+        disk = data.resolve().parent / "dvc-cache"
+        raise DataError(
+            f"{data}: is a link, which DVC cannot track; make it a folder, and move DVC's cache to the larger disk instead: "
+            f"`dvc cache dir {disk}` and `dvc config cache.type symlink`"
+        )
+    version(data)
+    parent = next(folder for folder in data.absolute().parents if folder.is_dir())
+    for path in (parent, data, _pointer(data), root / ".dvc", root / ".dvc" / "tmp", root / ".dvc" / "cache"):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise DataError(f"{path}: cannot be written; allow writing there, or add data elsewhere with --data")
+
+
 def version(data: Path) -> str | None:
     """Returns the hash of the dataset that DVC tracks, or None where it tracks none."""
-    path = _pointer(data)
-    if not path.exists():
-        return None
-    try:
-        return str(yaml.safe_load(path.read_text())["outs"][0]["md5"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{path}: is no DVC file with an md5; restore it with `git checkout {path}`") from error
+    out = _out(data)
+    return None if out is None else str(out["md5"])
 
 
 def track(data: Path, root: Path) -> str:
@@ -62,6 +82,19 @@ def track(data: Path, root: Path) -> str:
             f"{data}: `dvc add` failed: {' '.join(str(error).split())}; the files are in place, run `dvc add {data}` then"
         ) from error
     return str(version(data))
+
+
+def _out(data: Path) -> dict[str, object] | None:
+    """Returns what DVC's file says of the dataset, or None where there is no such file."""
+    path = _pointer(data)
+    if not path.exists():
+        return None
+    try:
+        out = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["outs"][0])
+        out["md5"]  # must be there
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise DataError(f"{path}: is no DVC file with an md5; restore it with `git checkout {path}`") from error
+    return out
 
 
 def _pointer(data: Path) -> Path:

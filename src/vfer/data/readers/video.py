@@ -1,6 +1,8 @@
 """Looks into a clip before it is taken in, and makes lossless clips of picture sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-RATE = 10  # frames a second of a picture sequence: sampling at 10 fps keeps every picture
+RATE = 10.0  # frames a second of a picture sequence: sampling at 10 fps keeps every picture
 
 
 def probe(path: Path) -> None:
@@ -23,16 +25,19 @@ def probe(path: Path) -> None:
         raise ClipError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def encode(path: Path, frames: "Sequence[NDArray[np.uint8]]") -> None:
+def encode(path: Path, frames: "Iterable[NDArray[np.uint8]]", rate: float = RATE) -> None:
     """Writes grey frames, (height, width) uint8, as FFV1 in Matroska: lossless, and the same bytes every time."""
     import av
 
-    height, width = frames[0].shape
+    rest = iter(frames)
+    first = next(rest)
     with av.open(str(path), "w", format="matroska", options={"fflags": "bitexact"}) as container:
         # Thread and slice counts are set because both are part of the bytes.
-        stream = container.add_stream("ffv1", rate=RATE, options={"flags": "bitexact", "threads": "1", "level": "3", "slices": "4"})
-        stream.height, stream.width, stream.pix_fmt = height, width, "gray"
-        for index, pixels in enumerate(frames):
+        options = {"flags": "bitexact", "threads": "1", "level": "3", "slices": "4"}
+        stream = container.add_stream("ffv1", rate=Fraction(rate).limit_denominator(1001), options=options)
+        stream.height, stream.width = first.shape
+        stream.pix_fmt = "gray"
+        for index, pixels in enumerate(chain([first], rest)):
             frame = av.VideoFrame.from_ndarray(pixels, format="gray")
             frame.pts = index
             container.mux(stream.encode(frame))
