@@ -50,6 +50,12 @@ def test_an_error_that_can_be_mended_is_one_line_on_standard_error(tmp_path: Pat
     assert ended.stderr == f"error: {tmp_path / 'nowhere'}: holds no dataset; fill it with `vfer data add`\n"
 
 
+def test_names_of_files_cannot_forge_lines_or_colours(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9\n\x1b[31mall is well")
+    ended = vfer("data", "show", "--data", odd)
+    assert ended.stderr == f"error: {tmp_path}/caf\\udce9\\n\\x1b[31mall is well: holds no dataset; fill it with `vfer data add`\n"
+
+
 @pytest.mark.parametrize("arguments", [["dcotor"], ["data", "add"], ["doctor", "--rot", "x"], ["data", "render", "x", "--actors", "0"]])
 def test_a_wrong_command_line_exits_with_2_and_says_why(arguments: list[str]) -> None:
     ended = vfer(*arguments)
