@@ -266,6 +266,29 @@ def test_a_second_run_looks_only_at_what_has_changed(clips: Path, tmp_path: Path
     assert "known already" not in run(folder, "-o", "x.jsonl", "--every", "2").stderr
 
 
+def test_a_person_s_clips_are_answered_together(tmp_path: Path, clips: Path) -> None:
+    for number, expression in enumerate(("happy", "sad", "angry")):
+        toys.render(tmp_path / f"{number}.mp4", expression)
+    (tmp_path / "list.csv").write_text("path,who\n0.mp4,anna\n1.mp4,anna\n2.mp4,anna\nno.mp4,anna\n" + f"{clips / 'größe.mp4'},bob\n")
+    plain = run(*(tmp_path / f"{number}.mp4" for number in range(3)), "-o", "plain.jsonl")
+    ended = run("list.csv", "--person-from", "who", "-o", "x.csv")
+    assert (plain.exit_code, ended.exit_code) == (0, 2), ended.output
+    rows = {Path(row["path"]).name: row for row in results.read(Path("x.csv"))}
+    assert rows["no.mp4"]["error"]
+    assert (rows["größe.mp4"]["baseline"], rows["größe.mp4"]["person"]) == ("none: no other clip of bob", "bob")
+    names = vfer.load().classes
+    for before in results.read(Path("plain.jsonl")):
+        row = rows[Path(before["path"]).name]
+        assert row["baseline"] == "2 other clips of anna"
+        assert [row[f"plain_{name}"] for name in names] == pytest.approx([before[f"p_{name}"] for name in names], abs=1e-5)
+        assert [row[f"p_{name}"] for name in names] != pytest.approx([before[f"p_{name}"] for name in names], abs=1e-3)
+    assert "4 known already" in run("list.csv", "--person-from", "who", "-o", "x.csv").stderr
+    shutil.copy(tmp_path / "1.mp4", tmp_path / "0.mp4")
+    again = run("list.csv", "--person-from", "who", "-o", "x.csv")
+    assert "1 known already" in again.stderr, "one clip that changes changes the baseline of the others"
+    assert "expected folder, name, who" in str(run("list.csv", "--person-from", "whom").exception)
+
+
 def test_output_that_cannot_be_used_is_one_line_and_nothing_is_overwritten(clips: Path, tmp_path: Path) -> None:
     for name, content in {"x.txt": "", "x.csv": "a,b\n1,2\n", "x.json": "{", "x.parquet": "no"}.items():
         (tmp_path / name).write_text(content)
@@ -274,9 +297,9 @@ def test_output_that_cannot_be_used_is_one_line_and_nothing_is_overwritten(clips
         assert isinstance(ended.exception, DataError)
         assert (tmp_path / name).read_text() == content
     with (
-        PredictionsFile(tmp_path / "y.csv", "m", "s"),
+        PredictionsFile(tmp_path / "y.csv", "m", {}),
         pytest.raises(DataError, match="another run"),
-        PredictionsFile(tmp_path / "y.csv", "m", "s"),
+        PredictionsFile(tmp_path / "y.csv", "m", {}),
     ):
         pass
 

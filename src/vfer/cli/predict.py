@@ -22,6 +22,10 @@ def predict(
     videos: Videos,
     model: ModelName = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write: .csv, .json, .jsonl or .parquet.")] = None,
+    person_from: Annotated[
+        str | None,
+        typer.Option(help="Answer relative to each person's other clips; the person is the folder, the name up to _, or a CSV column."),
+    ] = None,
     framing: Framing = None,
     start: Start = None,
     end: End = None,
@@ -34,22 +38,31 @@ def predict(
     Ends with status 0 where every clip has an answer, 2 where some have none, and 1 where none has one. Clips that the output table
     answers already, with the same content, model and options, are not looked at again.
     """
-    from vfer.predict import batch, inputs
+    from vfer.predict import batch, inputs, together
     from vfer.predict import model as models
     from vfer.predict.results import PredictionsFile
 
     began = time.perf_counter()
     listed = inputs.videos(videos)
-    options = batch.Options(span(start, end), every, detect_every, framing_of(framing))
+    people = together.persons(listed, person_from) if person_from else {}
+    options = batch.Options(span(start, end), every, detect_every, framing_of(framing), keep=bool(people))
     found = models.find(model)
+    settings = dict.fromkeys((one.clip for one in listed), options.digest(found))
+    settings |= together.settings(listed, people, options.digest(found)) if people else {}
     console.note(f"model: {found.title}")
     header(width := min(WIDTH, max(len(one.clip) for one in listed)))
     rows: list[Row] = []
-    with PredictionsFile(output, found.title, options.digest(found)) as table, console.progress_beside() as progress:
+    with PredictionsFile(output, found.title, settings) as table, console.progress_beside() as progress:
         task = progress.add_task("predict", total=len(listed))
         known = {one.clip: row for one in listed if (row := table.known(one))}
+        whole = {people.get(one.clip) for one in listed if not table.tried(one)}  # of a person, all clips are answered again, or none
+        known = {clip: row for clip, row in known.items() if not people or people[clip] not in whole}
         todo = [batch.ClipJob(one.clip, one.path, options) for one in listed if one.clip not in known]
-        for row in chain(known.values(), map(table.add, batch.answers(found, todo, workers(jobs, len(todo))))):
+        todo.sort(key=lambda job: people.get(job.clip, ""))
+        answers = batch.answers(found, todo, workers(jobs, len(todo)))
+        if people and todo:
+            answers = together.together(found, answers, {job.clip: people[job.clip] for job in todo})
+        for row in chain(known.values(), map(table.add, answers)):
             rows.append(row)
             show(row, width)
             progress.advance(task)

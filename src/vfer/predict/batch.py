@@ -12,21 +12,26 @@ from vfer.clips.digests import digest
 from vfer.data.manifest import Framing
 from vfer.errors import ClipError
 from vfer.predict import source
+from vfer.predict.clip import NoClipError
 from vfer.predict.model import Model
 from vfer.predict.prediction import Prediction
-from vfer.predict.recogniser import Recogniser
+from vfer.predict.recogniser import Recogniser, Recognition
 from vfer.predict.source import WHOLE, Span
 from vfer.video.container import check_file
 
 
 @dataclass(frozen=True)
 class Options:
-    """How videos are looked at: a part of each, one frame in `every` (None: as in training), detection in one of `detect_every`."""
+    """How videos are looked at: a part of each, one frame in `every` (None: as in training), detection in one of `detect_every`.
+
+    With `keep`, what was recognised is given with each answer.
+    """
 
     span: Span = WHOLE
     every: int | None = None
     detect_every: int | None = None
     framing: Framing | None = None
+    keep: bool = False
 
     def digest(self, model: Model) -> str:
         """Returns the hash of the options and the model: what an answer depends on beside the video."""
@@ -44,10 +49,11 @@ class ClipJob:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer, and the hash of the video that it belongs to; empty where the file cannot be read."""
+    """An answer, the hash of the video that it belongs to, empty where the file cannot be used, and what was recognised, where kept."""
 
     prediction: Prediction
     sha256: str
+    recognition: Recognition | None = None
 
 
 def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[Answered]:
@@ -75,6 +81,12 @@ def _start(model: Model) -> None:
 
 def _answer(job: ClipJob) -> Answered:
     check_file(job.path)
-    options = job.options
-    recogniser = _recogniser.with_rates(fps=source.fps(job.path, options.every), detect_every=options.detect_every)
-    return Answered(recogniser.predict(job.path, span=options.span, framing=options.framing, name=job.clip), digest(job.path))
+    how = job.options
+    recogniser = _recogniser.with_rates(fps=source.fps(job.path, how.every), detect_every=how.detect_every)
+    if not how.keep:
+        return Answered(recogniser.predict(job.path, span=how.span, framing=how.framing, name=job.clip), digest(job.path))
+    try:
+        recognition = recogniser.recognise(job.path, span=how.span, framing=how.framing, only_clip=True)
+    except NoClipError as error:
+        return Answered(Prediction(job.clip, flags=(error.flag,), error=str(error)), digest(job.path))
+    return Answered(recogniser.answer(job.clip, recognition), digest(job.path), recognition)

@@ -32,13 +32,13 @@ class PredictionsFile:
     Args:
         path: The table; None to write none.
         model: Which model answers.
-        settings: The hash of the model and of all that the answers are made with.
+        settings: For each clip, the hash of the model and of all that its answer is made with.
 
     Raises:
         DataError: The name is that of no format, the file holds something else, or another run fills it.
     """
 
-    def __init__(self, path: Path | None, model: str, settings: str) -> None:
+    def __init__(self, path: Path | None, model: str, settings: Mapping[str, str]) -> None:
         self._path, self._model, self._settings = path, model, settings
         self._rows: dict[str, Row] = {}
         self._written = 0.0
@@ -60,17 +60,22 @@ class PredictionsFile:
     def known(self, one: Input) -> Row | None:
         """Returns the row of a video that has an answer to the same content, by the same model and settings."""
         kept = self._rows.get(one.clip)
-        if not kept or kept["error"] or kept["settings"] != self._settings:
+        if not kept or kept["error"] or not self.tried(one):
             return None
         try:
             return kept if digest(one.path) == kept["sha256"] else None
         except OSError:
             return None
 
+    def tried(self, one: Input) -> bool:
+        """Returns whether a video has a row, be it an error, by the same model and settings."""
+        return one.clip in self._rows and self._rows[one.clip]["settings"] == self._settings[one.clip]
+
     def add(self, answered: Answered) -> Row:
         """Takes an answer in, in place of an older one to the same video; returns its row."""
-        made = row(answered.prediction, model=self._model, settings=self._settings, sha256=answered.sha256)
-        self._rows[answered.prediction.path] = made
+        clip = answered.prediction.path
+        made = row(answered.prediction, model=self._model, settings=self._settings[clip], sha256=answered.sha256)
+        self._rows[clip] = made
         if self._path and time.monotonic() - self._written > PAUSE:
             self._write()
         return made

@@ -1,0 +1,86 @@
+"""Answers the clips of each person together: each clip relative to the baseline that the person's other clips make, unlabelled."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from vfer.clips.digests import digest
+from vfer.errors import DataError
+from vfer.predict.answering import Shown
+from vfer.predict.batch import Answered
+from vfer.predict.inputs import Input
+from vfer.predict.model import Model
+from vfer.predict.recogniser import Recogniser
+
+FOLDER, NAME = "folder", "name"
+
+
+def persons(listed: Sequence[Input], source: str) -> dict[str, str]:
+    """Returns the person of each clip, empty where it is not said.
+
+    Args:
+        listed: The clips.
+        source: `folder`, for the name of the folder that holds a clip; `name`, for its own up to the first underscore; or a column of
+            the tables that list the clips.
+
+    Raises:
+        DataError: No clip is listed in a table that has the column.
+    """
+    if source == FOLDER:
+        return {one.clip: one.path.absolute().parent.name for one in listed}
+    if source == NAME:
+        return {one.clip: one.path.stem.partition("_")[0] for one in listed}
+    if not any(source in one.columns for one in listed):
+        columns = sorted({name for one in listed for name in one.columns} - {"path"})
+        raise DataError(
+            f"--person-from {source}: is no column of the tables that list the clips; expected {', '.join((FOLDER, NAME, *columns))}"
+        )
+    return {one.clip: one.columns.get(source, "") for one in listed}
+
+
+def settings(listed: Iterable[Input], people: Mapping[str, str], plain: str) -> dict[str, str]:
+    """Returns, for each clip, the hash of what its answer depends on: that of the plain answer, and the contents of the person's clips."""
+    contents: dict[str, list[str]] = defaultdict(list)
+    for one in listed:
+        try:
+            contents[people[one.clip]].append(digest(one.path))
+        except OSError:
+            continue  # it is reported with its answer
+    by_person = {person: hashlib.sha256("\n".join([plain, *sorted(held)]).encode()).hexdigest()[:16] for person, held in contents.items()}
+    return {clip: by_person.get(person, plain) for clip, person in people.items()}
+
+
+def together(model: Model, answers: Iterable[Answered], people: Mapping[str, str]) -> Iterator[Answered]:
+    """Yields the answers of each person's clips once all of them are looked at.
+
+    Args:
+        model: The model.
+        answers: The plain answers, with what was recognised.
+        people: The person of each clip that is answered.
+    """
+    recogniser = Recogniser.open(model)
+    waiting = Counter(people.values())
+    groups: dict[str, list[Answered]] = defaultdict(list)
+    for one in answers:
+        person = people[one.prediction.path]
+        groups[person].append(one)
+        waiting[person] -= 1
+        if not waiting[person]:
+            yield from _of_person(recogniser, groups.pop(person), person)
+
+
+def _of_person(recogniser: Recogniser, answers: list[Answered], person: str) -> Iterator[Answered]:
+    looked = [one for one in answers if one.recognition]
+    own = recogniser.answerer.from_others([Shown.of(one.recognition.sequence) for one in looked if one.recognition])
+    baselines = {one.prediction.path: baseline for one, baseline in zip(looked, own, strict=True)}
+    for one in answers:
+        prediction = one.prediction
+        baseline, count = baselines.get(prediction.path, (None, 0))
+        if one.recognition and baseline and person and count:
+            source = f"{count} other clip{'s' * (count > 1)} of {person}"
+            prediction = recogniser.answer(prediction.path, one.recognition, (baseline, source))
+        elif prediction.answered:
+            why = f"no other clip of {person}" if person else "the person is not known"
+            prediction = replace(prediction, baseline=f"none: {why}")
+        yield replace(one, prediction=replace(prediction, person=person or None), recognition=None)
