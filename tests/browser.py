@@ -27,7 +27,7 @@ class Browser:
         command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"]
         # Chromium reads its orders from the file descriptor 3, and answers on 4.
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec 3<&{there} 4>&{back}; exec "$@"', "sh", *command],
+            ["bash", "-c", f'exec 3<&{there} 4>&{back}; exec "$@"', "bash", *command],
             pass_fds=(there, back), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(there)

@@ -44,6 +44,7 @@ def main() -> None:
     except OSError as error:
         console.fail_if_full(error)
     except KeyboardInterrupt:
+        console.note("interrupted; what was finished is kept")
         sys.exit(130)
 
 

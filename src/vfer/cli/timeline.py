@@ -35,6 +35,8 @@ def timeline(
             help="Each person's own baseline: footage, START-END where people are neutral, or a neutral video or picture [NAME=]FILE."
         ),
     ] = None,
+    annotate: Annotated[Path | None, typer.Option(help="MP4 to write with boxes, names and curves; a folder, for several videos.")] = None,
+    blur: Annotated[list[str] | None, typer.Option(help="Faces to blur there: all, others (whom people.csv ignores), or a NAME.")] = None,
     pictures: Annotated[bool, typer.Option(help="Show small pictures of faces in the report.")] = True,
     framing: Framing = None,
     start: Start = None,
@@ -57,7 +59,9 @@ def timeline(
     listed = inputs.videos(videos)
     entries = persons.read(people) if people else []
     how = narrate.Look(span(start, end), framing_of(framing), entries, recognise, pictures, baseline_of(baseline or []))
-    targets = films.outputs(listed, output, kinds.chosen(formats))
+    if blur and not annotate:
+        raise VferError("--blur: says whose faces are blurred in the film that --annotate writes; give that too")
+    targets = films.outputs(listed, output, kinds.chosen(formats), annotate, blur or ())
     found = models.find(model)
     console.note(f"model: {found.title}")
     todo = [films.FilmJob(one.clip, one.path, how, every, detect_every, target) for one, target in zip(listed, targets, strict=True)]

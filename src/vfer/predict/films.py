@@ -12,7 +12,7 @@ from vfer.clips import executor
 from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
 from vfer.errors import ClipError, DataError
-from vfer.predict import narrate, people, source
+from vfer.predict import annotate, narrate, people, source
 from vfer.predict.formats import FORMATS, Format, of
 from vfer.predict.inputs import Input
 from vfer.predict.model import Model
@@ -27,10 +27,12 @@ PEOPLE = ".people.csv"
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of one video: each format's path, and the list of people, which is also read where it is there."""
+    """The files of one video: each format's path, the list of people, which is also read where it is there, and the annotated film."""
 
     files: Mapping[str, Path] = field(default_factory=dict)
     people: Path | None = None
+    film: Path | None = None
+    blurred: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,30 +61,43 @@ class Told:
     error: str | None = None
 
 
-def outputs(listed: Sequence[Input], target: Path | None, formats: Mapping[str, Format]) -> list[Outputs]:
-    """Returns where the files of each video go: into a folder, or, of one video, into the one file that the target names.
+def outputs(
+    listed: Sequence[Input], target: Path | None, formats: Mapping[str, Format], film: Path | None = None, blurred: Sequence[str] = ()
+) -> list[Outputs]:
+    """Returns where the files of each video go.
 
-    Raises `DataError` where the target is a file and there are several videos, or where a file would take the place of a video.
+    Args:
+        listed: The videos.
+        target: A folder, or, for one video, a file whose name says its format; None for no files.
+        formats: What is written into a folder.
+        film: The annotated film, or, for several videos, a folder for them; None for none.
+        blurred: Whose faces are blurred in it.
+
+    Raises:
+        DataError: A target is a file and there are several videos, or a file would take the place of a video.
     """
-    if target is None:
-        return [Outputs() for _ in listed]
-    single = None if target.is_dir() else of(target)
-    if single:
-        if len(listed) > 1:
-            raise DataError(f"{target}: is one file, and there are {len(listed)} videos; give a folder")
-        name = next(name for name, one in FORMATS.items() if one == single)
-        made = [Outputs({name: target})]
-    else:
-        made = [
-            Outputs({name: target / f"{stem}{one.ending}" for name, one in formats.items()}, target / f"{stem}{PEOPLE}")
-            for stem in _stems(listed)
-        ]
+    single = None if target is None or target.is_dir() else of(target)
+    _check_single(listed, target if single else None, film if film and film.suffix.lower() == ".mp4" else None)
+    made = []
+    for stem in _stems(listed):
+        files, people = {}, None
+        if target and single:
+            files = {name: target for name, one in FORMATS.items() if one == single}
+        elif target:
+            files, people = {name: target / f"{stem}{one.ending}" for name, one in formats.items()}, target / f"{stem}{PEOPLE}"
+        own = film if not film or film.suffix.lower() == ".mp4" else film / f"{stem}.annotated.mp4"
+        made.append(Outputs(files, people, own, tuple(blurred)))
     videos = {one.path.resolve() for one in listed}
-    for one in made:
-        for path in one.files.values():
-            if path.resolve() in videos:
-                raise DataError(f"{path}: is a video that is read; give another --output")
+    for path in (path for one in made for path in (*one.files.values(), one.film) if path):
+        if path.resolve() in videos:
+            raise DataError(f"{path}: is a video that is read; give another name")
     return made
+
+
+def _check_single(listed: Sequence[Input], *files: Path | None) -> None:
+    for path in files:
+        if path and len(listed) > 1:
+            raise DataError(f"{path}: is one file, and there are {len(listed)} videos; give a folder")
 
 
 def _stems(listed: Sequence[Input]) -> list[str]:
@@ -137,10 +152,12 @@ def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> To
         raise ClipError(str(error)) from error
     timeline = recogniser.timeline(job.path, replace(job.how, entries=[*job.how.entries, *entries]), advance)
     write(timeline, job.outputs)
-    shots = {row.shot for row in timeline.rows}
+    if job.outputs.film:
+        job.outputs.film.parent.mkdir(parents=True, exist_ok=True)
+        annotate.write(timeline, job.outputs.film, job.outputs.blurred, job.how.span, advance)
     everybody = len({one.name for one in timeline.people if not one.ignore})
     segments = [replace(one, picture=None) for one in timeline.segments]
-    return Told(job.clip, segments, everybody, len(shots), timeline.seconds, timeline.decoded)
+    return Told(job.clip, segments, everybody, len(timeline.shots), timeline.seconds, timeline.decoded)
 
 
 def write(timeline: Timeline, outputs: Outputs) -> None:
@@ -155,7 +172,13 @@ def write(timeline: Timeline, outputs: Outputs) -> None:
 def known(job: FilmJob, provenance: Mapping[str, Any]) -> bool:
     """Returns whether an earlier run wrote all files of a video, from the same content, people, model and settings."""
     kept, listed = job.outputs.files.get("provenance"), job.outputs.people
-    if job.how.entries or kept is None or listed is None or not all(path.exists() for path in (listed, *job.outputs.files.values())):
+    if (
+        job.how.entries
+        or job.outputs.film
+        or kept is None
+        or listed is None
+        or not all(path.exists() for path in (listed, *job.outputs.files.values()))
+    ):
         return False
     try:
         before = json.loads(kept.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Watches a video once and yields every face of every sampled frame: where it is, whose track it is, and what the CNN says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
@@ -84,8 +84,8 @@ class _Waiting(NamedTuple):
 class Observer:
     """The eyes of a model: samples frames, finds and follows the faces, and runs the CNN over them.
 
-    After `observations` has ended, `tracklets` holds the tracks by number, `decoded` counts the frames, and `seconds` is
-    the time of the last.
+    After `observations` has ended, `tracklets` holds the tracks by number, `starts` when each shot begins, `decoded` counts
+    the frames, and `seconds` is the time of the last.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Observer:
         self._pictures = pictures
         self._pictured: dict[int, float] = {}
         self.tracklets: dict[int, Tracklet] = {}
+        self.starts: list[float] = []
         self.decoded = 0
         self.seconds = 0.0
 
@@ -113,7 +114,7 @@ class Observer:
         first, ticks = 0, Ticks(self._frames.fps)
         for shot, group in groupby(shots(decoded, rate), key=itemgetter(0)):
             linker = Linker(first, self._faces.max_gap)
-            found = self._found((frame for _, frame in group), ticks, rate)
+            found = self._found(self._noted(frame for _, frame in group), ticks, rate)
             for faces in follow(found, linker, self._faces.max_gap):
                 waiting += self._sights(faces, shot, about)
                 if sum(one.crop is not None for one in waiting) >= BATCH:
@@ -121,6 +122,13 @@ class Observer:
                     waiting = []
             first = linker.next
         yield from self._answered(waiting)
+
+    def _noted(self, shown: Iterable[Frame]) -> Iterator[Frame]:
+        """Yields the frames of a shot, and notes when it begins."""
+        for number, frame in enumerate(shown):
+            if not number:
+                self.starts.append(frame.time)
+            yield frame
 
     def _found(self, shown: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[Seen, bool]]:
         """Yields the frames of a shot with their faces, and whether they are sampled."""

@@ -37,15 +37,13 @@ DOUBTS = (UNCERTAIN, *FLAGS)
 def write(path: Path, timeline: Timeline) -> None:
     """Writes the report, atomically; it finds the video by its place relative to the report."""
     people = _people(timeline)
-    seen = Counter(row.shot for row in timeline.rows)
     video = quote(os.path.relpath(timeline.video.resolve(), path.parent.resolve()).replace(os.sep, "/"))
     pages.write(
         path,
         "timeline.html",
         title=timeline.video.name,
         name=timeline.video.name,
-        summary=f"{_many(len(people), 'person', 'people')}, {_many(len(seen), 'shot', 'shots')}, {pages.clock(timeline.seconds)}; "
-        f"by {timeline.provenance['model']}",
+        summary=_summary(timeline, len(people)),
         notice=NOTICE,
         video=video,
         plain="baseline" in timeline.provenance,
@@ -68,6 +66,11 @@ def ink(colour: str) -> str:
     return DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else LIGHT
 
 
+def _summary(timeline: Timeline, people: int) -> str:
+    counts = f"{_many(people, 'person', 'people')}, {_many(len(timeline.shots), 'shot', 'shots')}"
+    return f"{counts}, {pages.clock(timeline.seconds)}; by {timeline.provenance['model']}"
+
+
 def _many(count: int, one: str, more: str) -> str:
     return f"{count or 'no'} {one if count == 1 else more}"
 
@@ -81,7 +84,10 @@ def _made(timeline: Timeline) -> list[tuple[str, object]]:
         ("MLflow run", about["run_id"] or "none"),
         ("frames", f"{settings['frames']['fps']:g} a second; {timeline.decoded} decoded"),
         ("people across shots", "recognised by their looks" if about["recognise"] else "not recognised; each shot has people of its own"),
-        ("uncertain", f"below a confidence of {settings['threshold']:.2f}"),
+        (
+            "uncertain",
+            f"below a confidence of {settings['threshold']:.2f}" if settings["threshold"] else "never; the model has no threshold",
+        ),
         ("vfer", about["vfer"]),
     ]
     if "baseline" in about:
@@ -162,11 +168,6 @@ def _shares(probabilities: NDArray[np.float32]) -> bytes:
 
 
 def _data(timeline: Timeline, people: list[dict[str, Any]]) -> dict[str, Any]:
-    shots: dict[int, float] = {}
-    start = None
-    for row in timeline.rows:
-        shots.setdefault(row.shot, row.time)
-        start = row.time if start is None else start
     shades = colours(timeline.classes)
     return {
         "classes": timeline.classes,
@@ -174,13 +175,13 @@ def _data(timeline: Timeline, people: list[dict[str, Any]]) -> dict[str, Any]:
         "uncertain": DOUBTFUL,
         "inks": [*map(ink, shades), ink(DOUBTFUL)],
         "flags": DOUBTS,
-        "start": start or 0.0,
+        "start": round(timeline.shots[0], 3),
         "end": round(timeline.seconds, 3),
         "rate": timeline.about.rate,
         "period": round(1 / min(timeline.provenance["settings"]["frames"]["fps"], timeline.about.rate), 4),
         "gap": max(0.25, 2.5 / timeline.provenance["settings"]["frames"]["fps"]),
         "width": timeline.about.width,
         "height": timeline.about.height,
-        "shots": [round(time, 3) for time in shots.values()],
+        "shots": [round(time, 3) for time in timeline.shots],
         "people": people,
     }

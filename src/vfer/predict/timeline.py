@@ -1,6 +1,6 @@
 """Everybody in a video through time: the frames with their answers, the segments, the people, and what all of it was made from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vfer.predict.observe import Observation
 from vfer.predict.people import Entry, Person
 from vfer.predict.segments import Segment
 from vfer.predict.spool import Spool
@@ -49,15 +50,20 @@ class Row:
 class Timeline:
     """What a video shows.
 
-    `rows` may be read as often as needed. `about` says how the video is shown, `seconds` up to where it was looked at, and `decoded`
-    how many frames that were. `unseen` are those of the list of people who were not found, and `with_baseline` names the people whose
-    answers are relative to a baseline of their own. `provenance` says what the timeline was made from and with.
+    `rows` may be read as often as needed. `faces` are all that were seen, also those of people who are ignored or of tracks that are
+    taken for false alarms; `owner` names the person of a track. `shots` are the times at which shots begin. `about` says how the video
+    is shown, `seconds` up to where it was looked at, and `decoded` how many frames that were. `unseen` are those of the list of people
+    who were not found, and `with_baseline` names the people whose answers are relative to a baseline of their own. `provenance` says
+    what the timeline was made from and with.
     """
 
     video: Path
     about: Video
     classes: list[str]
     rows: Spool[Row]
+    faces: Spool[Observation]
+    owner: Mapping[int, str]
+    shots: Sequence[float]
     people: Sequence[Person]
     unseen: Sequence[Entry]
     with_baseline: Sequence[str]
