@@ -22,7 +22,7 @@ from vfer.errors import DataError
 from vfer.evaluate.scores import score
 from vfer.lstm import baseline
 from vfer.nets.session import Session
-from vfer.register import tracking
+from vfer.register import project, tracking
 
 BATCH = 256
 CODE = ("vfer.cnn.train", "vfer.nets.export")
@@ -41,12 +41,16 @@ def main(
     labels = params.load(config, "labels", LabelsParams)
     with console.Stage("cnn") as stage:
         ready = params_.weights == "shipped"
-        made = take(table, labels, out) if ready else train(table, start, weights, labels, params_, params.seed(config), out)
+        if ready:
+            made = take(table, labels, out)
+        else:
+            name = project.name(config, env.repository() or HOME)
+            made = train(table, start, weights, labels, params_, params.seed(config), out, name)
         stage.made = f"{made} -> {out}"
 
 
-def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_: CnnParams, seed: int, out: Path) -> str:
-    """Train the network and return what was made."""
+def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_: CnnParams, seed: int, out: Path, name: str) -> str:
+    """Train the network, in an MLflow run of the project of that name, and return what was made."""
     read = stills.read(table)
     loaded = data.load(read, labels, table, votes=params_.votes > 0, drop_duplicates=params_.drop_duplicates)
     classes = answered(loaded, params_.head, table)
@@ -68,7 +72,7 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
     for part in (parts["train"], parts["validation"]):
         inputs += [part.pixels, part.labels, part.targets, part.votes]
     key = fingerprint(settings, code=[*CODE, *params_.modules], inputs=inputs)
-    with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs) as live:
+    with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs, name) as live:
         model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, begun)
         sample = parts["validation"].pixels[:64, ..., None].astype("float32")
         export.save(model, out, sample, classes)

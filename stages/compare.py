@@ -17,7 +17,7 @@ from vfer.compare.params import CompareParams
 from vfer.compare.report import Judged
 from vfer.compare.table import ENTRIES
 from vfer.evaluate import figures, plots
-from vfer.register import experiment, tracking
+from vfer.register import experiment, project, tracking
 from vfer.register.inputs import version
 
 if TYPE_CHECKING:
@@ -46,7 +46,14 @@ def main(
         }
         tables: Everything[report.Told] = {protocol: report.table(methods) for protocol, methods in judged.items()}
         write(out, judged, tables, chosen)
-        log(out, judged, tables, {"seed": seed, **chosen.model_dump()}, str(version(data).get("md5", "")))
+        log(
+            out,
+            project.name(config, env.repository() or HOME),
+            judged,
+            tables,
+            {"seed": seed, **chosen.model_dump()},
+            str(version(data).get("md5", "")),
+        )
         best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
         first = "; ".join(f"by {protocol} {name} {made['accuracy']['value']:.3f}" for protocol, (name, made) in best.items())
         stage.made = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
@@ -75,10 +82,10 @@ def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told]
         plots.confusion(out / "plots" / "confusion" / f"{name}.png", one.confusion, one.classes, title)
 
 
-def log(out: Path, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any], data: str) -> None:
+def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any], data: str) -> None:
     """Makes one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
     root = env.repository() or HOME
-    client, store = tracking.connect(root)
+    client, store = tracking.connect(root, name)
     import mlflow
     from mlflow.exceptions import MlflowException
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stages import launch
 from vfer import features, files, params
 from vfer.cli import console
+from vfer.clips.fingerprint import fingerprint
 from vfer.cnn import predictions
 from vfer.data import audit, learned, split
 from vfer.errors import DataError
@@ -69,6 +70,7 @@ def main(
             "clips": len(test),
             "faceless": sum(not len(found) for found in faces),
             "subjects": len(set(subjects)),
+            "people": fingerprint({"subjects": sorted(set(subjects))})[:8],
             "leakage": audit.leakage(rows, network),
             "frame_vote": asdict(score(truth, votes, len(names))),
         }
@@ -116,7 +118,8 @@ def write_predictions(
 ) -> None:
     """Writes one row a test clip: the truth, the answer (null without a face), the frames' vote, and a column a class."""
     answers = {"predicted": predicted, "frame_vote": votes}
-    columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in ("clip", "expression", "subject", "recording")}
+    kept = ("clip", "digest", "expression", "subject", "recording")
+    columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in kept}
     columns |= {name: [names[i] if i >= 0 else None for i in values] for name, values in answers.items()}
     columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
     with files.replacing(path) as temporary:

@@ -22,7 +22,7 @@ from vfer.evaluate.scores import score
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
 from vfer.nets.session import Session
-from vfer.register import tracking
+from vfer.register import project, tracking
 
 if TYPE_CHECKING:
     from vfer.lstm.train import Part
@@ -54,7 +54,8 @@ def main(
         for part in data.values():
             arrays += [part.labels, *part.sequences]
         key = fingerprint(settings, code=CODE, inputs=arrays)
-        with tracking.training(env.repository() or HOME, "lstm", settings, key, chosen.epochs) as live:
+        root = env.repository() or HOME
+        with tracking.training(root, "lstm", settings, key, chosen.epochs, project.name(config, root)) as live:
             model, fit = train.train(data, len(names), chosen, seed, live.checkpoint, live.on_epoch)
             sample = np.asarray(train.batches(data["validation"], len(names), chosen, seed, fitted=False)[0][0], np.float32)
             export.save(model, out, sample, names)

@@ -27,7 +27,7 @@ from vfer.pretrain import identities, subjects
 from vfer.pretrain.identities import Found, Row
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.subjects import SubjectJob, Worker
-from vfer.register import tracking
+from vfer.register import project, tracking
 
 TRAINING = ("vfer.pretrain.train", "vfer.nets.export")
 CODE = ("vfer.pretrain.subjects", "vfer.faces.weights")
@@ -131,7 +131,8 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
         from vfer.pretrain import train as training
 
     key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, known.rows, known.labels, known.held])
-    with tracking.training(env.repository() or HOME, "pretrain", settings, key, chosen.epochs) as live:
+    root = env.repository() or HOME
+    with tracking.training(root, "pretrain", settings, key, chosen.epochs, project.name(config, root)) as live:
         net, fit, auc = training.train(known, cnn.architecture, cnn.precision, chosen, seed, live.checkpoint, live.on_epoch)
         (out / "weights").mkdir(parents=True)
         export.save_keras(net, out / "weights" / transfer.BACKBONE)

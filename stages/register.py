@@ -9,11 +9,17 @@ from filelock import FileLock
 from stages import HOME, launch
 from vfer import env, files, params
 from vfer.cli import console
+from vfer.clips.store import Store
+from vfer.data import split
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
-from vfer.register import aliases, experiment, models, tracking
+from vfer.nets.session import Session
+from vfer.register import aliases, experiment, models, project, record, tracking
+from vfer.register.contest import Contest
 from vfer.register.inputs import Inputs, collect
 from vfer.register.params import RegisterParams
+from vfer.register.project import Names
+from vfer.register.record import Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,33 +27,33 @@ if TYPE_CHECKING:
 
 def main(
     outputs: Annotated[Path, typer.Option(help="Folder of the stages' outputs.")],
+    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
     data: Annotated[Path, typer.Option(help="The DVC file that names the data's version.")],
     detector: Annotated[Path, typer.Option("--weights", help="Folder of the detector's weights.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for what was registered.")],
 ) -> None:
-    """Logs the experiment once, however often it runs; makes its run again where it was deleted."""
+    """Logs the experiment once, however often it runs; makes what is missing of it again, and holds the contest for `champion`."""
     chosen = params.load(config, "register", RegisterParams)
     with console.Stage("register") as stage:
         inputs = collect(outputs, config, data)
+        rows = split.read(outputs / "lstm" / "split.parquet")
+        own = record.collect(outputs, inputs.params, Session(inputs.model("lstm", "onnx")).classes, rows)
         found = weights.choose(params.load(config, "faces", FacesParams), detector)
         root = env.repository() or HOME
-        client, experiment_id = tracking.connect(root)
+        names = Names(project.name(config, root))
+        client, experiment_id = tracking.connect(root, names.project)
         tracking.allow_uploads()
         from mlflow.exceptions import MlflowException
 
         try:
             with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the experiment twice
-                run_id = experiment.find(client, experiment_id, inputs.key)
-                versions = registered(client, inputs.key, run_id) if run_id else {}
-                if run_id is None or len(versions) < len(models.NAMES):
-                    run_id, versions = log(client, experiment_id, inputs, found, outputs / "faces" / "clips")
-                for name, value in experiment.tags(inputs).items():
-                    client.set_tag(run_id, name, value)
+                run_id, versions = logged(client, experiment_id, names, inputs, own, found)
+                contest = Contest(client, own, inputs.key, clips, chosen.significance, Store(env.store()))
                 pause = aliases.PAUSE if tracking.is_shared(root) else 0
-                verdict = aliases.settle(client, versions, inputs, outputs / "faces" / "clips", chosen.significance, pause)
+                verdict = aliases.settle(client, names, versions, inputs.key, contest.judge, pause)
         except MlflowException as error:
-            raise tracking.failed(root, error, "nothing is lost: mend it and run `dvc repro`") from error
+            raise tracking.failed(root, error, "nothing is lost: fix it and run `dvc repro`") from error
         made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
         files.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"
@@ -56,17 +62,30 @@ def main(
         )
 
 
-def log(client: "MlflowClient", experiment_id: str, inputs: Inputs, detector: weights.Chosen, faces: Path) -> tuple[str, dict[str, str]]:
-    """Makes the experiment's run with its models; returns its id and the registered versions."""
+def logged(
+    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.Chosen
+) -> tuple[str, dict[str, str]]:
+    """Returns the experiment's run and the registered versions; makes what is missing, a run only where there is none."""
     import mlflow
 
-    name = env.experiment() or "repro"
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=experiment.tags(inputs) | experiment.revision(HOME)) as run:
-        experiment.log(client, run.info.run_id, inputs)
-        versions = models.log_all(inputs, detector, faces)
-        for model, version in versions.items():
-            client.set_model_version_tag(model, version, "vfer.key", inputs.key)
-    return str(run.info.run_id), versions
+    run_id = experiment.find(client, experiment_id, inputs.key, finished=False)
+    versions = registered(client, inputs.key, run_id) if run_id else {}
+    gone = models.missing(client, names, versions)
+    whole = run_id is not None and experiment.whole(client, run_id)
+    if run_id is None or gone or not whole:
+        if run_id is None:
+            tags = experiment.tags(inputs) | experiment.revision(HOME)
+            run_id = str(client.create_run(experiment_id, run_name=env.experiment() or "repro", tags=tags).info.run_id)
+        with mlflow.start_run(run_id=run_id):
+            if not whole:
+                experiment.log(client, run_id, inputs)
+            made = models.log(gone, names, inputs, own, detector, inputs.outputs / "faces" / "clips")
+            for model, version in made.items():
+                client.set_model_version_tag(model, version, "vfer.key", inputs.key)
+        versions |= made
+    for name, value in experiment.tags(inputs).items():
+        client.set_tag(run_id, name, value)
+    return run_id, versions
 
 
 def registered(client: "MlflowClient", key: str, run_id: str) -> dict[str, str]:

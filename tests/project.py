@@ -12,12 +12,13 @@ import yaml
 from stages.evaluate import main as evaluate
 from stages.features import main as cache
 from stages.register import main as register
-from vfer.data import learned, split
+from vfer.data import identical, learned, manifest, places, split
 from vfer.data.split import SplitParams
 from vfer.faces import table
 from vfer.files import write_csv, write_json
 
 HOME = Path(__file__).resolve().parents[1]
+SUBJECTS = 9  # three test
 LEARNED = [{"epoch": i, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0} for i in (1, 2)]
 
 
@@ -31,17 +32,22 @@ class Project:
     def outputs(self) -> Path:
         return self.root / "outputs"
 
-    def arguments(self) -> tuple[Path, Path, Path, Path, Path]:
-        return self.outputs, self.root / "data.dvc", self.root / "weights", self.root / "params.yaml", self.outputs / "register"
+    def arguments(self) -> tuple[Path, Path, Path, Path, Path, Path]:
+        named = ("data/clips.csv", "data.dvc", "weights", "params.yaml", "outputs/register")
+        clips, data, weights, config, out = (self.root / name for name in named)
+        return self.outputs, clips, data, weights, config, out
 
     def register(self) -> dict[str, Any]:
         register(*self.arguments())
         return dict(json.loads((self.outputs / "register" / "register.json").read_text()))
 
-    def train(self, save: Callable[[Path], Path], **lstm: object) -> None:
-        """Puts another sequence model in place, with other params of its section, and evaluates it."""
+    def train(self, save: Callable[[Path], Path], validation: float = 0.5, **lstm: object) -> None:
+        """Puts another sequence model in place, with an accuracy on validation and other params of its section, and evaluates it."""
+        path = self.outputs / "lstm" / "metrics.json"
+        write_json(path, json.loads(path.read_text()) | {"validation": {"accuracy": validation}})
         content = yaml.safe_load((HOME / "params.yaml").read_text())
         content["lstm"] |= lstm
+        content["register"]["name"] = "vfer"
         (self.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         model = save(self.outputs / "lstm" / "model.onnx")
         model.with_suffix(".keras").write_bytes(b"a Keras model")
@@ -56,14 +62,17 @@ def make(root: Path) -> Project:
     """Makes a project whose sequence model is still to be trained."""
     (root / "weights").mkdir()
     (root / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
-    fill(root / "outputs")
+    toys.dataset(root / "data", toys.clips(SUBJECTS, 3))
+    fill(root / "outputs", root / "data")
     return Project(root)
 
 
-def fill(outputs: Path) -> None:
-    """Writes what the stages before `evaluate` make and later ones read, but for the sequence model."""
-    clips = toys.clips(6, 3)
-    rows = split.split(clips, [clip.expression for clip in clips], SplitParams(protocol="subject", folds=3, fold=0), 7, outputs)
+def fill(outputs: Path, data: Path) -> None:
+    """Writes what the stages before `evaluate` make of a dataset and later ones read, but for the sequence model."""
+    clips = manifest.read(data / "clips.csv")
+    digests = identical.digests(clips, data, None, 1)
+    params, known = SplitParams(protocol="subject", folds=3, fold=0), places.read(data / places.FILE)
+    rows = split.split(clips, [clip.expression for clip in clips], params, 7, outputs, known, digests)
     split.write(outputs / "lstm" / "split.parquet", rows)
     for i, row in enumerate(rows):  # the first clip of all shows no face
         faces = toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if i == 0 else (), seed=i)

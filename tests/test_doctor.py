@@ -30,7 +30,6 @@ from vfer.data import manifest, stills
 from vfer.data.manifest import Clip
 from vfer.errors import DataError
 from vfer.faces import centerface
-from vfer.register import tracking
 
 HOME = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # DVC's own use of pygtrie
@@ -346,7 +345,7 @@ def server() -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            experiment = {"experiment_id": "1", "name": tracking.EXPERIMENT, "artifact_location": "x", "lifecycle_stage": "active"}
+            experiment = {"experiment_id": "1", "name": "any", "artifact_location": "x", "lifecycle_stage": "active"}
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"experiment": experiment}).encode())
@@ -362,7 +361,7 @@ def server() -> Iterator[str]:
 
 def test_a_server_that_answers_is_fine(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    assert repository.mlflow(root) == Check("mlflow", "ok", f"{server} answers, and has the experiment vfer")
+    assert repository.mlflow(root) == Check("mlflow", "ok", f"{server} answers, and has the experiment repository")
 
 
 def test_another_database_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def clone(origin: Path, root: Path, s3: servers.S3) -> Repository:
 def dataset(data: Path) -> None:
     """Fills a dataset that no stage reads, since what comes of it is put in place."""
     (data / "clips").mkdir(parents=True)
-    for name in ("clips/a.mp4", "clips.csv", "stills.parquet"):
+    for name in ("clips/a.mp4", "clips.csv", "places.csv", "stills.parquet"):
         (data / name).write_text(name)
 
 
@@ -81,7 +81,7 @@ def developer(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3, origin: 
     """The clone that shares what it has run; toy networks stand in for all that is trained, and for what that reads."""
     repository = build(tmp_path_factory.mktemp("developer"), s3.environment, dataset)
     outputs = repository.root / "outputs"
-    project.fill(outputs)
+    project.fill(outputs, toys.dataset(outputs.parent / "toys", toys.clips(project.SUBJECTS, 3)).parent)
     project.Project(repository.root).train(toys.good_lstm)
     (outputs / "frames" / "clips").mkdir()
     for stage in ("frames", "faces", "pretrain"):

@@ -24,6 +24,7 @@ from project import Project
 from vfer.cli.doctor import repository
 from vfer.register import aliases, tracking
 from vfer.register.gate import Verdict
+from vfer.register.project import Names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +78,7 @@ def machines(team: Team, tmp_path_factory: pytest.TempPathFactory) -> list[Machi
     shutil.copytree(weak.root, good.root)
     weak.train(toys.constant_lstm, units=12)
     good.train(toys.good_lstm, units=66)
-    words = ("--outputs", "--data", "--weights", "--params", "--out")
+    words = ("--outputs", "--clips", "--data", "--weights", "--params", "--out")
     processes = []
     for machine in (weak, good):
         options = [word for pair in zip(words, map(str, machine.arguments()), strict=True) for word in pair]
@@ -159,6 +160,7 @@ def test_a_training_is_followed_on_the_server(client: "MlflowClient", tmp_path: 
 
 def test_doctor_finds_the_experiment_on_the_server(client: "MlflowClient", team: Team, tmp_path: Path) -> None:
     assert client.get_experiment_by_name("vfer")
+    (tmp_path / "params.yaml").write_text("register: {name: vfer, significance: 0.05}")
     assert repository.mlflow(tmp_path).detail == f"{team.mlflow} answers, and has the experiment vfer"
 
 
@@ -166,7 +168,7 @@ def test_of_two_machines_that_make_the_experiment_at_once_both_get_the_same(clie
     there = client.get_experiment_by_name("vfer")
     answers = iter([None, there])
     late: Any = SimpleNamespace(get_experiment_by_name=lambda _: next(answers), create_experiment=client.create_experiment)
-    assert tracking._experiment(late, None) == there.experiment_id
+    assert tracking._experiment(late, "vfer", None) == there.experiment_id
 
 
 def test_a_dataset_and_an_alias_that_two_set_first_at_once_are_set(machines: list[Machine], client: "MlflowClient", tmp_path: Path) -> None:
@@ -257,14 +259,19 @@ class Peer(threading.Thread):
         self.outcome: Verdict | Exception | None = None
 
     def run(self) -> None:
-        inputs: Any = SimpleNamespace(key=self.registry.keys[self.number])
         client: Any = self
+        versions, key = dict.fromkeys(NAMES, str(self.number)), self.registry.keys[self.number]
         try:
-            self.outcome = aliases.settle(client, dict.fromkeys(NAMES, str(self.number)), inputs, Path(), 0.05, aliases.PAUSE)
+            self.outcome = aliases.settle(client, Names("vfer"), versions, key, self.judge, aliases.PAUSE)
         except Exception as error:
             self.outcome = error
         self.before = "end"
         self.stopped.release()
+
+    def judge(self, champion: Any) -> Verdict:
+        self.stop("judge")
+        ranks = self.registry.ranks
+        return Verdict(ranks[self.number] > ranks[int(champion.version)], "")
 
     def stop(self, before: str) -> None:
         self.before = before
@@ -295,15 +302,6 @@ class Peer(threading.Thread):
         return [self.registry.version(name, int(query.split("-")[1].rstrip("'"))) for name in NAMES]
 
 
-def judge(champion: SimpleNamespace | None, inputs: SimpleNamespace, *_others: object) -> Verdict:
-    peer = threading.current_thread()
-    assert isinstance(peer, Peer)
-    peer.stop("judge")
-    ranks = peer.registry.ranks
-    better = champion is None or champion.tags["vfer.key"] == inputs.key or ranks[peer.number] > ranks[int(champion.version)]
-    return Verdict(better, "")
-
-
 def meet(seed: int, *, twins: bool = False, patient: bool = True) -> tuple[Registry, list[Peer]]:
     """Runs `settle` on two or three machines, or on two that have the same model, one call at a time, in a random order.
 
@@ -327,7 +325,6 @@ def meet(seed: int, *, twins: bool = False, patient: bool = True) -> tuple[Regis
 
 @pytest.fixture
 def _scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aliases, "_judge", judge)
     monkeypatch.setattr(aliases, "sleep", lambda _: threading.current_thread().stop("sleep"))
 
 

@@ -162,6 +162,7 @@ def dataset(folder: Path, rows: list[Clip]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(clip.clip)
     manifest.write(folder / "clips.csv", rows)
+    (folder / places.FILE).unlink(missing_ok=True)
     places.update(folder, rows)
     return folder / "clips.csv"
 

@@ -96,14 +96,18 @@ def show(data: Data = Path("data")) -> None:
 
 
 @app.command("places")
-def decide_places(data: Data = Path("data"), no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False) -> None:
+def decide_places(
+    data: Data = Path("data"),
+    again: Annotated[bool, typer.Option("--again", help="Decide all places anew: the split moves.")] = False,
+    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False,
+) -> None:
     """Decide the places that splits are dealt by, for whoever has none; `add` does so for what it adds."""
     from vfer.data import manifest, places
     from vfer.data.readers import track
 
     with Stage("data places") as stage:
         track.check_out(data)
-        new = places.update(data, manifest.read(data / "clips.csv"))
+        new = places.update(data, manifest.read(data / "clips.csv"), again=again)
         version = "not tracked by DVC" if no_dvc else f"version {track.track(data, track.repository(data))}"
         stage.made = f"{new} new places in {data / places.FILE} ({version})"
 

@@ -17,7 +17,7 @@ NETWORKS = "architectures"
 OWN = ("vfer", "stages", NETWORKS)
 """The packages whose files are the project's or the user's."""
 NEUTRAL = frozenset(
-    {"vfer", "stages", "vfer.errors", "vfer.cli.console", "vfer.register.tracking"}
+    {"vfer", "stages", "vfer.errors", "vfer.cli.console", "vfer.register.tracking", "vfer.register.project", "vfer.register.params"}
     | {f"vfer.clips.{name}" for name in ("closure", "fingerprint", "packages")}
 )
 """Modules that pass names on, print, raise, note down or name what others made: none can change the content of an output."""

@@ -91,13 +91,13 @@ def _parsed(row: Mapping[str, str], where: str) -> tuple[Kind, str, int]:
     raise DataError(f"{where}: expected a kind ({', '.join(KINDS)}), a name and a number; restore the file with `dvc checkout`")
 
 
-def update(data: Path, clips: Iterable[Clip], dropped: str = "") -> int:
+def update(data: Path, clips: Iterable[Clip], dropped: str = "", *, again: bool = False) -> int:
     """Gives whatever has no place in the file of a dataset's folder one, and returns how many got one; the file changes only then.
 
-    Names of the source `dropped` lose theirs.
+    Names of the source `dropped` lose theirs; `again`, all do.
     """
     path = data / FILE
-    known = read(path) if path.exists() else {}
+    known = read(path) if path.exists() and not again else {}
     kept: Places = {
         kind: {name: place for name, place in named.items() if not (dropped and name.startswith(f"{dropped}/"))}
         for kind, named in known.items()

@@ -37,6 +37,7 @@ MEANING = {
     "validation": ", which has no say in the choice of the epoch",
     "test": ", so that no figure tells how it does there",
 }
+REMEDY = "lower split.folds, choose another seed, or deal all anew with `vfer data places --again`"
 VALIDATING = 10
 """Of single subjects as folds, one in so many validates: one alone would choose the epoch by a few clips."""
 
@@ -133,7 +134,7 @@ def _folds(clips: list[Clip], params: SplitParams, seed: int, where: Path, place
         raise DataError(f"{where}: {len(units)} {kind}s cannot fill {params.folds} folds; lower split.folds or add data")
     fold_of = {unit: places.fold(placed[kind][unit], kind, params.folds, seed) for unit in units}
     if empty := set(range(params.folds)) - set(fold_of.values()):
-        raise DataError(f"{where}: fold {min(empty)} of {params.folds} has lost all its {kind}s; lower split.folds or choose another seed")
+        raise DataError(f"{where}: fold {min(empty)} of {params.folds} has lost all its {kind}s; {REMEDY}")
     return fold_of
 
 

@@ -60,7 +60,7 @@ def find(reference: str | None = None, start: Path | None = None) -> Model:
     address = registry.store(start)
     if address is None and reference is None:
         return shipped(start)
-    wanted = reference or f"models:/{registry.NAME}@{registry.CHAMPION}"
+    wanted = reference or f"models:/{registry.project_name(start)}@{registry.CHAMPION}"
     if address is None:
         raise TrackingError(f"{wanted}: there is no MLflow store here; set MLFLOW_TRACKING_URI, or run this in the repository")
     found = registry.find(wanted, address)

@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlparse
 from vfer import env
 from vfer.errors import TrackingError
 from vfer.predict import server
+from vfer.register import project
 
-NAME = "vfer"
 CHAMPION = "champion"
 REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+|latest))")
 BY_ALIAS = """
@@ -47,6 +47,14 @@ def store(start: Path) -> str | None:
         if folder and (folder / "mlflow.db").is_file():
             return f"sqlite:///{folder / 'mlflow.db'}"
     return None
+
+
+def project_name(start: Path) -> str:
+    """Returns the name of the registered models of the repository around `start`."""
+    for folder in (env.repository(), start, *start.parents):
+        if folder and (folder / "dvc.yaml").is_file():
+            return project.name(folder / "params.yaml", folder)
+    return project.OWN
 
 
 def find(reference: str, address: str) -> Registered | None:

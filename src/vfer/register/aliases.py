@@ -1,22 +1,12 @@
-"""The aliases of the registered models: `challenger` is the newest, `champion` the best that a test has shown."""
+"""The aliases of the registered models: `challenger` is the newest, `champion` the best that a contest has shown."""
 
-import json
-from pathlib import Path
+from collections.abc import Callable
 from time import sleep
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vfer import features
-from vfer.data import split
-from vfer.faces import table
-from vfer.lstm.sequences import predict
-from vfer.nets.session import Session
 from vfer.register import tracking
-from vfer.register.gate import Verdict, compare
-from vfer.register.inputs import Inputs
-from vfer.register.models import NAMES
+from vfer.register.gate import Verdict
+from vfer.register.project import Names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,45 +15,51 @@ if TYPE_CHECKING:
 PAUSE = 2.0  # seconds between taking an alias on a shared server and looking again; far longer than a server needs to set one
 ROUNDS = 5  # of taking the alias and losing it again
 
+Judge = Callable[["ModelVersion"], Verdict]
+"""Compares the new version with the champion, which is another model."""
 
-def settle(client: "MlflowClient", versions: dict[str, str], inputs: Inputs, faces: Path, significance: float, pause: float = 0) -> Verdict:
-    """Gives the new versions the alias `challenger`, and `champion` where the end-to-end model deserves it.
+
+def settle(client: "MlflowClient", names: Names, versions: dict[str, str], key: str, judge: Judge, pause: float = 0) -> Verdict:
+    """Gives the new versions the alias `challenger`, and `champion` where the end-to-end model wins its contest.
 
     MLflow has no "set the alias if it is still there", and a lock of this machine holds no other one back. So `pause` seconds after
     setting `champion` it is looked at again, and whoever took it meanwhile is the one to beat.
     """
-    _set(client, NAMES["vfer"], "challenger", versions[NAMES["vfer"]])
-    _follow(client, "challenger")
-    verdict = _contend(client, versions[NAMES["vfer"]], inputs, faces, significance, pause)
+    _set(client, names.project, "challenger", versions[names.project])
+    _follow(client, names, "challenger")
+    verdict = _contend(client, names, versions[names.project], key, judge, pause)
     if verdict.promoted:
-        _follow(client, "champion")
+        _follow(client, names, "champion")
     return verdict
 
 
-def _contend(client: "MlflowClient", own: str, inputs: Inputs, faces: Path, significance: float, pause: float) -> Verdict:
+def _contend(client: "MlflowClient", names: Names, own: str, key: str, judge: Judge, pause: float) -> Verdict:
     taken: Verdict | None = None
     for _ in range(ROUNDS):
-        champion = _champion(client)
+        champion = _champion(client, names)
         if _number(champion) == own:
             return taken or Verdict(True, "it is the champion already")
-        if taken and champion and champion.tags.get("vfer.key") == inputs.key:
-            return taken  # another machine has logged the same model, and took its turn
-        verdict = _judge(champion, inputs, faces, significance)
+        if champion and champion.tags.get("vfer.key") == key:
+            verdict = Verdict(True, f"it is the same model as the champion, version {champion.version}, logged again")
+            if taken:
+                return taken  # another machine has logged the same model, and took its turn
+        else:
+            verdict = judge(champion) if champion else Verdict(True, "there was no champion")
         if not verdict.promoted:
             return verdict
-        if _number(_champion(client)) == _number(champion):
-            _set(client, NAMES["vfer"], "champion", own)
+        if _number(_champion(client, names)) == _number(champion):
+            _set(client, names.project, "champion", own)
             taken = verdict
             sleep(pause)
     return Verdict(False, "other machines keep moving the alias champion; run `dvc repro -f -s register` when they have ended")
 
 
-def _follow(client: "MlflowClient", alias: str) -> None:
-    """Gives the networks the alias that `vfer` has, on the versions of the same run; again where `vfer`'s moved meanwhile."""
+def _follow(client: "MlflowClient", names: Names, alias: str) -> None:
+    """Gives the networks the alias that the end-to-end model has, on the versions of the same run; again where that moved meanwhile."""
     done = None
-    while _number(leader := client.get_model_version_by_alias(NAMES["vfer"], alias)) != done:
+    while _number(leader := client.get_model_version_by_alias(names.project, alias)) != done:
         for version in client.search_model_versions(f"run_id = '{leader.run_id}'"):
-            if version.name in (NAMES["cnn"], NAMES["lstm"]):
+            if version.name in (names.cnn, names.lstm):
                 _set(client, version.name, alias, str(version.version))
         done = _number(leader)
 
@@ -72,48 +68,16 @@ def _set(client: "MlflowClient", name: str, alias: str, version: str) -> None:
     tracking.again(lambda: client.set_registered_model_alias(name, alias, version))
 
 
-def _judge(champion: "ModelVersion | None", inputs: Inputs, faces: Path, significance: float) -> Verdict:
-    if champion is None:
-        return Verdict(True, "there was no champion")
-    if champion.tags.get("vfer.key") == inputs.key:
-        return Verdict(True, f"it is the same model as the champion, version {champion.version}, logged again")
-    rows = [row for row in split.read(inputs.outputs / "lstm" / "split.parquet") if row.part == "test"]
-    own = [inputs.model(stage, "onnx") for stage in ("cnn", "lstm")]
-    most = int(inputs.params["lstm"]["max_frames"])
-    files = _artifacts(champion)
-    theirs = json.loads(files["settings"].read_text())
-    other = [files["cnn"], files["lstm"]]
-    return compare(_right(rows, own, faces, most), _right(rows, other, faces, int(theirs["max_frames"])), significance)
-
-
 def _number(version: "ModelVersion | None") -> str | None:
     return str(version.version) if version else None
 
 
-def _champion(client: "MlflowClient") -> "ModelVersion | None":
+def _champion(client: "MlflowClient", names: Names) -> "ModelVersion | None":
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(NAMES["vfer"], "champion")
+        return client.get_model_version_by_alias(names.project, "champion")
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-
-
-def _artifacts(version: "ModelVersion") -> dict[str, Path]:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.models import Model
-
-    folder = Path(download_artifacts(f"models:/{version.name}/{version.version}"))
-    artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
-    return {name: folder / artifact["path"] for name, artifact in artifacts.items()}
-
-
-def _right(rows: list[split.Row], models: list[Path], faces: Path, most: int) -> NDArray[np.bool_]:
-    """Which test clips a model gets right, on the present crops; an expression that it does not know counts as wrong."""
-    cnn, lstm = (Session(path) for path in models)
-    clips = [features.embed(cnn, row.clip, table.read(faces / f"{row.clip}.parquet"), 256).faces for row in rows]
-    probabilities = predict(lstm, clips, most)
-    answers = [None if np.isnan(row).any() else lstm.classes[int(row.argmax())] for row in probabilities]
-    return np.array([answer == row.expression for answer, row in zip(answers, rows, strict=True)])

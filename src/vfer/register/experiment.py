@@ -14,13 +14,26 @@ from vfer.register.inputs import Inputs
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+FOLDERS = ("evaluate", "curves")
 MOST_PARAM = 500  # characters of a param's value that MLflow's stores take
 
 
-def find(client: "MlflowClient", experiment: str, key: str) -> str | None:
-    """Returns the id of the finished run of the same experiment, if there is one that was not deleted."""
-    found = client.search_runs([experiment], f"tags.`vfer.key` = '{key}' and attributes.status = 'FINISHED'", max_results=1)
+def find(client: "MlflowClient", experiment: str, key: str, *, finished: bool = True) -> str | None:
+    """Returns the id of the run of the same experiment, if there is one that was not deleted; one that is `finished` comes first."""
+    query = f"tags.`vfer.key` = '{key}'" + (" and attributes.status = 'FINISHED'" if finished else "")
+    found = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
     return str(found[0].info.run_id) if found else None
+
+
+def whole(client: "MlflowClient", run_id: str) -> bool:
+    """Returns whether a run has ended, and has its files."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        files = all(client.list_artifacts(run_id, folder) for folder in FOLDERS)
+    except (MlflowException, OSError):
+        return False
+    return files and client.get_run(run_id).info.status == "FINISHED"
 
 
 def tags(inputs: Inputs) -> dict[str, str]:
@@ -59,11 +72,11 @@ def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
     dataset = Dataset("data", str(inputs.data.get("md5", ""))[:36], "dvc", json.dumps({"path": "data.dvc", **inputs.data}))
     used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])
     tracking.again(lambda: client.log_inputs(run_id, [used]))
-    client.log_artifacts(run_id, str(inputs.outputs / "evaluate"), "evaluate")
+    client.log_artifacts(run_id, str(inputs.outputs / "evaluate"), FOLDERS[0])
     with tempfile.TemporaryDirectory() as folder:
         for stage in inputs.trained:
             plots.curves(Path(folder) / f"{stage}.png", inputs.history(stage), stage)
-        client.log_artifacts(run_id, folder, "curves")
+        client.log_artifacts(run_id, folder, FOLDERS[1])
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,36 +1,94 @@
-"""The gate to the alias `champion`: a paired test on the same test clips."""
+"""The gate to the alias `champion`: two systems on clips of people whom neither has learned from, by one paired test."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vfer.evaluate.paired import FEWEST, paired, shown
+from vfer.register.record import Answer, Record
+
+Ask = Callable[[Sequence[Answer]], Mapping[str, str | None]]
+"""Lets the champion answer clips, and returns its answers by digest; clips that it could not be asked about are missing."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger takes the alias, and why, in one line."""
+    """Whether the challenger takes the alias, why, in one line, and whether the test clips were looked at for it."""
 
     promoted: bool
     reason: str
+    looked: bool = False
 
 
-def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Returns the two-sided p of the exact McNemar test of which of the same clips two models get right, (n,) each.
+@dataclass(frozen=True)
+class Look:
+    """An earlier challenger of the same champion whose answers to the test clips were looked at, with its accuracy on validation."""
 
-    Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", 1947.
+    challenger: str
+    validation: float
+    validated: str
+
+
+def contest(own: Record, champion: Record, name: str, looks: Sequence[Look], significance: float, ask: Ask) -> Verdict:
+    """Judges whether a challenger is more accurate than the champion, which is called `name`.
+
+    The challenger must do at least as well on validation as the champion and each earlier challenger that validated on the same clips; only
+    then the test clips are looked at. The k-th look in a champion's reign is held to significance / (k (k + 1)). These levels sum up to the
+    significance, so that however many challengers come, that is the probability that one which is no better takes the alias.
     """
-    from scipy.stats import binomtest
+    if difference := _unlike(own, champion):
+        return Verdict(False, f"no contest: {name} {difference}")
+    rivals = [(name, champion.validation, champion.validated), *((look.challenger, look.validation, look.validated) for look in looks)]
+    same = [(accuracy, who) for who, accuracy, clips in rivals if clips == own.validated]
+    if same and own.validation < max(same)[0]:
+        accuracy, who = max(same)
+        return Verdict(False, f"on validation {own.validation:.3f} against {accuracy:.3f} of {who}; the test clips were not looked at")
+    unseen = _unseen(own, champion)
+    if not unseen:
+        return Verdict(False, f"no contest: each test clip shows somebody whom this model or {name} has learned from")
+    known = {answer.digest: answer.predicted for answer in champion.answers}
+    known |= ask([answer for answer in unseen if answer.digest not in known])
+    return _judge([answer for answer in unseen if answer.digest in known], known, name, len(unseen), level(significance, len(looks) + 1))
 
-    first, second = int((one & ~other).sum()), int((other & ~one).sum())
-    return float(binomtest(first, first + second).pvalue) if first + second else 1.0
+
+def level(significance: float, look: int) -> float:
+    """Returns the p below which the given look at the test clips, counted from 1, counts."""
+    return significance / (look * (look + 1))
 
 
-def compare(challenger: NDArray[np.bool_], champion: NDArray[np.bool_], significance: float) -> Verdict:
-    """Compares which of the same test clips two models get right, (n,) each, by the exact McNemar test."""
-    scores = f"{challenger.mean():.3f} against the champion's {champion.mean():.3f} on the same {len(champion)} clips"
-    if challenger.sum() <= champion.sum():
-        return Verdict(False, f"not more accurate: {scores}")
-    p = mcnemar(challenger, champion)
-    if p >= significance:
-        return Verdict(False, f"more accurate, but by chance as it may be: {scores}, p {p:.3f}")
-    return Verdict(True, f"more accurate: {scores}, p {p:.3g}")
+def _unlike(own: Record, champion: Record) -> str:
+    mine, theirs = own.rules, champion.rules
+    if mine.classes != theirs.classes:
+        return f"tells apart {', '.join(theirs.classes)}, not {', '.join(mine.classes)}"
+    if mine.merge != theirs.merge:
+        return "has learned from labels that were merged otherwise (labels.merge)"
+    if mine.baseline != theirs.baseline:
+        return f"answers with lstm.baseline {theirs.baseline}, not {mine.baseline}"
+    if mine.faceless != theirs.faceless:
+        return f"counts clips without a face as {theirs.faceless}, not {mine.faceless} (evaluate.faceless)"
+    return ""
+
+
+def _unseen(own: Record, champion: Record) -> list[Answer]:
+    people, contents = (one | other for one, other in zip(own.seen, champion.seen, strict=True))
+    return [answer for answer in own.answers if answer.digest and answer.subject not in people and answer.digest not in contents]
+
+
+def _judge(answers: Sequence[Answer], champion: Mapping[str, str | None], name: str, unseen: int, most: float) -> Verdict:
+    if not answers:
+        return Verdict(False, f"no contest: {name} could not be asked about any of {unseen} clips")
+    mine = np.array([answer.predicted == answer.expression for answer in answers])
+    theirs = np.array([champion[answer.digest] == answer.expression for answer in answers])
+    found = paired(mine, theirs, [answer.subject for answer in answers], [answer.recording for answer in answers])
+    left_out = f" ({unseen - len(answers)} more could not be asked)" if unseen > len(answers) else ""
+    people = f"{found.recordings} recordings of {found.subjects} people whom neither has learned from{left_out}"
+    if found.p is None:
+        return Verdict(False, f"too few people to tell: {people}; {FEWEST} people are needed")
+    scores = f"{mine.mean():.3f} against {theirs.mean():.3f} of {name} on {people}"
+    if found.difference <= 0:
+        return Verdict(False, f"not more accurate: {scores}", looked=True)
+    judged = f"{scores}, p {shown(found.p)}"
+    if found.p >= most:
+        return Verdict(False, f"more accurate, but it may be due to chance: {judged}, not below {most:.2g}", looked=True)
+    return Verdict(True, f"more accurate: {judged}, below {most:.2g}", looked=True)

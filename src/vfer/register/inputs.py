@@ -1,6 +1,5 @@
 """Everything that an experiment is made of, read from the stages' outputs."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import Any
 
 import yaml
 
+from vfer.clips.fingerprint import fingerprint
 from vfer.errors import DataError
 from vfer.files import flatten, read_figures
 
+CODE = ("vfer.register.pyfunc",)
 METRICS = ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate")
 
 
@@ -59,16 +60,17 @@ def version(data: Path) -> dict[str, Any]:
 def collect(outputs: Path, params: Path, data: Path) -> Inputs:
     """Reads the outputs of the stages; raises `DataError` where one is missing.
 
-    The key hashes params, metrics, models and data version, and neither the time nor the runs that trained the models: the
-    same experiment has the same key wherever, and however often, it runs.
+    The key is the fingerprint of params, metrics, models, data version, and the code and packages of the registered model; neither the time
+    nor the runs that trained the models count, nor when a model is champion. So the same experiment has the same key wherever it runs.
     """
     try:
         settings = yaml.safe_load(params.read_text())
         metrics = {stage: json.loads((outputs / stage / "metrics.json").read_text()) for stage in METRICS}
         dataset = version(data)
         runs = {stage: json.loads((outputs / stage / "run.json").read_text())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
-        models = [hashlib.sha256((outputs / stage / "model.onnx").read_bytes()).hexdigest() for stage in ("cnn", "lstm")]
+        models = [outputs / stage / "model.onnx" for stage in ("cnn", "lstm")]
+        made = {"params": {name: section for name, section in settings.items() if name != "register"}, "metrics": metrics, "data": dataset}
+        key = fingerprint(made, code=CODE, inputs=models)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
-    parts = json.dumps([settings, metrics, models, dataset], sort_keys=True)
-    return Inputs(outputs, settings, metrics, dataset, runs, hashlib.sha256(parts.encode()).hexdigest()[:32])
+    return Inputs(outputs, settings, metrics, dataset, runs, key)

@@ -1,9 +1,10 @@
 """Logs the models of an experiment into its MLflow run and registers them."""
 
 import tempfile
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +15,14 @@ from vfer.faces.weights import Chosen
 from vfer.lstm.sequences import predict
 from vfer.nets.session import Session
 from vfer.predict.settings import DetectorFile, Settings, threshold, windows
+from vfer.register import record
 from vfer.register.inputs import Inputs
+from vfer.register.project import Names
+from vfer.register.record import Record
 
-NAMES = {"vfer": "vfer", "cnn": "vfer-cnn", "lstm": "vfer-lstm"}
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 RUNTIME = ("numpy", "onnx", "onnxruntime")
 # What the end-to-end model imports, beside MLflow.
 RECOGNISER = (
@@ -35,32 +41,54 @@ RECOGNISER = (
 )
 
 
-def log_all(inputs: Inputs, detector: Chosen, faces: Path) -> dict[str, str]:
-    """Logs and registers the three models in the active run; returns the version of each registered name."""
+def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, detector: Chosen, faces: Path) -> dict[str, str]:
+    """Logs and registers, in the active run, those of the three models that are wanted; returns the version of each by its name."""
+    examples = {"cnn": _crop(faces), "lstm": _embeddings(inputs)}
+    networks = {names.cnn: "cnn", names.lstm: "lstm"}
+    versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in wanted}
+    return versions | ({names.project: _log_system(names.project, inputs, own, detector)} if names.project in wanted else {})
+
+
+def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -> list[str]:
+    """Returns the models of which there is no version, or whose files are gone."""
+    from mlflow.artifacts import list_artifacts
+    from mlflow.exceptions import MlflowException
+
+    gone = []
+    for name in names.all:
+        try:
+            there = name in versions and list_artifacts(client.get_model_version_download_uri(name, versions[name]))
+        except (MlflowException, OSError):
+            there = None
+        gone += [] if there else [name]
+    return gone
+
+
+def _log_system(name: str, inputs: Inputs, own: Record, detector: Chosen) -> str:
     import mlflow
 
-    inputs_of = {"cnn": _crop(faces), "lstm": _embeddings(inputs)}
-    versions = {NAMES[stage]: _log_network(inputs, stage, example) for stage, example in inputs_of.items()}
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
         settings.write_text(_settings(inputs, detector).model_dump_json(indent=2))
+        record.write(Path(folder) / "record", own)
         files = {"cnn": inputs.model("cnn", "onnx"), "lstm": inputs.model("lstm", "onnx"), "settings": settings}
+        files["record"] = Path(folder) / "record"
         if detector.name != "centerface":  # which comes with a package
             files["detector"] = detector.path
         library = Path(__file__).resolve().parents[1]
         info = mlflow.pyfunc.log_model(
-            name=NAMES["vfer"],
+            name=name,
             python_model=str(library / "register" / "pyfunc.py"),
             artifacts={name: str(path) for name, path in files.items()},
             code_paths=[str(library)],
             input_example=["data/clips/clip.mp4"],
             pip_requirements=_pins(RECOGNISER),
-            registered_model_name=NAMES["vfer"],
+            registered_model_name=name,
         )
-    return versions | {NAMES["vfer"]: str(info.registered_model_version)}
+    return str(info.registered_model_version)
 
 
-def _log_network(inputs: Inputs, stage: str, example: np.typing.NDArray[np.float32]) -> str:
+def _log_network(inputs: Inputs, name: str, stage: str, example: np.typing.NDArray[np.float32]) -> str:
     import mlflow
     import onnx
     from mlflow.models import ModelSignature
@@ -72,14 +100,14 @@ def _log_network(inputs: Inputs, stage: str, example: np.typing.NDArray[np.float
     made = Schema([TensorSpec(np.dtype(np.float32), (-1, _width(output)), output.name) for output in model.graph.output])
     info = mlflow.onnx.log_model(
         model,
-        name=NAMES[stage],
+        name=name,
         signature=ModelSignature(given, made),
         input_example={model.graph.input[0].name: example},
         pip_requirements=_pins(RUNTIME),
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
         extra_files=[str(inputs.model(stage, "keras"))],
-        registered_model_name=NAMES[stage],
+        registered_model_name=name,
     )
     return str(info.registered_model_version)
 

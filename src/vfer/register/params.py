@@ -8,6 +8,7 @@ from vfer.params import Params
 
 
 class RegisterParams(Params):
-    """When a model takes the alias `champion`: it beats the present one with a p below `significance`."""
+    """How the project is called in MLflow, and how sure a model must beat the champion to take its alias."""
 
+    name: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     significance: Annotated[float, Field(gt=0, lt=1)]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
-EXPERIMENT = "vfer"
 ANSWER, UPLOAD = "20", "600"  # most seconds that the store may take to answer, and to take in a model
 
 
@@ -36,8 +35,8 @@ def is_shared(root: Path) -> bool:
     return uri(root) != f"sqlite:///{(root / 'mlflow.db').resolve()}"
 
 
-def connect(root: Path) -> tuple["MlflowClient", str]:
-    """Returns a client of the store and the id of vfer's experiment there; makes both on first use.
+def connect(root: Path, project: str = "vfer") -> tuple["MlflowClient", str]:
+    """Returns a client of the store and the id of the project's experiment there; makes both on first use.
 
     Raises `TrackingError` where the store does not answer within seconds.
     """
@@ -60,22 +59,22 @@ def connect(root: Path) -> tuple["MlflowClient", str]:
         with FileLock(artifacts / ".lock"):
             mlflow.set_tracking_uri(address)
             client = mlflow.MlflowClient()
-            experiment = _experiment(client, None if served else artifacts.as_uri())
+            experiment = _experiment(client, project, None if served else artifacts.as_uri())
             mlflow.set_experiment(experiment_id=experiment)
     except (MlflowException, SQLAlchemyError) as error:
         raise TrackingError(_unreachable(address, error, served=served)) from error
     return client, experiment
 
 
-def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
+def _experiment(client: "MlflowClient", project: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    if found := client.get_experiment_by_name(EXPERIMENT):
+    if found := client.get_experiment_by_name(project):
         return str(found.experiment_id)
     try:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+        return str(client.create_experiment(project, artifact_location=artifacts))
     except MlflowException:
-        if found := client.get_experiment_by_name(EXPERIMENT):  # another machine was quicker
+        if found := client.get_experiment_by_name(project):  # another machine was quicker
             return str(found.experiment_id)
         raise
 
@@ -163,13 +162,13 @@ class Training:
 
 
 @contextmanager
-def training(root: Path, name: str, params: Mapping[str, object], key: str, epochs: int) -> Iterator[Training]:
+def training(root: Path, name: str, params: Mapping[str, object], key: str, epochs: int, project: str = "vfer") -> Iterator[Training]:
     """Opens the live run and the checkpoint folder of the training that `key` names, and closes both.
 
     A training that was killed finds its checkpoint and its run again; one that ends takes its checkpoint away.
     Raises `TrackingError`, before any work, where the store does not answer.
     """
-    client, experiment = connect(root)
+    client, experiment = connect(root, project)
     folder = root / ".dvc" / "tmp" / "vfer" / f"{name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"), blocking=False)

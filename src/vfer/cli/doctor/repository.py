@@ -11,8 +11,8 @@ import yaml
 
 from vfer import env, params
 from vfer.cli.doctor.check import Verdict, check
-from vfer.errors import DataError
-from vfer.register import tracking
+from vfer.errors import DataError, ParamsError
+from vfer.register import project, tracking
 
 SECTIONS = {
     "labels": "vfer.data.labels:LabelsParams",
@@ -121,34 +121,42 @@ def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict
 @check("mlflow")
 def mlflow(root: Path) -> Verdict:
     """Does the MLflow store answer, and does it hold vfer's experiment?"""
-    address = tracking.uri(root)
+    address, name = tracking.uri(root), _project(root)
     if address.startswith("sqlite:"):
-        return _database(Path(address.removeprefix("sqlite:///")), None if env.tracking_uri() else root / "mlruns")
+        return _database(Path(address.removeprefix("sqlite:///")), name, None if env.tracking_uri() else root / "mlruns")
     if not address.startswith(("http:", "https:", "databricks")):
         return "warn", f"{address} was not looked into, since MLflow would make its tables", "look with `mlflow experiments search`"
-    return _server(address)
+    return _server(address, name)
 
 
-def _database(path: Path, artifacts: Path | None) -> Verdict:
+def _project(root: Path) -> str:
+    """Returns the project's name in MLflow; where the params do not say it, what it is without them."""
+    try:
+        return project.name(root / "params.yaml", root)
+    except ParamsError:
+        return project.default(root)
+
+
+def _database(path: Path, name: str, artifacts: Path | None) -> Verdict:
     if not path.is_file():
         return "ok", f"{path} is not there yet; the first training makes it"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
             query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ?"
-            found = database.execute(query, (tracking.EXPERIMENT,)).fetchone()
+            found = database.execute(query, (name,)).fetchone()
             runs = database.execute("SELECT COUNT(*) FROM runs WHERE experiment_id = ?", (found[0] if found else -1,)).fetchone()[0]
     except sqlite3.Error as error:
         return "fail", f"{path} is no MLflow database ({error})", "move it away; the next training makes a new one"
     if not found:
-        return "ok", f"{path} has no experiment {tracking.EXPERIMENT} yet; the first training makes it"
+        return "ok", f"{path} has no experiment {name} yet; the first training makes it"
     if found[2] != "active":
-        return "fail", f"the experiment {tracking.EXPERIMENT} is deleted", f"bring it back with `mlflow experiments restore -x {found[0]}`"
+        return "fail", f"the experiment {name} is deleted", f"bring it back with `mlflow experiments restore -x {found[0]}`"
     if artifacts and not Path(found[1].removeprefix("file://")).is_relative_to(artifacts):
         return "warn", f"artifacts go to {found[1]}, not to {artifacts}", "move the repository back, or move mlflow.db away to begin anew"
     return "ok", f"{path}, {runs} runs"
 
 
-def _server(address: str) -> Verdict:
+def _server(address: str, name: str) -> Verdict:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
@@ -156,7 +164,7 @@ def _server(address: str) -> Verdict:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = MlflowClient(tracking_uri=address).get_experiment_by_name(tracking.EXPERIMENT)
+        found = MlflowClient(tracking_uri=address).get_experiment_by_name(name)
     except MlflowException as error:
         return "fail", f"{address} does not answer ({' '.join(str(error).split())[:160]})", MLFLOW_REMEDY
-    return "ok", f"{address} answers, {'and has the' if found else 'has no'} experiment {tracking.EXPERIMENT}{'' if found else ' yet'}"
+    return "ok", f"{address} answers, {'and has the' if found else 'has no'} experiment {name}{'' if found else ' yet'}"

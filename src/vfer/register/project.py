@@ -1,0 +1,50 @@
+"""The project's name in MLflow, so that two projects on one server do not share a champion."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from vfer import params
+from vfer.register import tracking
+from vfer.register.params import RegisterParams
+
+OWN = "vfer"
+"""The name in a repository's own store, which no other project shares: it stays where the repository is moved or renamed."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of the project's experiment and its registered models."""
+
+    project: str
+
+    @property
+    def cnn(self) -> str:
+        """The registered CNN."""
+        return f"{self.project}-cnn"
+
+    @property
+    def lstm(self) -> str:
+        """The registered sequence model."""
+        return f"{self.project}-lstm"
+
+    @property
+    def all(self) -> tuple[str, str, str]:
+        """The end-to-end model, which has the project's own name, and the two networks."""
+        return self.project, self.cnn, self.lstm
+
+
+def name(config: Path, root: Path) -> str:
+    """Returns `register.name` of the params file; where that is empty, the repository's name on a shared server."""
+    return params.load(config, "register", RegisterParams).name or default(root)
+
+
+def default(root: Path) -> str:
+    """Returns the name of a project that names itself nowhere, by its remote `origin`, or by its folder."""
+    if not tracking.is_shared(root):
+        return OWN
+    asked = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    last = re.split(r"[/:\\]", done.stdout.strip().rstrip("/"))[-1].removesuffix(".git")
+    return re.sub(r"[^\w.-]+", "-", last or root.resolve().name)

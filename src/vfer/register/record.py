@@ -1,0 +1,94 @@
+"""What a registered model keeps for later contests: whom it has learned from, and what it says of its test clips."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vfer.clips.fingerprint import fingerprint
+from vfer.data import learned
+from vfer.data.learned import Example
+from vfer.data.split import Row
+from vfer.errors import DataError
+from vfer.files import replacing, write_json
+
+FILE, ANSWERS = "record.json", "answers.parquet"
+COLUMNS = ("digest", "clip", "expression", "subject", "recording", "predicted")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a system says of one clip: its file's sha256, its true expression, whom it shows, and the answer, None for none."""
+
+    digest: str
+    clip: str
+    expression: str
+    subject: str
+    recording: str
+    predicted: str | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What must be alike for two systems to be compared: classes, merged labels, how answers are made, and what faceless clips count as."""
+
+    classes: list[str]
+    merge: dict[str, str]
+    baseline: str
+    faceless: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A system's rules, what it has learned from, its answers to its test clips, and its accuracy on which validation clips."""
+
+    rules: Rules
+    learned: list[Example]
+    answers: list[Answer]
+    validation: float
+    validated: str
+
+    @property
+    def seen(self) -> tuple[set[str], set[str]]:
+        """The subjects and the digests that it has learned from, in training or validation."""
+        used = [example for example in self.learned if example.part != "test"]
+        return {example.subject for example in used} - {""}, {example.digest for example in used} - {""}
+
+
+def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows: Sequence[Row]) -> Record:
+    """Returns the record of the system that the stages before `register` have made; raises `DataError` where an output is missing."""
+    try:
+        table = pq.read_table(outputs / "evaluate" / "predictions.parquet", columns=list(COLUMNS))
+        validation = json.loads((outputs / "lstm" / "metrics.json").read_text())["validation"]["accuracy"]
+        rules = Rules(
+            list(classes), dict(params["labels"]["merge"]), str(params["lstm"].get("baseline", "none")), str(params["evaluate"]["faceless"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
+    examples = [*learned.of_split(rows), *learned.read(outputs / "cnn" / learned.FILE)]
+    validated = fingerprint({"clips": sorted((row.digest, row.expression) for row in rows if row.part == "validation")})
+    return Record(rules, examples, [Answer(**row) for row in table.to_pylist()], float(validation), validated)
+
+
+def write(folder: Path, record: Record) -> None:
+    """Writes a record as three files into a folder."""
+    learned.write(folder / learned.FILE, record.learned)
+    with replacing(folder / ANSWERS) as temporary:
+        columns = {name: pa.array([getattr(answer, name) for answer in record.answers], pa.string()) for name in COLUMNS}
+        pq.write_table(pa.table(columns), temporary)
+    write_json(folder / FILE, {"rules": asdict(record.rules), "validation": record.validation, "validated": record.validated})
+
+
+def read(folder: Path) -> Record:
+    """Reads a record; raises `DataError` where the folder holds none."""
+    try:
+        content = json.loads((folder / FILE).read_text())
+        answers = [Answer(**row) for row in pq.read_table(folder / ANSWERS, columns=list(COLUMNS)).to_pylist()]
+        rules = Rules(**content["rules"])
+        return Record(rules, learned.read(folder / learned.FILE), answers, float(content["validation"]), str(content["validated"]))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"{folder}: holds no record of what the model has learned from ({error})") from error
