@@ -26,7 +26,7 @@ from vfer import params
 from vfer.cli.doctor import machine, repository
 from vfer.cli.doctor.check import Check, check
 from vfer.cli.doctor.examine import CHECKS, examine
-from vfer.data import manifest, stills
+from vfer.data import manifest, places, stills
 from vfer.data.manifest import Clip
 from vfer.errors import DataError
 from vfer.faces import centerface
@@ -41,6 +41,7 @@ def fill(data: Path, source: str) -> None:
     (data / clip.path).parent.mkdir(parents=True)
     (data / clip.path).write_bytes(b"video")
     manifest.write(data / "clips.csv", [clip])
+    places.update(data, [clip])
     png = bytes(cv2.imencode(".png", np.zeros((48, 48), np.uint8))[1])
     row = {"still": "s/1", "expression": "happy", "usage": "train", "source": source, "subject": None, "image": png}
     stills.write(data / "stills.parquet", pa.Table.from_pylist([row], stills.SCHEMA))
@@ -367,3 +368,11 @@ def test_a_server_that_answers_is_fine(root: Path, server: str, monkeypatch: pyt
 def test_another_database_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://nowhere/mlflow")
     assert repository.mlflow(root).status == "warn"
+
+
+def test_people_without_a_place_in_the_split_are_a_warning(root: Path) -> None:
+    (root / "data" / "places.csv").write_text("kind,name,place\n")
+    found = repository.data(root)
+    assert (found.status, found.remedy) == ("warn", "run `vfer data places`, so that splits keep them in place")
+    (root / "data" / "places.csv").unlink()
+    assert "run `vfer data places`" in repository.data(root).detail + repository.data(root).remedy

@@ -56,7 +56,7 @@ def detector(root: Path) -> Verdict:
 def data(root: Path) -> Verdict:
     """Are the dataset's tables there, the clips they list, and stills where the CNN is trained?"""
     from vfer.cnn.params import CnnParams
-    from vfer.data import manifest, stills
+    from vfer.data import manifest, places, stills
 
     folder = root / "data"
     if (root / "data.dvc").is_file() and not folder.exists():
@@ -67,6 +67,8 @@ def data(root: Path) -> Verdict:
         raise DataError(f"{folder / missing[0]} and {len(missing) - 1} more clips are missing; run `dvc checkout data.dvc`")
     if not pictures and params.load(root / "params.yaml", "cnn", CnnParams).weights == "trained":
         return "fail", f"{len(clips)} clips and no stills", "add stills with `vfer data add`, or set cnn.weights: shipped in params.yaml"
+    if lacking := {clip.subject for clip in clips} - set(places.read(folder / places.FILE)["subject"]):
+        return "warn", f"{folder / places.FILE} lacks {len(lacking)} subjects", "run `vfer data places`, so that splits keep them in place"
     return "ok", f"{len(clips)} clips and {pictures} stills"
 
 
