@@ -1,6 +1,6 @@
 """Readers of the public layouts of datasets; a reader is one module and one row of `READERS`."""
 
-from vfer.data.readers import afew, ckplus, cremad, dfew, fer2013, ferplus, folder, manifest, mead, ravdess, savee, sequences
+from vfer.data.readers import afew, annotations, ckplus, cremad, dfew, fer2013, ferplus, folder, manifest, mead, ravdess, savee, sequences
 from vfer.data.readers.expressions import EXPRESSIONS, expression
 from vfer.data.readers.found import Entry, Found, FoundClip, FoundStill, Passed, Reader, Refused
 from vfer.data.readers.scan import scan
@@ -18,6 +18,7 @@ READERS = {
     "dfew": Reader(dfew.read, "Clip/original/1.mp4 or clip_224x224/00001/*.jpg, with set_1.csv", warning=NOBODY.format("DFEW")),
     "sequences": Reader(sequences.read, "<subject>/<expression>/001.png, <expression>/<subject>_*/001.png, or a coding table (CSV)"),
     "folder": Reader(folder.read, "<expression>/<subject>_*.mp4"),
+    "annotations": Reader(annotations.read, "a corrected .eaf, or Label Studio's export as JSON, of `vfer timeline`, with the video"),
     "manifest": Reader(manifest.read, "a CSV file with the columns path, expression, subject; paths of videos or of folders of pictures"),
 }
 

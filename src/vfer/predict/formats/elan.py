@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from vfer.data.readers.elan import AUTHOR, KIND
 from vfer.files import replacing, write_bytes
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.segments import Segment
 from vfer.predict.timeline import Timeline
 
-AUTHOR = "vfer"
-"""Annotator of a tier that nobody has looked through."""
 VOCABULARY = "expressions"
 LANGUAGE = "und"
-KIND = "expression"
 DATE = "2000-01-01T00:00:00+00:00"  # ELAN wants one; the same timeline gives the same bytes
 MIME = {".mov": "video/quicktime", ".mpg": "video/mpeg", ".mpeg": "video/mpeg", ".avi": "video/x-msvideo"}
 

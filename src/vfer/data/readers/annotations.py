@@ -1,0 +1,97 @@
+"""Answers of `vfer timeline` that people have looked through: ELAN's `.eaf` and Label Studio's JSON, with the videos they are of.
+
+Each segment becomes a clip: the part of the video, cut to the surroundings of the person's face. An answer that nobody has changed or
+vouched for is no label, and is passed over.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfer.data.readers import elan, labelstudio
+from vfer.data.readers.annotated import Labelled, Part
+from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, readable, safe
+from vfer.data.readers.video import encode
+from vfer.errors import ClipError, DataError
+
+FASTEST = 30.0  # frames a second of a clip
+SHORTEST = 0.2  # seconds
+AROUND = 0.6  # what a clip shows around the face, as a share of its size
+UNCERTAIN = "uncertain"
+
+
+def read(entries: Sequence[Entry]) -> Iterator[Found]:
+    """Yields a clip for each part that people have labelled."""
+    videos = {entry.name: entry.local for entry in entries if entry.suffix in VIDEOS and entry.local}
+    for entry in entries:
+        if entry.suffix in VIDEOS:
+            continue
+        if entry.suffix not in (".eaf", ".json") or entry.name.endswith(".provenance.json"):
+            yield Passed(entry.origin, "no annotations")
+        elif entry.local is None:
+            yield Refused(entry.origin, "lies in a zip; unpack it, since it names its video by its place")
+        else:
+            yield from _read(entry, entry.local, videos)
+
+
+def _read(entry: Entry, path: Path, videos: dict[str, Path]) -> Iterator[Found]:
+    try:
+        labelled = elan.read(path, videos) if entry.suffix == ".eaf" else labelstudio.read(path, entry.read(), videos)
+        for one in labelled:
+            _check(one)
+            yield from map(partial(_found, one), one.parts)
+    except DataError as error:
+        yield Refused(entry.origin, str(error))
+
+
+def _check(one: Labelled) -> None:
+    from vfer.clips.digests import digest
+
+    if not one.video.is_file():
+        raise DataError(f"its video {readable(one.video.name)} is not where it says; give the video too")
+    if one.sha256 and digest(one.video) != one.sha256:
+        raise DataError(f"its video {readable(one.video.name)} is another one than was looked at; give the right one")
+
+
+def _found(one: Labelled, part: Part) -> Found:
+    origin = f"{one.origin}: {part.person} {part.start:.3f}-{part.end:.3f}"
+    expression = part.expression.strip().lower()
+    if part.reason or expression in ("", UNCERTAIN):
+        return Passed(origin, part.reason or "no expression")
+    if part.end - part.start < SHORTEST:
+        return Refused(origin, f"is shorter than {SHORTEST:g} s")
+    stem = safe(one.video.stem)
+    unnamed = part.person[:1] == "P" and part.person[1:].isdecimal()
+    subject = f"{stem}-{part.person}" if unnamed else part.person
+    name = f"{stem}/{safe(part.person)}-{round(1000 * part.start):08d}"
+    return FoundClip(
+        name, ".mkv", expression, subject, origin, partial(cut, one.video, part), recording=f"{stem}-{part.person}", framing="scene"
+    )
+
+
+def cut(video: Path, part: Part, path: Path) -> None:
+    """Writes a part of a video as a lossless grey clip that shows the face and its surroundings; raises `ClipError`."""
+    from vfer.video import decode
+
+    about = decode.probe(video)
+    rate = min(about.rate, FASTEST)
+    left, top, right, bottom = _region(part.boxes, about.width, about.height)
+    frames = decode.frames(video, rate, start=part.start, end=part.end)
+    shown = (frame.grey[top:bottom, left:right] for frame in frames)
+    try:
+        encode(path, shown, rate)
+    except StopIteration as error:
+        raise ClipError("has no frame in its video") from error
+
+
+def _region(boxes: NDArray[np.float32] | None, width: int, height: int) -> tuple[int, int, int, int]:
+    """Returns what holds all boxes of a face and its surroundings, within the picture: left, top, right and bottom."""
+    if boxes is None or not len(boxes):
+        return 0, 0, width, height
+    room = AROUND * float(np.median(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
+    left, top = (max(int(value - room), 0) for value in boxes[:, :2].min(axis=0))
+    right, bottom = (min(int(value + room) + 1, most) for value, most in zip(boxes[:, 2:].max(axis=0), (width, height), strict=True))
+    return left, top, max(right, left + 2), max(bottom, top + 2)
