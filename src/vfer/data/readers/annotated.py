@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +21,7 @@ class Part:
     start: float
     end: float
     expression: str
-    boxes: NDArray[np.float32] | None = None
+    boxes: "NDArray[np.float32] | None" = None
     reason: str = ""
 
 

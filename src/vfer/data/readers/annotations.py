@@ -7,15 +7,16 @@ vouched for is no label, and is passed over.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vfer.data.readers import elan, labelstudio
 from vfer.data.readers.annotated import Labelled, Part
 from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, readable, safe
 from vfer.data.readers.video import encode
 from vfer.errors import ClipError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FASTEST = 30.0  # frames a second of a clip
 SHORTEST = 0.2  # seconds
@@ -38,6 +39,8 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
 
 
 def _read(entry: Entry, path: Path, videos: dict[str, Path]) -> Iterator[Found]:
+    from vfer.data.readers import elan, labelstudio
+
     try:
         labelled = elan.read(path, videos) if entry.suffix == ".eaf" else labelstudio.read(path, entry.read(), videos)
         for one in labelled:
@@ -87,8 +90,10 @@ def cut(video: Path, part: Part, path: Path) -> None:
         raise ClipError("has no frame in its video") from error
 
 
-def _region(boxes: NDArray[np.float32] | None, width: int, height: int) -> tuple[int, int, int, int]:
+def _region(boxes: "NDArray[np.float32] | None", width: int, height: int) -> tuple[int, int, int, int]:
     """Returns what holds all boxes of a face and its surroundings, within the picture: left, top, right and bottom."""
+    import numpy as np
+
     if boxes is None or not len(boxes):
         return 0, 0, width, height
     room = AROUND * float(np.median(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])))
