@@ -1,12 +1,7 @@
 """Annotated films: their times, their sound, what is drawn and blurred, and what an interrupted run leaves."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from interrupt import interrupt
 from numpy.typing import NDArray
 
 import vfer
@@ -23,7 +19,6 @@ from vfer.predict import annotate, drawing
 from vfer.predict import people as persons
 from vfer.video.write import FilmWriter
 
-VFER = [sys.executable, "-m", "vfer.cli"]
 SIZE, FPS = (320, 240), 12
 
 
@@ -198,13 +193,11 @@ def test_an_interrupted_run_leaves_a_film_that_plays(stop: signal.Signals, film:
     """The film is many times as long as what may wait in the encoder."""
     long, times = tmp_path / "long.mp4", 20
     repeat(film[0], long, times)
-    command = [*VFER, "timeline", str(long), "--annotate", str(tmp_path / "out.mp4"), "--every", "12", "--model", "shipped"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
-        wait(lambda: (tmp_path / "out.mp4").exists() and (tmp_path / "out.mp4").stat().st_size > 30_000)
-        process.send_signal(stop)
-        _, stderr = process.communicate(timeout=60)
+    command = ["timeline", str(long), "--annotate", "out.mp4", "--every", "12", "--model", "shipped"]
+    made = tmp_path / "out.mp4"
+    _, stderr = interrupt(command, tmp_path, lambda _: made.exists() and made.stat().st_size > 30_000, stop)
     assert "Traceback" not in stderr
-    shown = frames(tmp_path / "out.mp4")
+    shown = frames(made)
     assert 20 < len(shown) < 18 * times
     assert shown[-1][1].std() > 5
 
@@ -222,10 +215,3 @@ def repeat(source: Path, path: Path, times: int) -> None:
                         packet.pts, packet.dts = packet.pts + turn * given.duration, packet.dts + turn * given.duration
                         packet.stream = stream
                         target.mux(packet)
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -2,13 +2,13 @@
 
 import csv
 import json
-import os
+import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import toys
 import yaml
+from interrupt import interrupt
 from test_structure import loaded
 from typer.testing import CliRunner
 
@@ -33,8 +34,6 @@ from vfer.predict import model as models
 from vfer.predict.prediction import Prediction
 from vfer.predict.results import PredictionsFile
 from vfer.predict.settings import DetectorFile, Settings, Windows, threshold, windows
-
-VFER = [sys.executable, "-m", "vfer.cli"]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +107,10 @@ def test_a_registered_model_is_found_without_mlflow(reference: str | None, regis
     assert found.title.startswith("models:/vfer/1")
     assert found.run_id
     assert models.find(str(found.cnn.parents[2])).digest == found.digest
-    code = f"import os, vfer\nos.chdir({str(registered)!r})\nassert vfer.load({reference!r}).classes == ['dark', 'light']"
+
+
+def test_a_model_is_loaded_without_what_takes_seconds_to_import(registered: Path) -> None:
+    code = f"import os, vfer\nos.chdir({str(registered)!r})\nassert vfer.load().classes == ['dark', 'light']"
     assert loaded(["vfer"], ["mlflow", "tensorflow", "sqlalchemy", "pandas"], code) == set()
 
 
@@ -350,14 +352,9 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on(clips: Path, tmp_path
     folder.mkdir()
     for number in range(60):
         shutil.copy(clips / "a" / "happy.mp4", folder / f"{number:02d}.mp4")
-    command = [*VFER, "predict", str(folder), "--output", "x.csv", "--jobs", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
-        assert process.stdout
-        while ".mp4" not in process.stdout.readline():
-            time.sleep(0.01)
-        process.send_signal(2)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    command = ["predict", str(folder), "--output", "x.csv", "--jobs", "1"]
+    status, stderr = interrupt(command, tmp_path, lambda printed: ".mp4" in printed, signal.SIGINT)
+    assert status == 130
     assert "Traceback" not in stderr
     with Path("x.csv").open(newline="") as stream:
         done = len(list(csv.DictReader(stream)))
@@ -366,9 +363,11 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on(clips: Path, tmp_path
 
 
 def test_the_first_answer_comes_soon(clips: Path) -> None:
-    began = time.process_time()
-    ended = subprocess.run([*VFER, "predict", str(clips / "a" / "happy.mp4")], capture_output=True, text=True, check=True)
-    assert time.process_time() - began < 5
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "vfer.cli", "predict", str(clips / "a" / "happy.mp4")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5, "seconds of one core; TensorFlow alone takes more"
     assert ended.stdout.count("\n") == 2
 
 
