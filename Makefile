@@ -1,13 +1,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help env repro test test-slow check deps compare bench ui sample ship
+.PHONY: help env repro test test-slow coverage check deps compare bench ui sample ship
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,8 @@ help: ## Show what make can do
 env: $(READY) ## Create .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "error: Python 3.11 is needed; install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "error: Python 3.11, 3.12 or 3.13 is required; install one, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@# Compiled once here: where Python may write no bytecode, as in many containers, each process would compile TensorFlow for 6 s.
@@ -34,6 +34,12 @@ test: $(READY) ## Run the tests
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
+
+coverage: $(READY) ## Run the tests and show the lines and branches they miss
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: $(READY) ## Lint, format and type-check
 	$(BIN)/ruff check .
@@ -57,7 +63,7 @@ ui: $(READY) ## Open the MLflow UI on http://127.0.0.1:5000
 
 sample: $(READY) ## Render the embedded sample again (for maintainers)
 	rm -rf data && $(BIN)/vfer data render data
-	sed -i '/remote: sample/d; /push: false/d' data.dvc
+	sed '/remote: sample/d; /push: false/d' data.dvc > data.dvc.new && mv data.dvc.new data.dvc  # macOS has another sed -i
 	$(BIN)/dvc add --quiet data && rm -rf sample && $(BIN)/dvc push --quiet --remote sample data.dvc
 	printf '  remote: sample\n  push: false\n' >> data.dvc
 

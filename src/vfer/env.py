@@ -12,9 +12,14 @@ MAX_PICTURE = 40_000_000
 INSIGHTFACE_URL = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 
 
+def cores() -> int:
+    """Processor cores that this process may use; on macOS, which has no such limit, all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def workers() -> int:
     """Processes that a map over clips uses: `VFER_WORKERS`, or one a core; raises `VferError` where that is no number above 0."""
-    value = os.environ.get("VFER_WORKERS") or str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    value = os.environ.get("VFER_WORKERS") or str(cores())
     if not value.isdecimal() or int(value) < 1:
         raise VferError(f"VFER_WORKERS: expected a whole number of at least 1, got {value!r}; set it so, or unset it")
     return int(value)

@@ -27,7 +27,7 @@ def python(_root: Path) -> Verdict:
     wanted = metadata.metadata("vfer")["Requires-Python"]
     version = ".".join(map(str, sys.version_info[:3]))
     if not SpecifierSet(wanted).contains(version):
-        return "fail", f"{version}, expected {wanted}", f"install Python 3.11, then {INSTALL}"
+        return "fail", f"{version}, expected {wanted}", f"install Python 3.11, 3.12 or 3.13, then {INSTALL}"
     return "ok", f"{version} at {sys.executable}"
 
 
@@ -99,8 +99,8 @@ def disk(root: Path) -> Verdict:
 @check("machine")
 def machine(_root: Path) -> Verdict:
     """How many processes work on clips, and is there memory for training?"""
-    cores, memory = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
-    detail = f"{cores} cores, {env.workers()} workers, {memory:.1f} GB of memory"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    detail = f"{env.cores()} cores, {env.workers()} workers, {memory:.1f} GB of memory"
     if memory < GOOD_MEMORY:
         return "warn", detail, "lower cnn.batch_size, or set VFER_WORKERS=1"
     return "ok", detail
