@@ -1,6 +1,7 @@
 """The methods of the comparison, on clips whose answer they can, or cannot, know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ NETS = NetParams(
     units=16, dropout=0.1, epochs=20, patience=20, batch_size=8, learning_rate=0.01, class_balance=0.5, max_frames=20, volume_frames=8
 )
 TASK = Task(3, 0, NETS, EncodingParams(components=8, centres=2, frames=10_000, strengths=[0.1, 1, 10]))
+QUICKLY = replace(TASK, nets=NETS.model_copy(update={"epochs": 1, "dropout": 0.0}))
 WIDTH = 12
 
 
@@ -87,3 +89,35 @@ def test_what_only_the_course_shows_is_learned_by_those_who_see_it(name: str) ->
 @pytest.mark.parametrize("name", ["frames_mean", "frames_vote", "svm_pooled", "svm_vlad"])
 def test_what_only_the_course_shows_is_not_learned_without_it(name: str) -> None:
     assert right(name, moving) < 0.7
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.module in ("frames", "encodings")])
+def test_validation_clips_teach_no_method_a_class(name: str) -> None:
+    """They only choose strengths and epochs, so that all methods learn from the same clips."""
+    fitted = load(name)(some(still(1, 45), 0, 1), some(still(2, 30), 2), TASK)
+    assert not (fitted.answer(still(3, 30)).argmax(axis=1) == 2).any()
+
+
+@pytest.mark.parametrize(
+    "name", [slow_where(name, entry.module in ("frames", "encodings") or name in QUICK_COURSES) for name, entry in ENTRIES.items()]
+)
+def test_the_answer_to_a_clip_depends_on_no_other_clip(name: str) -> None:
+    """Whatever is padded to what, in whatever order, alone or in batches."""
+    fitted = load(name)(moving(1, 12), moving(2, 6), QUICKLY)
+    test = moving(3, 9)
+    order = np.random.default_rng(0).permutation(len(test))
+    together = fitted.answer(test)
+    alone = np.concatenate([fitted.answer(chosen(test, [number])) for number in range(len(test))])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    np.testing.assert_allclose(fitted.answer(chosen(test, order)), together[order], atol=1e-5)
+    longer = chosen(test, [0, 0])
+    longer.embeddings[1] = np.tile(longer.embeddings[1], (3, 1))
+    np.testing.assert_allclose(fitted.answer(longer)[0], together[0], atol=1e-5)
+
+
+def chosen(clips: Clips, numbers: Sequence[int]) -> Clips:
+    return Clips(clips.labels[numbers], *([values[i] for i in numbers] for values in (clips.embeddings, clips.crops, clips.motion)))
+
+
+def some(clips: Clips, *labels: int) -> Clips:
+    return chosen(clips, np.flatnonzero(np.isin(clips.labels, labels)).tolist())

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vfer.compare.methods.params import EncodingParams, NetParams
 
-T = TypeVar("T")
 Numbers = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
@@ -29,24 +27,6 @@ class Clips:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __add__(self, other: "Clips") -> "Clips":
-        parts = (Joined(getattr(self, name), getattr(other, name)) for name in ("embeddings", "crops", "motion"))
-        return Clips(np.concatenate([self.labels, other.labels]), *parts)
-
-
-class Joined(Sequence[T]):
-    """Two sequences, one behind the other; nothing is read of them before it is asked for."""
-
-    def __init__(self, first: Sequence[T], second: Sequence[T]) -> None:
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    def __getitem__(self, number: int) -> T:  # type: ignore[override]  # slices are not asked for
-        before = len(self._first)
-        return self._first[number] if number < before else self._second[number - before]
 
 
 @dataclass(frozen=True)

