@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vfer.errors import ClipError
 from vfer.predict import drawing
 from vfer.predict.report import colours, ink
 from vfer.predict.segments import Segment
 from vfer.predict.source import Span
-from vfer.predict.timeline import Timeline
+from vfer.predict.timeline import NOTICE, Timeline
 from vfer.video import decode
+from vfer.video.container import opened
 from vfer.video.write import FilmWriter
 
 HOLD = 0.5  # seconds for which a face stays blurred before it is first and after it is last seen in a shot
@@ -23,6 +25,7 @@ AROUND = 4.0  # seconds of the curve before and after the present moment
 PANEL = 0.3  # share of the picture's height that curves may take
 GREY = (185, 190, 200)
 ALL, OTHERS = "all", "others"
+MADE = "Annotated by vfer"
 
 Piece = tuple[drawing.Colour, list[tuple[float, float]]]
 """A part of a curve, of one colour."""
@@ -166,6 +169,15 @@ def _lines(timeline: Timeline) -> dict[str, Line]:
     return lines
 
 
+def annotated(path: Path) -> bool:
+    """Returns whether a file is a film that `write` wrote, be it incomplete."""
+    try:
+        with opened(path) as (container, _):
+            return container.metadata.get("comment", "").startswith(MADE)
+    except ClipError:
+        return False
+
+
 def write(timeline: Timeline, path: Path, blurred: Sequence[str], span: Span, advance: Callable[[float], None] = lambda _: None) -> None:
     """Writes an annotated film.
 
@@ -181,7 +193,8 @@ def write(timeline: Timeline, path: Path, blurred: Sequence[str], span: Span, ad
     """
     annotator = Annotator(timeline, blurred)
     size = timeline.about.width, timeline.about.height
-    with FilmWriter(path, timeline.video, size, span.start, span.end) as film:
+    comment = f"{MADE} {timeline.provenance['vfer']} with {timeline.provenance['model']}. {NOTICE}"
+    with FilmWriter(path, timeline.video, size, span.start, span.end, comment) as film:
         for frame in decode.frames(timeline.video, None, 16, colour=True, start=span.start, end=span.end):
             if frame.rgb is not None:
                 annotator.draw(frame.rgb, frame.time)

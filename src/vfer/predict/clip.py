@@ -81,7 +81,7 @@ def look(
         NoClipError: It is long, or has several shots.
         ClipError: It cannot be used.
     """
-    about = decode.probe(video)
+    about = source.probe(video) if limits.fewest > 1 else decode.probe(video)
     if limits.longest is not None and min(about.seconds, span.end or about.seconds) - span.start > limits.longest:
         raise _long(video, limits.longest)
     stored = _sampled(video, span, limits, params[0])

@@ -12,6 +12,7 @@ from vfer.clips import executor
 from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
 from vfer.errors import ClipError, DataError
+from vfer.files import sweep
 from vfer.predict import annotate, narrate, people, source
 from vfer.predict.formats import FORMATS, Format, of
 from vfer.predict.inputs import Input
@@ -77,6 +78,8 @@ def outputs(
         DataError: A target is a file and there are several videos, or a file would take the place of a video.
     """
     single = None if target is None or target.is_dir() else of(target)
+    if target and target.is_file() and not single:
+        raise DataError(f"{target}: is a file whose name ends as no format does; give a folder, or another name")
     _check_single(listed, target if single else None, film if film and film.suffix.lower() == ".mp4" else None)
     made = []
     for stem in _stems(listed):
@@ -87,11 +90,23 @@ def outputs(
             files, people = {name: target / f"{stem}{one.ending}" for name, one in formats.items()}, target / f"{stem}{PEOPLE}"
         own = film if not film or film.suffix.lower() == ".mp4" else film / f"{stem}.annotated.mp4"
         made.append(Outputs(files, people, own, tuple(blurred)))
-    videos = {one.path.resolve() for one in listed}
+    videos = {_file(one.path) for one in listed}
     for path in (path for one in made for path in (*one.files.values(), one.film) if path):
-        if path.resolve() in videos:
+        if _file(path) in videos:
             raise DataError(f"{path}: is a video that is read; give another name")
+    for path in (one.film for one in made if one.film):
+        if path.exists() and path.stat().st_size and not annotate.annotated(path):
+            raise DataError(f"{path}: is a film that vfer did not write; move it away, or give another name")
     return made
+
+
+def _file(path: Path) -> tuple[int, int] | Path:
+    """Returns what identifies a file, also under other names and links; its path where it does not exist."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return path.absolute()
+    return state.st_dev, state.st_ino
 
 
 def _check_single(listed: Sequence[Input], *files: Path | None) -> None:
@@ -166,6 +181,7 @@ def write(timeline: Timeline, outputs: Outputs) -> None:
         people.write(outputs.people, timeline.people, timeline.unseen)
         timeline.provenance["people_sha256"] = digest(outputs.people)
     for name, path in outputs.files.items():
+        sweep(path)
         FORMATS[name].write(path, timeline)
 
 

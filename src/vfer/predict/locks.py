@@ -1,5 +1,6 @@
 """Keeps two runs from writing the same files."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,16 +9,22 @@ from filelock import FileLock, Timeout
 
 from vfer.errors import DataError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock on a file or folder that is to be written; raises `DataError` where another run holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Holds a lock on a file or folder that is to be written; raises `DataError` where another run holds it, or nothing can be written."""
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise DataError(f"{path}: another run writes there; wait for it to end, or give another --output") from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise DataError(f"{path}: cannot be written there ({error.strerror}); give another --output") from error
     try:
         yield
     finally:

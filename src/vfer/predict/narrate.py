@@ -12,7 +12,7 @@ import numpy as np
 
 from vfer.clips.digests import digest
 from vfer.data.manifest import Framing
-from vfer.predict import baselines, quality
+from vfer.predict import baselines, quality, source
 from vfer.predict import people as persons
 from vfer.predict.baselines import BaselineSource
 from vfer.predict.observe import NOBODY, Observation
@@ -23,7 +23,6 @@ from vfer.predict.source import WHOLE, Span
 from vfer.predict.spool import Spool
 from vfer.predict.timeline import NOTICE, SCHEMA, Row, Timeline
 from vfer.predict.windows import Answered, Stretch
-from vfer.video import decode
 
 if TYPE_CHECKING:
     from vfer.predict.recogniser import Recogniser
@@ -180,7 +179,7 @@ def tell(recogniser: "Recogniser", video: Path, how: Look, advance: Callable[[fl
     Raises:
         ClipError: The video cannot be used.
     """
-    about = decode.probe(video)
+    about = source.probe(video)
     observer = recogniser.observer(how.framing, pictures=how.pictures)
     seen: Spool[Observation] = Spool()
     for observation in observer.observations(video, about, how.span):

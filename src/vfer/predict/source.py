@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vfer.errors import ClipError
 from vfer.video import decode
-from vfer.video.decode import Frame
+from vfer.video.decode import Frame, Video
 
 EVERY_FRAME = 1000.0  # frames a second that no video reaches
 
@@ -20,6 +20,14 @@ class Span:
 
 
 WHOLE = Span()
+
+
+def probe(video: Path) -> Video:
+    """Returns what a video is; raises `ClipError` where it cannot be decoded, or is a picture."""
+    about = decode.probe(video)
+    if about.still:
+        raise ClipError(f"{video}: is a picture; give a video")
+    return about
 
 
 def frames(video: Path, span: Span, max_side: int, fps: float | None = None) -> Iterator[Frame]:

@@ -21,6 +21,7 @@ FORMATS = (
     *("mov", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg", "rm", "vc1", "wtv", "yuv4mpegpipe"),
     *("bmp_pipe", "jpeg_pipe", "png_pipe", "tiff_pipe", "webp_pipe"),
 )
+PICTURES = (".jpg", ".jpeg")
 MAX_BYTES = 64 << 30
 """Bytes of a video file."""
 MAX_PIXELS = 8192 * 4608
@@ -43,6 +44,7 @@ def opened(path: Path, codec: Mapping[str, str] | None = None) -> Iterator[tuple
     try:
         container = av.open(
             f"file:{path}",
+            format="jpeg_pipe" if path.suffix.lower() in PICTURES else None,  # by that name FFmpeg would look for numbered files
             metadata_errors="ignore",  # a title in Latin-1 is no reason to refuse a clip
             options={"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), **limits},
         )

@@ -53,12 +53,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Video:
-    """What a video's header says: frames a second, seconds (0 where unknown), and the width and height at which it is shown."""
+    """What a video's header says: frames a second, seconds (0 where unknown), and the width and height at which it is shown.
+
+    `still` says that it is a picture, such as a PNG.
+    """
 
     rate: float
     seconds: float
     width: int
     height: int
+    still: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,13 @@ def probe(path: Path) -> Video:
     """Returns what a video is; raises `ClipError` where not even its first frame decodes."""
     with opened(path) as (container, stream):
         rate, seconds = _rate(stream), _seconds(stream) or float((container.duration or 0) / 1e6)
+        still = container.format.name.endswith("_pipe")
     shown = decoded(path)
     try:
         height, width = next(shown).size()
     finally:
         shown.close()
-    return Video(rate, seconds, width, height)
+    return Video(rate, seconds, width, height, still)
 
 
 def frames(
@@ -137,7 +142,7 @@ def frames(
                 continue
             notes.update(picture.notes(shown.frame))
             grey, rgb = shown.grey(max_side), shown.rgb() if colour else None
-            if grey.shape != sizes[0]:
+            if grey.shape != sizes[0] or (rgb is not None and rgb.shape[:2] != sizes[1]):
                 notes[RESIZED] += 1
                 grey, rgb = picture.fitted(grey, sizes[0]), None if rgb is None else picture.fitted(rgb, sizes[1])
             yield Frame(shown.index, round(shown.time, 6), grey, rgb)

@@ -39,9 +39,12 @@ class FilmWriter:
         size: Width and height of the frames; an odd one grows by a pixel.
         start: Seconds of the source at which the film begins.
         end: Seconds at which it ends; None for the source's end.
+        comment: What the file says of itself.
     """
 
-    def __init__(self, path: Path, source: Path, size: tuple[int, int], start: float = 0.0, end: float | None = None) -> None:
+    def __init__(
+        self, path: Path, source: Path, size: tuple[int, int], start: float = 0.0, end: float | None = None, comment: str = ""
+    ) -> None:
         self.path = path
         self._start = start
         with opened(source) as (_, stream):
@@ -50,6 +53,7 @@ class FilmWriter:
         self._unit = unit if unit >= FINEST else COMMON
         self._size = tuple(side + side % 2 for side in size)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": FRAGMENTS, **UNITS})
+        self._container.metadata["comment"] = comment
         options = {"preset": "veryfast", "crf": "20", "profile": "high", "g": str(KEY_FRAMES), "bf": "0"}
         self._video: Any = self._container.add_stream("libx264", rate=rate, options=options)
         self._video.width, self._video.height = self._size
@@ -96,6 +100,7 @@ def _in_order(path: Path) -> None:
         av.open(str(path)) as source,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart", **UNITS}) as target,
     ):
+        target.metadata.update(source.metadata)
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
             if packet.dts is not None:
