@@ -8,14 +8,29 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import added, loading, machine, memory, nothing, processes, report, scaling, throughput, training
+from benchmarks import (
+    added,
+    loading,
+    machine,
+    memory,
+    nothing,
+    predict,
+    processes,
+    report,
+    scaling,
+    throughput,
+    timeline,
+    tracking,
+    training,
+)
 from benchmarks.repository import HOME
 from benchmarks.rows import Row, missing
 from vfer.cli import console
 from vfer.errors import VferError
 
 MODULES: dict[str, ModuleType] = {
-    module.__name__.rpartition(".")[2]: module for module in (throughput, added, nothing, loading, training, scaling, memory)
+    module.__name__.rpartition(".")[2]: module
+    for module in (throughput, added, nothing, loading, training, scaling, memory, predict, timeline, tracking)
 }
 
 

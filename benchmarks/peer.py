@@ -12,7 +12,6 @@ from benchmarks import processes
 from vfer.errors import VferError
 
 HERE = Path(__file__).parent
-REQUIREMENTS = HERE / "fer.txt"
 
 
 @dataclass(frozen=True)
@@ -31,23 +30,26 @@ class Pass:
         return self.ready + self.loop
 
 
-def install(cache: Path) -> Path:
-    """Returns the Python of fer's environment, made by `uv` where it is not there yet; raises `VferError` where it cannot be made."""
-    folder, done = cache / "fer", cache / "fer" / "requirements.txt"
+def install(cache: Path, name: str = "fer") -> Path:
+    """Returns the Python of a package's environment, made by `uv` where it is not there yet; raises `VferError` where it cannot be made.
+
+    What it holds stands in `NAME.txt` beside this file.
+    """
+    folder, done, requirements = cache / name, cache / name / "requirements.txt", HERE / f"{name}.txt"
     python = folder / "bin" / "python"
-    if done.exists() and done.read_bytes() == REQUIREMENTS.read_bytes():
+    if done.exists() and done.read_bytes() == requirements.read_bytes():
         return python
     uv = shutil.which("uv", path=processes.environment({})["PATH"])
     if not uv:
         raise VferError("uv is not installed; `make env` installs it")
     cache.mkdir(parents=True, exist_ok=True)
     processes.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], cache)
-    command = [uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(REQUIREMENTS)]
+    command = [uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(requirements)]
     try:
         processes.run([*command, "--torch-backend", "cpu"], cache)
     except VferError:  # that one is on PyTorch's own index, which is not always within reach; the usual one is larger
         processes.run(command, cache)
-    shutil.copyfile(REQUIREMENTS, done)
+    shutil.copyfile(requirements, done)
     return python
 
 

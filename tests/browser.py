@@ -1,6 +1,7 @@
 """A headless Chromium, driven through its debugging pipe. Nothing here waits longer than `WAIT`, whatever the browser does."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -26,6 +27,13 @@ class BrowserError(Exception):
     """The browser has ended, or does not answer."""
 
 
+def _high(descriptor: int) -> int:
+    """Moves a file descriptor out of the way of 3 and 4, which Chromium uses."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
+
+
 class Browser:
     """One page in Chromium; `errors` lists what the page reported, `network` the addresses that it requested, but for files.
 
@@ -33,8 +41,8 @@ class Browser:
     """
 
     def __init__(self, profile: Path) -> None:
-        there, self._write = os.pipe()
-        self._read, back = os.pipe()
+        there, self._write = map(_high, os.pipe())
+        self._read, back = map(_high, os.pipe())
         os.set_blocking(self._write, False)
         command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         # Chromium reads its orders from the file descriptor 3, and answers on 4.

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import toys
 
 from benchmarks import __main__ as bench
-from benchmarks import added, clips, loading, memory, model, nothing, peer, processes, report, scaling, throughput
+from benchmarks import added, clips, loading, memory, model, nothing, peer, processes, report, scaling, throughput, timeline, tracking
+from benchmarks.films import Truth
 from benchmarks.repository import Repository
 from benchmarks.rows import Goal, Row, in_turn, missing, ratios, row
 from vfer.errors import VferError
@@ -158,3 +160,34 @@ def test_a_stages_memory_is_compared_between_the_smallest_and_the_largest_size(s
     repository = Repository.new(scratch / "frames", clips.rendered(scratch / "cache", TINY, 1))
     assert repository.peak_memory("frames") > 50
     assert [len(one.frame) for one in memory.sequences([2, 3])] == [2, 3]
+
+
+def test_idf1_is_the_share_of_boxes_under_the_best_assignment() -> None:
+    def at(who: int, frame: int, left: float) -> tracking.Box:
+        return tracking.Box(frame, who, np.array([left, 0, left + 10, 10], np.float32))
+
+    truth = [at(1, frame, 0) for frame in range(10)] + [at(2, frame, 50) for frame in range(10)]
+    assert tracking.idf1(truth, [one._replace(who=one.who + 7) for one in truth]) == 1
+    swapped = [one._replace(who=3 - one.who) if one.frame >= 6 else one for one in truth]
+    assert tracking.idf1(truth, swapped) == pytest.approx(0.6)
+    assert tracking.idf1(truth, [one for one in truth if one.who == 1]) == pytest.approx(2 / 3)
+    assert tracking.idf1(truth, [one._replace(box=one.box + 40) for one in truth]) == 0
+
+
+def test_a_segment_is_right_where_it_overlaps_a_performance_of_its_expression_by_half() -> None:
+    wanted = [timeline.Stretch(1, 0, 2, "happy"), timeline.Stretch(1, 3, 5, "sad")]
+    found = [timeline.Stretch(1, 0.5, 2, "happy"), timeline.Stretch(2, 3, 5, "sad"), timeline.Stretch(1, 4, 6.5, "sad")]
+    assert timeline.matched(wanted, found) == [(wanted[0], found[0])]
+    assert timeline.concordance(np.arange(5.0), np.arange(5.0)) == pytest.approx(1)
+    assert timeline.concordance(np.arange(5.0), np.arange(5.0) + 2) == pytest.approx(0.5)
+
+
+def test_performances_are_the_stretches_of_one_expression() -> None:
+    film = timeline.film(1, ["happy", "sad"])
+    acts = film.shots[0][0].acts
+    truth = [
+        Truth(number, number / timeline.FPS, 0, 3, (0, 0, 1, 1), "happy" if 10 <= number < 20 else "none", 0.1 * (number - 10))
+        for number in range(30)
+    ]
+    assert timeline.performances(truth) == [timeline.Stretch(3, 0.4, 0.8, "happy", 0.6)]
+    assert all(one.start + one.seconds < timeline.SECONDS for one in acts)

@@ -17,9 +17,9 @@ from vfer.video.decode import Video
 SCHEMA = 1
 """Version of the tables; docs/schema.md describes them."""
 NOTICE = (
-    "A recognised expression is no emotion, and no ground for decisions about people. In the EU, recognising emotions at work and in "
-    "education is prohibited (AI Act, article 5), people must be told that it happens (article 50), and faces that identify a person are "
-    "special data (GDPR, article 9)."
+    "A recognised expression is not an emotion, and no basis for decisions about people. In the EU, emotion recognition at work and in "
+    "education is prohibited (AI Act, Article 5), people must be informed of it elsewhere (Article 50), and biometric data that identify "
+    "a person are a special category of personal data (GDPR, Article 9)."
 )
 
 

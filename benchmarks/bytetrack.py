@@ -1,0 +1,33 @@
+"""Follows boxes by ByteTrack and prints their numbers; it runs in an environment of its own (see tracking.py)."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def main(path: Path) -> None:
+    """Reads `[fps, shots]`, shots being lists of frames, and frames of boxes (x0, y0, x1, y1, score); prints a number a box, or -1."""
+    import supervision as sv
+    from trackers import ByteTrackTracker
+
+    fps, shots = json.loads(path.read_text())
+    numbers = []
+    for shot in shots:
+        tracker = ByteTrackTracker(frame_rate=fps)
+        for boxes in shot:
+            array = np.array(boxes, np.float32).reshape(-1, 5)
+            found = sv.Detections(
+                array[:, :4], confidence=array[:, 4], class_id=np.zeros(len(array), int), data={"row": np.arange(len(array))}
+            )
+            tracked = tracker.update(found)
+            given = [-1] * len(array)
+            for row, number in zip(tracked.data.get("row", []), tracked.tracker_id if tracked.tracker_id is not None else [], strict=True):
+                given[int(row)] = int(number)
+            numbers.append(given)
+    sys.stdout.write(json.dumps(numbers) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

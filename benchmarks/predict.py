@@ -1,0 +1,74 @@
+"""`vfer predict` on 720p clips, in frames a second: every frame, against `fer`, and with the default sampling, against real time.
+
+Ours is the whole command, with its start-up, with the network and the detector (CenterFace) that come with vfer. `fer` is
+`FER().detect_emotions(frame)`, from its first frame on, which leaves its start-up out.
+"""
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from benchmarks import clips, peer, processes
+from benchmarks.rows import Goal, Row, in_turn, missing, ratios, row
+from vfer import env
+from vfer.errors import VferError
+
+ROUNDS = 3
+TIMES = 4  # copies of each clip that ours answers
+RENDERED = clips.Kind((1280, 720), 3.0, 30)
+COUNT = 6
+FPS = 30.0
+
+
+def run(scratch: Path, real_data: Path | None) -> list[Row]:
+    """Measures ours and `fer` in turn."""
+    real = clips.real(real_data, env.workers())
+    sources = real or clips.rendered(scratch / "cache", RENDERED, COUNT)
+    folder = scratch / "run" / "predict"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        for number in range(TIMES):
+            shutil.copyfile(source, folder / f"{source.stem}-{number}.mp4")
+    frames = clips.frames_in(sources)
+    passes: list[peer.Pass] = []
+    tasks = {"every": partial(seconds, folder, "--every", "1"), "default": partial(seconds, folder), "one": partial(seconds, sources[0])}
+    absent = ""
+    try:
+        python = peer.install(scratch / "cache")
+        tasks["fer"] = partial(watch, python, sources, passes)
+    except VferError as error:
+        absent = f"fer could not be installed ({error})"
+    taken = in_turn(tasks, ROUNDS)
+    every = [TIMES * frames / one for one in taken["every"]]
+    length = TIMES * frames / FPS
+    what = f"{TIMES * len(sources)} {'real' if real else 'rendered'} clips, {length:.0f} s"
+    return [
+        row(f"every frame: {what}", every, "frames/s"),
+        *against(every, passes, absent),
+        row(f"default sampling: {what}, against real time", [length / one for one in taken["default"]], "x", Goal(least=10)),
+        row("one clip, from the start of the command to its end", taken["one"], "s", Goal(most=2)),
+    ]
+
+
+def against(every: list[float], passes: list[peer.Pass], absent: str) -> list[Row]:
+    """Returns the rows of `fer`."""
+    if absent:
+        return [missing("fer with Haar", absent)]
+    theirs = [one.frames / one.loop for one in passes]
+    note = f"found a face in {passes[0].faces} of {passes[0].frames} frames"
+    return [
+        row("fer with Haar, net of start-up", theirs, "frames/s", note=note),
+        row("every frame, against fer with Haar", ratios(every, theirs), "x", Goal(least=7)),
+    ]
+
+
+def watch(python: Path, sources: list[Path], passes: list[peer.Pass]) -> float:
+    """Runs `fer` over the clips and keeps what it says; returns the seconds."""
+    passes.append(peer.watch(python, "haar", sources))
+    return passes[-1].loop
+
+
+def seconds(path: Path, *options: str) -> float:
+    """Returns the wall time of a run of the command."""
+    return processes.seconds([sys.executable, "-m", "vfer.cli", "predict", str(path), "--model", "shipped", *options], path.parent)
