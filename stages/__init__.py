@@ -11,7 +11,7 @@ sys.path.insert(0, str(HOME / "src"))
 
 
 def launch(main: Callable[..., Any]) -> None:
-    """Runs a stage, unless other packages are installed than DVC knows of."""
+    """Run a stage, unless other packages are installed than DVC knows of."""
     from vfer.cli import console
     from vfer.clips import packages
     from vfer.errors import VferError

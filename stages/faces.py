@@ -26,7 +26,7 @@ def main(
     params_: Annotated[Path, typer.Option("--params")],
     out: Annotated[Path, typer.Option()],
 ) -> None:
-    """Reads the frames of each clip and writes its faces, the metrics and the list of clips without one."""
+    """Read the frames of each clip and write its faces, the metrics and the list of clips without one."""
     with console.Stage("faces") as stage:
         section = params.load(params_, "faces", FacesParams)
         chosen = weights.choose(section, weights_)
@@ -46,13 +46,17 @@ def main(
 
 
 def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
-    """Returns all that decides a clip's faces table, beside its frames."""
+    """Return all that decides a clip's faces table, beside its frames."""
     settings = section.model_dump(exclude={"detector", "max_faceless"})
     return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
 
 
 def list_jobs(frames: Path, out: Path) -> list[FacesJob]:
-    """Returns one job a frames table, sorted by clip; raises `DataError` where there is none."""
+    """Return one job a frames table, sorted by clip.
+
+    Raises:
+        DataError: If there is none.
+    """
     names = sorted(path.relative_to(frames) for path in frames.rglob("*.parquet"))
     if not names:
         raise DataError(f"{frames}: holds no clips' frames; run `dvc repro frames`")
@@ -60,7 +64,7 @@ def list_jobs(frames: Path, out: Path) -> list[FacesJob]:
 
 
 def clear(out: Path) -> None:
-    """Deletes the faces of an earlier run, whose clips may be no more."""
+    """Delete the faces of an earlier run, whose clips may be no more."""
     if out.exists():
         shutil.rmtree(out)
 
@@ -68,7 +72,7 @@ def clear(out: Path) -> None:
 def run_jobs(
     jobs: list[FacesJob], kept: Clips[FacesJob], chosen: weights.Chosen, section: FacesParams
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """Returns each clip's frames by status, and why clips were refused; both sorted by clip."""
+    """Return each clip's frames by status, and why clips were refused; both sorted by clip."""
     counts, refused = {}, {}
     initargs = (partial(chosen.load, section), section)
     with console.progress() as progress:
@@ -85,7 +89,7 @@ def run_jobs(
 
 
 def summarise(counts: dict[str, dict[str, int]], refused: dict[str, str]) -> dict[str, int | float | str]:
-    """Adds up the clips' statuses; coverage is the share of frames with a crop."""
+    """Add up the clips' statuses; coverage is the share of frames with a crop."""
     total = Counter({status: sum(clip[status] for clip in counts.values()) for status in table.STATUSES})
     frames = total.total()
     set_aside = sum(clip not in counts for clip in refused)

@@ -24,7 +24,7 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the feature cache.")],
 ) -> None:
-    """Writes one Parquet file with the embedding of every frame of every clip, sorted by clip."""
+    """Write one Parquet file with the embedding of every frame of every clip, sorted by clip."""
     chosen = params.load(config, "features", FeaturesParams)
     with console.Stage("features") as stage:
         parts = out / "clips"
@@ -43,7 +43,11 @@ def main(
 
 
 def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
-    """Returns one job a faces table, sorted by clip; raises `DataError` where there is none."""
+    """Return one job a faces table, sorted by clip.
+
+    Raises:
+        DataError: If there is none.
+    """
     names = sorted(path.relative_to(faces).with_suffix("").as_posix() for path in faces.rglob("*.parquet"))
     if not names:
         raise DataError(f"{faces}: holds no clips' faces; run `dvc repro faces`")
@@ -51,7 +55,7 @@ def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
 
 
 def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_size: int) -> None:
-    """Makes the parts of the clips."""
+    """Make the parts of the clips."""
     with console.progress() as bar:
         task = bar.add_task("features", total=len(jobs))
         for _, result in kept.each(Worker.work, jobs, features.rows_in, Worker.start, (model, batch_size)):

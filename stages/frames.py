@@ -24,7 +24,7 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the frames tables, the metrics and the refused clips.")],
 ) -> None:
-    """Writes one frames table a clip, the metrics, and the list of clips set aside."""
+    """Write one frames table a clip, the metrics, and the list of clips set aside."""
     chosen = params.load(config, "frames", FramesParams)
     with console.Stage("frames") as stage:
         tables = out / "clips"
@@ -47,12 +47,12 @@ def main(
 
 
 def recipe_of(section: FramesParams) -> Recipe:
-    """Returns all that decides a clip's frames table, beside the clip."""
+    """Return all that decides a clip's frames table, beside the clip."""
     return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE)
 
 
 def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refused]:
-    """Decodes the clips; returns what was written of each, and why others were refused."""
+    """Decode the clips; return what was written of each, and why others were refused."""
     written: dict[str, Written] = {}
     reasons: dict[str, str] = {}
     with console.progress() as bar:

@@ -26,7 +26,7 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables of motion.")],
 ) -> None:
-    """Writes one table a clip that has faces."""
+    """Write one table a clip that has faces."""
     margin = params.load(config, "faces", FacesParams).margin
     with console.Stage("motion") as stage:
         shutil.rmtree(out, ignore_errors=True)
@@ -41,7 +41,11 @@ def main(
 
 
 def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[MotionJob]:
-    """Returns one job a clip whose faces are there; raises `DataError` where there is none."""
+    """Return one job a clip whose faces are there.
+
+    Raises:
+        DataError: If there is none.
+    """
     jobs = []
     for clip in manifest.read(clips):
         found = faces / f"{clip.clip}.parquet"
@@ -53,7 +57,7 @@ def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[Motion
 
 
 def run(jobs: list[MotionJob], kept: Clips[MotionJob]) -> int:
-    """Makes the tables; returns of how many clips the codec tells nothing."""
+    """Make the tables; return of how many clips the codec tells nothing."""
     silent = 0
     with console.progress() as bar:
         task = bar.add_task("motion", total=len(jobs))

@@ -20,7 +20,7 @@ class UnexpectedError(ClipError):
 
     @classmethod
     def of(cls, clip: str, error: BaseException) -> "UnexpectedError":
-        """Returns the error of a clip that says the type and the message of another one."""
+        """Return the error of a clip that says the type and the message of another one."""
         text = " ".join(str(error).split())[:300]
         return cls(f"{clip}: cannot be used ({type(error).__name__}{f': {text}' if text else ''}); check the file")
 

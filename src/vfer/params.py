@@ -24,9 +24,10 @@ P = TypeVar("P", bound=Params)
 
 
 def read(path: Path, known: Sequence[str] = SECTIONS) -> dict[str, object]:
-    """Reads the params file and checks the names of its sections.
+    """Read the params file and check the names of its sections.
 
-    Raises `ParamsError` where the file is missing, is not YAML, or holds an unknown section.
+    Raises:
+        ParamsError: If the file is missing, is not YAML, or holds an unknown section.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -43,7 +44,7 @@ def read(path: Path, known: Sequence[str] = SECTIONS) -> dict[str, object]:
 
 
 def load(path: Path, section: str, kind: type[P]) -> P:
-    """Returns one section of the params file as its class.
+    """Return one section of the params file as its class.
 
     Raises `ParamsError` with the file, the key, and what was expected.
     """
@@ -62,7 +63,7 @@ def load(path: Path, section: str, kind: type[P]) -> P:
 
 
 def seed(path: Path) -> int:
-    """Returns the seed of every random choice, a non-negative integer."""
+    """Return the seed of every random choice, a non-negative integer."""
     value = read(path).get("seed")
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
         raise ParamsError(f"{path}: seed: expected an integer from 0 to 4294967295, got {value!r}")

@@ -25,12 +25,12 @@ class PlainConsole(Console):
     """A console that shows control characters and bytes that are no text, as names of files hold them, as escapes."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Prints as rich does."""
+        """Print as rich does."""
         super().print(*(plain(item) if isinstance(item, str) else item for item in objects), **options)
 
 
 def plain(text: str) -> str:
-    """Returns a text whose control characters, but for ends of lines, and bytes that are no text are escapes."""
+    """Return a text whose control characters, but for ends of lines, and bytes that are no text are escapes."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode() for letter in text)
 
 
@@ -39,7 +39,7 @@ errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def begin() -> None:
-    """Prepares what a command prints: a terminal that lacks a letter shows an escape, and the library's warnings appear."""
+    """Prepare what a command prints: a terminal that lacks a letter shows an escape, and the library's warnings appear."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -47,7 +47,7 @@ def begin() -> None:
 
 
 def run(main: Callable[..., Any]) -> None:
-    """Runs a command with its arguments; an error that the user can mend becomes one line and exit status 1."""
+    """Run a command with its arguments; an error that the user can mend becomes one line and exit status 1."""
     begin()
     try:
         typer.run(main)
@@ -58,7 +58,7 @@ def run(main: Callable[..., Any]) -> None:
 
 
 def fail_if_full(error: OSError) -> NoReturn:
-    """Ends with one line where a disk is full; raises the error again where it is another one."""
+    """End with one line where a disk is full; raise the error again where it is another one."""
     if error.errno not in FULL:
         raise error
     reason = "the disk, or your quota of it, is full"
@@ -66,7 +66,7 @@ def fail_if_full(error: OSError) -> NoReturn:
 
 
 def fail(error: VferError) -> NoReturn:
-    """Prints the error as one line on standard error and exits with status 1."""
+    """Print the error as one line on standard error and exit with status 1."""
     errors.print(f"error: {_line(str(error))}", style="red", markup=False)
     sys.exit(1)
 
@@ -75,13 +75,13 @@ class RateColumn(ProgressColumn):
     """How much of a task is done a second."""
 
     def render(self, task: Task) -> Text:
-        """Returns the rate as text; nothing before the first steps."""
+        """Return the rate as text; nothing before the first steps."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "")
 
 
 def progress() -> Progress:
-    """Returns a progress bar with count, rate, elapsed and remaining time; it stays silent where there is no terminal."""
+    """Return a progress bar with count, rate, elapsed and remaining time; it stays silent where there is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -95,7 +95,7 @@ def progress() -> Progress:
 
 
 def progress_beside() -> Progress:
-    """Returns a progress bar on standard error, for commands whose results go to standard output."""
+    """Return a progress bar on standard error, for commands whose results go to standard output."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -109,12 +109,12 @@ def progress_beside() -> Progress:
 
 
 def note(message: str) -> None:
-    """Prints a line beside the results, on standard error."""
+    """Print a line beside the results, on standard error."""
     errors.print(message, markup=False)
 
 
 def warn(message: str) -> None:
-    """Prints a warning of one line."""
+    """Print a warning of one line."""
     console.print(f"warning: {_line(message)}", style="yellow", markup=False)
 
 
@@ -126,12 +126,12 @@ class _Warnings(logging.Handler):
     """Prints the library's warnings, a line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints one record."""
+        """Print one record."""
         warn(record.getMessage())
 
 
 def show_log() -> None:
-    """Lets the library's warnings appear on the console; a program that imports vfer decides on its own where they go."""
+    """Let the library's warnings appear on the console; a program that imports vfer decides on its own where they go."""
     log = logging.getLogger("vfer")
     if not any(isinstance(handler, _Warnings) for handler in log.handlers):
         log.addHandler(_Warnings(logging.WARNING))
@@ -139,7 +139,7 @@ def show_log() -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keeps what native code prints while TensorFlow is imported off the standard error; Python's exceptions still come through."""
+    """Keep what native code prints while TensorFlow is imported off the standard error; Python's exceptions still come through."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123

@@ -41,7 +41,7 @@ def deps(
 
 
 def _rewired(text: str, root: Path, used: set[str]) -> str:
-    """Returns the text of a dvc.yaml whose stages depend on all their code and packages, which are added to those `used`."""
+    """Return the text of a dvc.yaml whose stages depend on all their code and packages, which are added to those `used`."""
     import yaml
 
     lines = text.splitlines()
@@ -56,7 +56,7 @@ def _rewired(text: str, root: Path, used: set[str]) -> str:
 
 
 def _named(stage: str, root: Path) -> list[str]:
-    """Returns the modules that a stage imports by a param's name."""
+    """Return the modules that a stage imports by a param's name."""
     found = []
     for package in FOUND_BY_NAME.get(stage, ()):
         base = root / "src" if package.startswith("vfer.") else root
@@ -66,7 +66,7 @@ def _named(stage: str, root: Path) -> list[str]:
 
 
 def cover(files: Iterable[Path], root: Path) -> list[str]:
-    """Returns few paths that hold all these files: single ones, and in place of at least half of the modules of a folder that folder."""
+    """Return few paths that hold all these files: single ones, and in place of at least half of the modules of a folder that folder."""
     wanted = {file.resolve() for file in files}
 
     def of(path: Path) -> list[Path]:
@@ -87,7 +87,7 @@ def cover(files: Iterable[Path], root: Path) -> list[str]:
 
 
 def _replace(lines: list[str], stage: str, key: str, values: list[Any]) -> None:
-    """Puts a list, in flow style and wrapped, in place of that of a stage's key."""
+    """Put a list, in flow style and wrapped, in place of that of a stage's key."""
     at = next(i for i in range(lines.index(f"  {stage}:"), len(lines)) if lines[i].startswith(f"    {key}:"))
     end = next((i for i in range(at + 1, len(lines)) if not lines[i].startswith("     ")), len(lines))
     text = f"    {key}: [{', '.join(map(_flow, values))}]"

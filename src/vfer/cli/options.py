@@ -26,7 +26,11 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default VFE
 
 
 def seconds(text: str, option: str) -> float:
-    """Returns a time given as seconds, M:S or H:M:S; raises `VferError` for anything else."""
+    """Return a time given as seconds, M:S or H:M:S.
+
+    Raises:
+        VferError: For anything else.
+    """
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
         raise VferError(f"{option} {text}: is no time; give seconds, M:S or H:M:S, as in 90, 1:30 or 0:01:30.5")
     total = 0.0
@@ -36,7 +40,11 @@ def seconds(text: str, option: str) -> float:
 
 
 def span(start: str | None, end: str | None) -> "Span":
-    """Returns the part of a video between two times; raises `VferError` where it is empty."""
+    """Return the part of a video between two times.
+
+    Raises:
+        VferError: If it is empty.
+    """
     from vfer.predict.source import Span
 
     first, last = seconds(start or "0", "--start"), seconds(end, "--end") if end else None
@@ -46,14 +54,18 @@ def span(start: str | None, end: str | None) -> "Span":
 
 
 def framing_of(value: str | None) -> 'Literal["scene", "face"] | None':
-    """Returns a framing; raises `VferError` for anything else."""
+    """Return a framing.
+
+    Raises:
+        VferError: For anything else.
+    """
     if value not in (None, "scene", "face"):
         raise VferError(f"--framing {value}: is unknown; expected scene or face")
     return cast('Literal["scene", "face"] | None', value)
 
 
 def workers(jobs: int | None, count: int) -> int:
-    """Returns how many processes work on `count` videos."""
+    """Return how many processes work on `count` videos."""
     from vfer import env
 
     return max(1, min(jobs or env.workers(), count))

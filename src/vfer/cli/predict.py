@@ -70,12 +70,12 @@ def predict(
 
 
 def header(width: int) -> None:
-    """Prints the head of the table."""
+    """Print the head of the table."""
     console.console.print(f"{'clip':{width}}  {'answer':14}  {'next':27}  cover  flags", markup=False)
 
 
 def show(row: "Row", width: int) -> None:
-    """Prints one clip's answer, or why it has none."""
+    """Print one clip's answer, or why it has none."""
     name = str(row["path"])
     name = name if len(name) <= width else f"…{name[1 - width :]}"
     if row["error"]:
@@ -88,7 +88,7 @@ def show(row: "Row", width: int) -> None:
 
 
 def close(rows: list["Row"], known: int, seconds: float, title: str, output: Path | None) -> None:
-    """Prints the closing line, and ends with status 2 where some clips have no answer, or 1 where none has."""
+    """Print the closing line, and end with status 2 where some clips have no answer, or 1 where none has."""
     answered = sum(row["expression"] is not None for row in rows)
     frames = sum(int(row["frames"] or 0) for row in rows[known:])
     counts = Counter({"answered": answered, "without an answer": len(rows) - answered, "known already": known})

@@ -81,7 +81,11 @@ def timeline(
 
 
 def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
-    """Returns where baselines come from; raises `VferError` where the values make no sense together."""
+    """Return where baselines come from.
+
+    Raises:
+        VferError: If the values make no sense together.
+    """
     from vfer.predict.baselines import FOOTAGE, BaselineSource
     from vfer.predict.source import Span
 
@@ -103,7 +107,7 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
 
 
 def show(told: "Told") -> None:
-    """Prints what one video shows."""
+    """Print what one video shows."""
     from vfer.pages import clock
 
     if told.error:
@@ -123,7 +127,7 @@ def show(told: "Told") -> None:
 
 
 def close(told: "list[Told]", took: float, title: str, output: Path | None) -> None:
-    """Prints the closing line, and ends with status 2 where some videos could not be looked at, or 1 where none could."""
+    """Print the closing line, and end with status 2 where some videos could not be looked at, or 1 where none could."""
     failed = sum(one.error is not None for one in told)
     frames, known = sum(one.frames for one in told), sum(one.known for one in told)
     counts = {"done": len(told) - failed - known, "there already": known, "failed": failed}

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 def attempt(work: Callable[[J], R], job: J) -> R | ClipError:
-    """Returns what the work gives, or the error that sets its clip aside.
+    """Return what the work gives, or the error that sets its clip aside.
 
     Raises other errors of vfer, which concern all clips alike, and those of a disk that is full or read-only.
     """
@@ -46,11 +46,11 @@ def attempt(work: Callable[[J], R], job: J) -> R | ClipError:
 
 
 def died(clip: str, seconds: float | None = None) -> ClipError:
-    """Returns why a clip is set aside that kills its worker each time, or where a worker ends itself after some seconds."""
+    """Return why a clip is set aside that kills its worker each time, or where a worker ends itself after some seconds."""
     why = f"crash, out of memory, or more than {seconds:g} s" if seconds else "crash or out of memory"
     return ClipError(f"{clip}: its worker died ({why}); check the file")
 
 
 def late(clip: str, seconds: float) -> ClipError:
-    """Returns why a clip is set aside whose work does not end."""
+    """Return why a clip is set aside whose work does not end."""
     return ClipError(f"{clip}: took more than {seconds:g} s and was stopped; check or shorten the file")

@@ -49,7 +49,7 @@ class Closure:
 
 
 def closure(starts: Iterable[str]) -> Closure:
-    """Returns what the named modules and all that they import are made of, but for what is neutral."""
+    """Return what the named modules and all that they import are made of, but for what is neutral."""
     files: dict[str, Path] = {}
     packages: set[str] = set()
     queue = sorted(set(starts))
@@ -71,20 +71,24 @@ def closure(starts: Iterable[str]) -> Closure:
 
 
 def externals(starts: Iterable[str]) -> set[str]:
-    """Returns the names of all packages that are imported and not the project's."""
+    """Return the names of all packages that are imported and not the project's."""
     files = closure(starts).files.items()
     return {imported.partition(".")[0] for name, file in files for imported in _imports(name, file)} - {*OWN}
 
 
 def source(module: str) -> Path:
-    """Returns the file of one of the project's modules; raises `VferError` where there is none."""
+    """Return the file of one of the project's modules.
+
+    Raises:
+        VferError: If there is none.
+    """
     if found := _file(module):
         return found
     raise VferError(f"{module}: there is no such module in the folders {', '.join(OWN)}, whose changes are seen; move it to {NETWORKS}")
 
 
 def digest(file: Path) -> str:
-    """Returns the sha256 of what a source file does: comments, docstrings and layout do not count."""
+    """Return the sha256 of what a source file does: comments, docstrings and layout do not count."""
     return _digest(file, file.stat().st_mtime_ns)
 
 
@@ -98,7 +102,11 @@ def _digest(file: Path, _: int) -> str:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Returns the installed version of each distribution; raises `VferError` where one is not installed."""
+    """Return the installed version of each distribution.
+
+    Raises:
+        VferError: If one is not installed.
+    """
     found = {}
     for name in packages:
         try:
@@ -120,7 +128,7 @@ def _file(module: str) -> Path | None:
 
 
 def _parents(module: str) -> list[str]:
-    """Returns the packages around a module, but for the outermost, whose `__init__` does more than to pass names on."""
+    """Return the packages around a module, but for the outermost, whose `__init__` does more than to pass names on."""
     parts = module.split(".")
     return [name for end in range(2, len(parts)) if (file := _file(name := ".".join(parts[:end]))) and not _passes_on(file)]
 
@@ -137,12 +145,12 @@ def _passes_on(file: Path) -> bool:
 
 
 def _distributions(top: str) -> set[str]:
-    """Returns the distributions that a package of the user's choice comes from, none for Python's own."""
+    """Return the distributions that a package of the user's choice comes from, none for Python's own."""
     return set() if top in sys.stdlib_module_names else {*packages_distributions().get(top, ())}
 
 
 def _imports(module: str, file: Path) -> tuple[str, ...]:
-    """Returns the modules that a file imports, also inside its functions, but not for its types alone."""
+    """Return the modules that a file imports, also inside its functions, but not for its types alone."""
     return _imported(module, file, file.stat().st_mtime_ns)
 
 
@@ -174,6 +182,6 @@ def _absolute(module: str, file: Path, node: ast.ImportFrom) -> str:
 
 
 def _target(base: str, name: str) -> str:
-    """Returns the module that `from base import name` needs: `base.name` where that is a module, else `base`."""
+    """Return the module that `from base import name` needs: `base.name` where that is a module, else `base`."""
     inner = f"{base}.{name}"
     return inner if base.partition(".")[0] in OWN and _file(inner) else base

@@ -14,7 +14,11 @@ SECONDS = 30.0  # how long one run waits for another to write
 
 
 def digest(path: Path) -> str:
-    """Returns the sha256 of a file, or of a folder's files and their names, as 64 hex digits; raises `OSError` where it cannot be read."""
+    """Return the sha256 of a file, or of a folder's files and their names, as 64 hex digits.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
     if path.is_dir():
         return _listed(path, digest)
     if not path.is_file():  # a pipe would never end
@@ -24,7 +28,7 @@ def digest(path: Path) -> str:
 
 
 def _state(path: Path) -> str:
-    """Returns what changes with a file, or with any file of a folder: inode, size and time of modification."""
+    """Return what changes with a file, or with any file of a folder: inode, size and time of modification."""
     if path.is_dir():
         return _listed(path, _state)
     found = path.stat()
@@ -49,7 +53,7 @@ class Digests:
         self._new: dict[str, tuple[str, str]] = {}
 
     def __call__(self, path: Path) -> str:
-        """Returns what `digest` does."""
+        """Return what `digest` does."""
         name, state = os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"), _state(path)
         kept = self._known.get(name)
         if kept and kept[0] == state:
@@ -59,7 +63,7 @@ class Digests:
         return value
 
     def save(self) -> None:
-        """Writes down what was hashed since."""
+        """Write down what was hashed since."""
         if self._new:
             self._in_memory(lambda database: database.executemany(PUT, [(name, *value) for name, value in self._new.items()]).fetchall())
             self._new.clear()

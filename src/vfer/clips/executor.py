@@ -18,7 +18,7 @@ def each_clip(
     initargs: tuple[Any, ...] = (),
     seconds: float | None = None,
 ) -> Iterator[tuple[J, R | ClipError]]:
-    """Yields each job with its result, or with the `ClipError` that sets its clip aside, in the order of completion.
+    """Yield each job with its result, or with the `ClipError` that sets its clip aside, in the order of completion.
 
     At most a few jobs a worker are under way at once, so memory does not grow with their number. Whatever goes wrong with a clip
     costs only that clip: an error that its work raises, a worker that dies each time (a decoder that crashes), and work that takes

@@ -27,7 +27,11 @@ class Failures:
         return f"{count} unexpected error{'s' * (count > 1)}, see {self._log}" if count and self._log else ""
 
     def add(self, clip: str, result: object) -> None:
-        """Counts a clip's result; raises `VferError` where every clip so far fails alike."""
+        """Count a clip's result.
+
+        Raises:
+            VferError: If every clip so far fails alike.
+        """
         if not isinstance(result, UnexpectedError):
             self._successes += not isinstance(result, ClipError)
             return
@@ -39,7 +43,7 @@ class Failures:
             self.check()
 
     def check(self) -> None:
-        """Raises `VferError` where several clips have failed in one place, and none has succeeded."""
+        """Raise `VferError` where several clips have failed in one place, and none has succeeded."""
         if self._last and not self._successes and len(self._places) == 1 and self._places.total() > 1:
             where = f"; {self._log} has the traceback" if self._log else ""
             raise VferError(f"every clip fails alike: {self._last}; this is a defect of vfer and not of the clips, please report it{where}")
@@ -52,7 +56,7 @@ class Failures:
 
 
 def _place(trace: str) -> str:
-    """Returns the line of code that raised the first error of a traceback, and the error's type."""
+    """Return the line of code that raised the first error of a traceback, and the error's type."""
     first = trace.partition("\n\nThe above exception")[0].strip().splitlines()
     files = [line.strip() for line in first if line.lstrip().startswith('File "')]
     return f"{files[-1] if files else ''} {first[-1].partition(':')[0] if first else ''}"

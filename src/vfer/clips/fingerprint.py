@@ -15,7 +15,7 @@ Input = Path | str | NDArray[np.generic]
 
 
 def fingerprint(settings: Mapping[str, object], *, code: Iterable[str] = (), inputs: Iterable[Input] = ()) -> str:
-    """Returns 32 hex digits that change with whatever may change a result, and with nothing else.
+    """Return 32 hex digits that change with whatever may change a result, and with nothing else.
 
     Args:
         settings: Params and labels, as JSON can hold them.

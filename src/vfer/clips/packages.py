@@ -12,12 +12,12 @@ HEAD = "# Written by `make deps`: the packages that decide results. DVC runs aga
 
 
 def text(packages: Iterable[str]) -> str:
-    """Returns the file's content for the installed versions."""
+    """Return the file's content for the installed versions."""
     return HEAD + "".join(f"{name}: {number}\n" for name, number in sorted(versions(packages).items()))
 
 
 def check(path: Path) -> None:
-    """Raises `DataError` where a package of another version is installed than the file says, since DVC would not know of it."""
+    """Raise `DataError` where a package of another version is installed than the file says, since DVC would not know of it."""
     import yaml
 
     try:

@@ -27,7 +27,7 @@ def each_clip(
     initargs: tuple[Any, ...],
     seconds: float | None,
 ) -> Iterator[tuple[J, R | ClipError]]:
-    """Runs `executor.each_clip` in processes of this machine; a clip whose worker dies is tried again, and costs only itself."""
+    """Run `executor.each_clip` in processes of this machine; a clip whose worker dies is tried again, and costs only itself."""
     queue = list(reversed(jobs))
     deaths: Counter[str] = Counter()
     breaks = 0
@@ -56,7 +56,7 @@ def each_clip(
 
 
 def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError | None:
-    """Returns a job's result, or nothing where it is to be tried again."""
+    """Return a job's result, or nothing where it is to be tried again."""
     try:
         return future.result()
     except TimeoutError:

@@ -23,7 +23,11 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Returns the entries of a store, the one unused for longest first; raises `DataError` where there is no store."""
+    """Return the entries of a store, the one unused for longest first.
+
+    Raises:
+        DataError: If there is no store.
+    """
     if not root.is_dir():
         raise DataError(f"{root}: is no clip store; `dvc repro` makes one")
     found = []
@@ -37,7 +41,7 @@ def entries(root: Path) -> list[Entry]:
 
 
 def choose(found: Sequence[Entry], days: float, most: int | None, now: float) -> list[Entry]:
-    """Returns the entries to delete: unused for `days`, then the longest unused until the others hold at most `most` bytes.
+    """Return the entries to delete: unused for `days`, then the longest unused until the others hold at most `most` bytes.
 
     What a run has under way, or left when it was killed, is kept for a day.
     """
@@ -53,9 +57,10 @@ def choose(found: Sequence[Entry], days: float, most: int | None, now: float) ->
 
 
 def prune(root: Path, days: float, most: int | None) -> list[Entry]:
-    """Deletes what `choose` names and returns it; a run under way then makes again what it misses.
+    """Delete what `choose` names and return it; a run under way then makes again what it misses.
 
-    Raises `DataError` where there is no store, or an entry cannot be deleted.
+    Raises:
+        DataError: If there is no store, or an entry cannot be deleted.
     """
     gone = choose(entries(root), days, most, time.time())
     for entry in gone:

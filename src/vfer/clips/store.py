@@ -60,7 +60,7 @@ class Recipe:
 
 
 def recipe(step: str, settings: Mapping[str, object], code: Iterable[str]) -> Recipe:
-    """Returns the recipe of a step, given the modules that do its work on a clip."""
+    """Return the recipe of a step, given the modules that do its work on a clip."""
     return Recipe(step, fingerprint({"step": step, **settings}, code=code))
 
 
@@ -75,7 +75,7 @@ class Store:
         self.root, self.links = root, links
 
     def take(self, recipe: Recipe, key: str, target: Path) -> bool:
-        """Puts the entry of a key at `target`; returns whether there was a sound one.
+        """Put the entry of a key at `target`; return whether there was a sound one.
 
         It is a hard link where the store `links`, or DVC's cache has links to it (`cache.type` hardlink), and a copy elsewhere: of a link
         in an output, DVC itself makes a copy, file by file, which takes a multiple of the time.
@@ -92,7 +92,7 @@ class Store:
         return False
 
     def keep(self, recipe: Recipe, key: str, made: Path) -> str:
-        """Keeps a file as the entry of a key; returns why that failed, empty where it did not."""
+        """Keep a file as the entry of a key; return why that failed, empty where it did not."""
         if self.root is None:
             return ""
         try:
@@ -119,7 +119,7 @@ class Store:
 
 
 def link(source: Path, target: Path) -> None:
-    """Puts a file at `target`, whole or not at all: as a hard link, or as a copy where the file system has none."""
+    """Put a file at `target`, whole or not at all: as a hard link, or as a copy where the file system has none."""
     with replacing(target) as temporary:
         try:
             os.link(source, temporary)
@@ -128,7 +128,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Puts a copy of a file at `target`, where there is none; what a process that dies leaves there is no output of DVC's yet."""
+    """Put a copy of a file at `target`, where there is none; what a process that dies leaves there is no output of DVC's yet."""
     try:
         shutil.copyfile(source, target)
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def _used(entry: Path) -> None:
-    """Notes the time in the entry's access time, which `vfer store prune` goes by; the other times are DVC's to go by."""
+    """Note the time in the entry's access time, which `vfer store prune` goes by; the other times are DVC's to go by."""
     with suppress(OSError):  # only its owner may
         os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
 
@@ -189,7 +189,7 @@ class Clips(Generic[J]):
         initializer: Callable[..., None] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> Iterator[tuple[J, R | ClipError]]:
-        """Yields each job with its result or `ClipError`, as `each_clip` does, in no given order.
+        """Yield each job with its result or `ClipError`, as `each_clip` does, in no given order.
 
         What the store holds is not made again, and clips of one content are made once. `summary` returns of a made file
         what `work` returned when it made it.

@@ -28,7 +28,7 @@ COMPARED = (("validation", "train"), ("test", "train"), ("test", "validation"), 
 def examine(
     pixels: NDArray[np.uint8], labels: NDArray[np.int64], usages: NDArray[np.int64], subjects: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], Counts]:
-    """Returns which stills, bool (n,), show a photo of the other side too, train or held out, and counts of all stills with a twin.
+    """Return which stills, bool (n,), show a photo of the other side too, train or held out, and counts of all stills with a twin.
 
     `pixels` is uint8 (n, 48, 48); `labels` numbers the expressions, `usages` those of `USAGES`, `subjects` the people, -1 where unknown:
     two different people are no twins unless their pixels are the same. `test_in_train` counts the test stills with a twin in train, and
@@ -70,7 +70,7 @@ def _groups(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def near(pixels: NDArray[np.uint8], subjects: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the pairs of pictures that show one photo, sorted row numbers (m, 2), the lower one first; mirror images are not found.
+    """Return the pairs of pictures that show one photo, sorted row numbers (m, 2), the lower one first; mirror images are not found.
 
     Candidates are found by a perceptual hash, also of crops a pixel apart, and confirmed by their correlation, best within `MARGIN` pixels.
     """
@@ -89,7 +89,7 @@ def _hashes(pixels: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint
 
 
 def phash(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Returns a hash a picture, uint64 (n,), that few bits change under scaling, compression, brightness and contrast.
+    """Return a hash a picture, uint64 (n,), that few bits change under scaling, compression, brightness and contrast.
 
     `pixels` is uint8 (n, side, side), the side even. A bit says whether one of the 8x8 lowest waves of the cosine transform, but for the
     constant ones, is above their median. Source: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010.
@@ -103,7 +103,7 @@ def phash(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _close(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Returns the pairs within `DISTANCE` bits, a number each: the lower row times n plus the higher one.
+    """Return the pairs within `DISTANCE` bits, a number each: the lower row times n plus the higher one.
 
     Source: Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", 2012.
     """
@@ -117,7 +117,7 @@ def _close(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np
 
 
 def _meetings(bands: NDArray[np.uint16], others: NDArray[np.uint16]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yields, a flip at a time, the rows of `bands` and of `others` that are equal after the flip."""
+    """Yield, a flip at a time, the rows of `bands` and of `others` that are equal after the flip."""
     order = np.argsort(others, kind="stable")
     counts = np.bincount(others, minlength=1 << BAND)
     starts = np.cumsum(counts) - counts

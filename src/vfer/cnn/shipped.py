@@ -15,7 +15,7 @@ CARD = "card.json"
 
 
 def install(out: Path) -> list[str]:
-    """Copies the network and its training history into a folder, as a training leaves them; returns its classes.
+    """Copy the network and its training history into a folder, as a training leaves them; return its classes.
 
     Raises `WeightsError`, and copies nothing, where a file is missing from the package or differs from its sha256 in the card.
     """

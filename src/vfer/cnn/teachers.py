@@ -16,7 +16,11 @@ FOLDER = "teachers"
 
 
 def find(weights: Path) -> list[Path]:
-    """Return the ONNX networks in the folder of teachers, sorted; raises `WeightsError` where there is none."""
+    """Return the ONNX networks in the folder of teachers, sorted.
+
+    Raises:
+        WeightsError: If there is none.
+    """
     paths = sorted((weights / FOLDER).glob("*.onnx"))
     if not paths:
         raise WeightsError(f"{weights / FOLDER}: holds no teacher; add the ONNX files of trained CNNs, or set cnn.distillation: 0")

@@ -10,7 +10,7 @@ from vfer.evaluate import plots
 
 
 def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
-    """Draws every method's accuracy with its interval, a colour a protocol, the methods in the order of the last protocol."""
+    """Draw every method's accuracy with its interval, a colour a protocol, the methods in the order of the last protocol."""
     last = list(tables)[-1]
     names = [name for name in reversed(list(tables[last])) if all(name in methods for methods in tables.values())]
     figure, axes = plots.canvas(8.5, 1.2 + 0.42 * len(names))
@@ -29,7 +29,7 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
 
 
 def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
-    """Draws accuracy against the time of an answer, of the last protocol: a number is a method's place in the table, and a line joins
+    """Draw accuracy against the time of an answer, of the last protocol: a number is a method's place in the table, and a line joins
     those that no method is both faster and better than."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
@@ -55,7 +55,7 @@ def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Returns the names of the points than which none has both less cost and more accuracy, cheapest first."""
+    """Return the names of the points than which none has both less cost and more accuracy, cheapest first."""
     best: list[str] = []
     for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):
         if not best or points[name][1] > points[best[-1]][1]:
@@ -64,7 +64,7 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def subjects(path: Path, by_subject: Mapping[str, Sequence[Mapping[str, Any]]], protocol: str) -> None:
-    """Draws each method's accuracies of single subjects, a point each, over their box."""
+    """Draw each method's accuracies of single subjects, a point each, over their box."""
     names = list(by_subject)[::-1]
     figure, axes = plots.canvas(8.5, 1.2 + 0.34 * len(names))
     values = [[100 * float(row["accuracy"]) for row in by_subject[name]] for name in names]

@@ -16,7 +16,7 @@ SEEN = {
 
 
 def leakage(rows: Sequence[Row], network: Sequence[Example] = ()) -> dict[str, float]:
-    """Returns the shares of the test clips, by what of them was seen in training or validation.
+    """Return the shares of the test clips, by what of them was seen in training or validation.
 
     `content` is a clip of the same bytes, `recording` and `subject` another clip of these. `stills` and `identities`, of what the CNN under
     the `network` has learned from, are those of the subject; each is left out where nothing of its kind says whom it shows.
@@ -35,7 +35,7 @@ def leakage(rows: Sequence[Row], network: Sequence[Example] = ()) -> dict[str, f
 
 
 def unnamed(network: Iterable[Example]) -> list[str]:
-    """Returns a sentence for each kind of examples that do not all say whom they show, so that nothing tells whether they leak."""
+    """Return a sentence for each kind of examples that do not all say whom they show, so that nothing tells whether they leak."""
     unknown = {example.kind for example in network if example.part != "test" and not example.subject}
     words = {"still": "stills that trained the CNN", "identity": "faces that pre-trained the CNN"}
     return [f"nothing says whom the {word} show" for kind, word in words.items() if kind in unknown]

@@ -22,9 +22,10 @@ class Resolved:
 
 
 def digests(clips: Sequence[Clip], folder: Path, store: Path | None, threads: int) -> dict[str, str]:
-    """Returns the sha256 of each clip's file, by clip; with a clip store, files that it has seen are not read again.
+    """Return the sha256 of each clip's file, by clip; with a clip store, files that it has seen are not read again.
 
-    Raises `DataError` where a file cannot be read.
+    Raises:
+        DataError: If a file cannot be read.
     """
     known = Digests(store / "digests.sqlite" if store else None)
     try:
@@ -37,7 +38,7 @@ def digests(clips: Sequence[Clip], folder: Path, store: Path | None, threads: in
 
 
 def resolve(clips: Sequence[Clip], expressions: Sequence[str], digest_of: Mapping[str, str]) -> Resolved:
-    """Gives identical clips the recording and the subject of the first of them, and leaves out those of unlike expressions."""
+    """Give identical clips the recording and the subject of the first of them, and leave out those of unlike expressions."""
     groups: dict[str, list[int]] = defaultdict(list)
     for number in sorted(range(len(clips)), key=lambda number: clips[number].clip):
         groups[digest_of[clips[number].clip]].append(number)

@@ -21,14 +21,15 @@ class LabelsParams(Params):
     merge: dict[str, str] = Field(default_factory=dict)
 
     def merged(self, expressions: Iterable[str]) -> list[str]:
-        """Returns the expressions under their merged names, in their order."""
+        """Return the expressions under their merged names, in their order."""
         return [self.merge.get(expression, expression) for expression in expressions]
 
 
 def classes(present: Iterable[str], wanted: Literal["all"] | list[str], where: Path) -> list[str]:
-    """Returns the classes in the order that the models number them: sorted for `all`, else as listed.
+    """Return the classes in the order that the models number them: sorted for `all`, else as listed.
 
-    Raises `DataError` where fewer than two remain or a wanted one does not occur in the data.
+    Raises:
+        DataError: If fewer than two remain or a wanted one does not occur in the data.
     """
     found = sorted(set(present))
     if wanted == "all":

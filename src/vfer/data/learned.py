@@ -38,12 +38,12 @@ SCHEMA = pa.schema(_FIELDS)
 
 
 def of_split(rows: "Iterable[Row]") -> list[Example]:
-    """Returns the clips of a split."""
+    """Return the clips of a split."""
     return [Example("clip", row.clip, row.part, row.subject, row.digest) for row in rows]
 
 
 def of_stills(table: pa.Table) -> list[Example]:
-    """Returns the stills of a table of `vfer.data.stills`."""
+    """Return the stills of a table of `vfer.data.stills`."""
     columns = (table[name].to_pylist() for name in ("still", "usage", "subject", "image"))
     return [
         Example("still", name, usage, subject or "", hashlib.sha256(image).hexdigest())
@@ -52,13 +52,17 @@ def of_stills(table: pa.Table) -> list[Example]:
 
 
 def write(path: Path, examples: Iterable[Example]) -> None:
-    """Writes the examples as a Parquet table of `SCHEMA`, atomically."""
+    """Write the examples as a Parquet table of `SCHEMA`, atomically."""
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pylist([vars(example) for example in examples], SCHEMA), temporary)
 
 
 def read(path: Path) -> list[Example]:
-    """Reads the examples; raises `DataError` where the file is missing or is no such table."""
+    """Read the examples.
+
+    Raises:
+        DataError: If the file is missing or is no such table.
+    """
     try:
         table = pq.read_table(path).cast(SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -37,7 +37,7 @@ REQUIRED = COLUMNS[:-1]
 
 
 def read(path: Path) -> list[Clip]:
-    """Reads and checks a manifest; returns its clips sorted by name.
+    """Read and check a manifest; return its clips sorted by name.
 
     Raises `DataError`, with the line, where a column or a value is missing, a name is unsafe or stands twice,
     or the file has no rows.
@@ -60,12 +60,12 @@ def read(path: Path) -> list[Clip]:
 
 
 def write(path: Path, clips: Iterable[Clip]) -> None:
-    """Writes the manifest in place of the former one, atomically, sorted by name."""
+    """Write the manifest in place of the former one, atomically, sorted by name."""
     write_csv(path, COLUMNS, [asdict(clip) for clip in sorted(clips)])
 
 
 def full_name(source: str, name: str) -> str:
-    """Returns a subject's or recording's name under that of its source; a name that holds a slash says whose it is, and stays."""
+    """Return a subject's or recording's name under that of its source; a name that holds a slash says whose it is, and stays."""
     return name if "/" in name else f"{source}/{name}"
 
 
@@ -87,7 +87,7 @@ def _clip(row: dict[str, str | None], where: str) -> Clip:
 
 
 def _inside(path: str) -> bool:
-    """Returns whether a path, relative to the manifest, stays in its folder; DVC's own links within it are no matter of names."""
+    """Return whether a path, relative to the manifest, stays in its folder; DVC's own links within it are no matter of names."""
     parts = PurePosixPath(path)
     return not parts.is_absolute() and ".." not in parts.parts and path.isprintable()
 

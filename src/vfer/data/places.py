@@ -23,7 +23,7 @@ FILE = "places.csv"
 
 
 def extended(known: Mapping[Kind, Mapping[str, int]], clips: Iterable[Clip]) -> Places:
-    """Returns the known places, unchanged, and those of whatever of these clips has none yet, behind them.
+    """Return the known places, unchanged, and those of whatever of these clips has none yet, behind them.
 
     Newcomers are ordered so that neighbours show the same expressions about equally often, those of the rarest expressions first. Dealing
     neighbours to different folds then stratifies, whatever the number of folds. The order depends on names and labels alone.
@@ -49,7 +49,7 @@ def _appended(known: Mapping[str, int], kind: Kind, clips: list[Clip]) -> dict[s
 
 
 def fold(place: int, kind: Kind, folds: int, seed: int) -> int:
-    """Returns the fold of a place: of each run of `folds` neighbours every fold gets one, in an order drawn by the seed."""
+    """Return the fold of a place: of each run of `folds` neighbours every fold gets one, in an order drawn by the seed."""
     block, offset = divmod(place, folds)
     return _dealt(block, kind, folds, seed)[offset]
 
@@ -60,7 +60,7 @@ def _dealt(block: int, kind: Kind, folds: int, seed: int) -> list[int]:
 
 
 def read(path: Path) -> Places:
-    """Reads the places; raises `DataError`, with the line, where the file is missing or damaged, or a name or place appears twice."""
+    """Read the places; raises `DataError`, with the line, where the file is missing or damaged, or a name or place appears twice."""
     places: Places = {kind: {} for kind in KINDS}
     taken: set[tuple[Kind, int]] = set()
     try:
@@ -92,7 +92,7 @@ def _parsed(row: Mapping[str, str], where: str) -> tuple[Kind, str, int]:
 
 
 def update(data: Path, clips: Iterable[Clip], dropped: str = "", *, again: bool = False) -> int:
-    """Gives whatever has no place in the file of a dataset's folder one, and returns how many got one; the file changes only then.
+    """Give whatever has no place in the file of a dataset's folder one, and return how many got one; the file changes only then.
 
     Names of the source `dropped` lose theirs; `again`, all do.
     """

@@ -64,7 +64,7 @@ class SplitParams(Params):
         return self
 
     def described(self, seed: int) -> str:
-        """Returns the split in a few words; two runs whose words differ test on other clips."""
+        """Return the split in a few words; two runs whose words differ test on other clips."""
         return f"by {self.protocol}, fold {self.fold} of {self.folds}, seed {seed}"
 
 
@@ -91,7 +91,7 @@ def split(
     known: Mapping[Kind, Mapping[str, int]] | None = None,
     digest_of: Mapping[str, str] | None = None,
 ) -> list[Row]:
-    """Assigns each clip, with its merged expression, to a part, by the seed and the places of whatever the protocol keeps together.
+    """Assign each clip, with its merged expression, to a part, by the seed and the places of whatever the protocol keeps together.
 
     One fold tests, the next ones in a ring validate, and the others train. A clip that comes or goes changes nobody else's part, as long as
     the places `known` name everybody. Raises `DataError` where there are fewer subjects, recordings or clips than folds, a fold is empty
@@ -113,7 +113,7 @@ def split(
 
 
 def fold_numbers(clips: list[Clip], params: SplitParams, known: Mapping[Kind, Mapping[str, int]] | None = None) -> list[int]:
-    """Returns the numbers of the folds that these clips have; those of `each` are the subjects' places."""
+    """Return the numbers of the folds that these clips have; those of `each` are the subjects' places."""
     if params.folds == "each":
         placed = places.extended(known or {}, clips)["subject"]
         return sorted({placed[clip.subject] for clip in clips})
@@ -121,7 +121,7 @@ def fold_numbers(clips: list[Clip], params: SplitParams, known: Mapping[Kind, Ma
 
 
 def _folds(clips: list[Clip], params: SplitParams, seed: int, where: Path, placed: Places) -> dict[str, int]:
-    """Returns each unit's fold."""
+    """Return each unit's fold."""
     kind = UNITS[params.protocol]
     units = sorted({getattr(clip, kind) for clip in clips})
     if params.folds == "ravdess":
@@ -149,7 +149,7 @@ def _published(units: list[str], where: Path) -> dict[str, int]:
 
 
 def _parts(fold_of: Mapping[str, int], params: SplitParams, seed: int, where: Path) -> dict[int, str]:
-    """Returns what each fold does; the folds `each` validate in a ring of hashes, where one more fold moves its neighbours at most."""
+    """Return what each fold does; the folds `each` validate in a ring of hashes, where one more fold moves its neighbours at most."""
     folds = sorted(set(fold_of.values()))
     if params.fold not in folds:
         there = f"0 to {folds[-1]}" if folds == list(range(len(folds))) else ", ".join(map(str, folds))
@@ -165,7 +165,7 @@ def _parts(fold_of: Mapping[str, int], params: SplitParams, seed: int, where: Pa
 
 
 def counts(rows: list[Row], kinds: Sequence[str]) -> list[dict[str, object]]:
-    """Returns for each part how many clips it has, and of how many subjects, or other `kinds`, they are."""
+    """Return for each part how many clips it has, and of how many subjects, or other `kinds`, they are."""
     parts = {part: [row for row in rows if row.part == part] for part in PARTS}
     return [
         {"part": part, "clips": len(found)} | {f"{kind}s": len({getattr(row, kind) for row in found}) for kind in kinds}
@@ -174,20 +174,20 @@ def counts(rows: list[Row], kinds: Sequence[str]) -> list[dict[str, object]]:
 
 
 def absent(rows: list[Row], parts: Sequence[str] = PARTS) -> list[str]:
-    """Returns a sentence a part that lacks an expression which another part has."""
+    """Return a sentence a part that lacks an expression which another part has."""
     every = {row.expression for row in rows}
     lacking = {part: sorted(every - {row.expression for row in rows if row.part == part}) for part in parts}
     return [f"no clip of the part {part} shows {', '.join(names)}{MEANING[part]}" for part, names in lacking.items() if names]
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """Writes the split as a Parquet table of `SPLIT_SCHEMA`, atomically."""
+    """Write the split as a Parquet table of `SPLIT_SCHEMA`, atomically."""
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], SPLIT_SCHEMA), temporary)
 
 
 def read(path: Path) -> list[Row]:
-    """Reads a split; raises `DataError` where the file is missing or is no such table."""
+    """Read a split; raises `DataError` where the file is missing or is no such table."""
     try:
         table = pq.read_table(path).cast(SPLIT_SCHEMA)  # which refuses other columns and empty values
     except (OSError, ValueError, pa.ArrowException) as error:

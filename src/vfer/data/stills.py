@@ -35,10 +35,11 @@ LABELS = pa.schema([SCHEMA.field(name) for name in REQUIRED if name != "image"])
 
 
 def read(path: Path, *, empty: bool = False) -> pa.Table:
-    """Reads and checks the stills; returns a table of `SCHEMA`, which may have no rows where `empty` allows that.
+    """Read and check the stills; return a table of `SCHEMA`, which may have no rows where `empty` allows that.
 
-    Raises `DataError` where the file is missing or empty, is no such table, a name stands twice, a usage is unknown,
-    a vote is negative, or an image does not decode to 48x48 grey pixels.
+    Raises:
+        DataError: If the file is missing or empty, is no such table, a name stands twice, a usage is unknown, a vote is negative,
+            or an image does not decode to 48x48 grey pixels.
     """
     table = _load(path, SCHEMA)
     if not (table.num_rows or empty):
@@ -48,12 +49,12 @@ def read(path: Path, *, empty: bool = False) -> pa.Table:
 
 
 def labels(path: Path) -> pa.Table:
-    """Reads the stills without their images and votes, checked like `read` does otherwise; there may be none."""
+    """Read the stills without their images and votes, checked like `read` does otherwise; there may be none."""
     return _load(path, LABELS)
 
 
 def pictures(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    """Returns the pictures of the named stills, (n, 48, 48) uint8, in their order; the rest of the table is not decoded."""
+    """Return the pictures of the named stills, (n, 48, 48) uint8, in their order; the rest of the table is not decoded."""
     table = _load(path, SCHEMA)
     rows = pc.index_in(pa.array(names, pa.string()), table["still"].combine_chunks())
     if rows.null_count:
@@ -62,7 +63,7 @@ def pictures(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def write(path: Path, table: pa.Table) -> None:
-    """Writes the stills, perhaps none, in place of the former ones, atomically, sorted by name; the same stills give the same bytes."""
+    """Write the stills, perhaps none, in place of the former ones, atomically, sorted by name; the same stills give the same bytes."""
     temporary = path.with_suffix(".tmp")
     voted = VOTES.name in table.column_names and table[VOTES.name].null_count < table.num_rows
     schema = SCHEMA if voted else pa.schema([SCHEMA.field(name) for name in REQUIRED])
@@ -76,7 +77,7 @@ def write(path: Path, table: pa.Table) -> None:
 
 
 def decode(table: pa.Table, where: str = "stills") -> NDArray[np.uint8]:
-    """Returns the pictures, (n, 48, 48) uint8, grey, in the order of the rows; raises `DataError` naming a still that does not decode."""
+    """Return the pictures, (n, 48, 48) uint8, grey, in the order of the rows; raises `DataError` naming a still that does not decode."""
     pixels = np.empty((table.num_rows, SIDE, SIDE), np.uint8)
     for index, data in enumerate(table["image"].to_pylist()):
         picture = _decode(data)
@@ -88,9 +89,10 @@ def decode(table: pa.Table, where: str = "stills") -> NDArray[np.uint8]:
 
 
 def normalise(data: bytes) -> tuple[bytes, bool]:
-    """Returns an encoded picture as 48x48 grey, and whether it had to be converted; one that fits keeps its very bytes.
+    """Return an encoded picture as 48x48 grey, and whether it had to be converted; one that fits keeps its very bytes.
 
-    Raises `DataError` where it does not decode.
+    Raises:
+        DataError: If it does not decode.
     """
     import cv2
 
@@ -108,7 +110,7 @@ def normalise(data: bytes) -> tuple[bytes, bool]:
 
 
 def grey(data: bytes) -> NDArray[np.uint8] | None:
-    """Returns an encoded picture as grey pixels, (height, width) uint8, turned as its EXIF tag says, or None where it does not decode."""
+    """Return an encoded picture as grey pixels, (height, width) uint8, turned as its EXIF tag says, or None where it does not decode."""
     import cv2
 
     return _decode(data, cv2.IMREAD_GRAYSCALE)
@@ -144,7 +146,7 @@ def _load(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _named(table: pa.Table) -> pa.Table:
-    """Puts the subjects under their sources' names."""
+    """Put the subjects under their sources' names."""
     pairs = zip(table["source"].to_pylist(), table["subject"].to_pylist(), strict=True)
     names = pa.array([subject and full_name(str(source), str(subject)) for source, subject in pairs], pa.string())
     return table.set_column(table.schema.get_field_index("subject"), table.schema.field("subject"), names)

@@ -25,7 +25,7 @@ class Interval:
 def intervals(
     truth: Numbers, predicted: Numbers, subjects: Sequence[str], recordings: Sequence[str], classes: int, confidence: float
 ) -> dict[str, Interval]:
-    """Returns accuracy, macro F1 and UAR with intervals for subjects yet unseen, from n clips' classes and answers (-1 for none).
+    """Return accuracy, macro F1 and UAR with intervals for subjects yet unseen, from n clips' classes and answer (-1 for none).
 
     `predicted` is int64 (n,), or (seeds, n), whose scores are averaged. The standard error is that of the jackknife over subjects; what it
     makes the number of independent recordings, at most the true one, gives the bounds of Clopper and Pearson. Where all or no clips are
@@ -49,7 +49,7 @@ def intervals(
 
 
 def bounds(value: float, error: float, subjects: int, most: float, confidence: float) -> tuple[float, float]:
-    """Returns the interval of a share, given its standard error, the number of subjects, and that of independent recordings at most."""
+    """Return the interval of a share, given its standard error, the number of subjects, and that of independent recordings at most."""
     from scipy.stats import beta, norm, t
 
     tail = (1 - confidence) / 2
@@ -65,12 +65,12 @@ def bounds(value: float, error: float, subjects: int, most: float, confidence: f
 
 
 def head(confidence: float) -> str:
-    """Returns the heading of a column of intervals."""
+    """Return the heading of a column of intervals."""
     return f"{100 * confidence:g} % interval"
 
 
 def cells(interval: Mapping[str, float | None], form: str = ".3f", times: float = 1) -> list[str]:
-    """Returns the value and the bounds of an interval's dict, in two cells."""
+    """Return the value and the bounds of an interval's dict, in two cells."""
     value, low, high = (interval[key] for key in ("value", "low", "high"))
     assert value is not None
     shown = FEW if low is None or high is None else f"{times * low:{form}} to {times * high:{form}}"
@@ -78,7 +78,7 @@ def cells(interval: Mapping[str, float | None], form: str = ".3f", times: float 
 
 
 def _tables(truth: Numbers, predicted: Numbers, subjects: Sequence[str], classes: int) -> NDArray[np.float64]:
-    """Returns each subject's counts of truth in rows and answers in columns, the last for none: (seeds, subjects, classes, classes + 1)."""
+    """Return each subject's counts of truth in rows and answer in columns, the last for none: (seeds, subjects, classes, classes + 1)."""
     names, of_subject = np.unique(np.asarray(subjects), return_inverse=True)
     shape = (len(names), classes, classes + 1)
     flat = [np.ravel_multi_index((of_subject, truth, np.where(answers < 0, classes, answers)), shape) for answers in predicted]
@@ -86,7 +86,7 @@ def _tables(truth: Numbers, predicted: Numbers, subjects: Sequence[str], classes
 
 
 def _scores(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns accuracy, macro F1 and UAR, on a new last axis, of tables (..., classes, classes + 1); empty classes count in no mean."""
+    """Return accuracy, macro F1 and UAR, on a new last axis, of tables (..., classes, classes + 1); empty classes count in no mean."""
     support, answered = tables.sum(axis=-1), tables[..., :-1].sum(axis=-2)
     hits = np.diagonal(tables, axis1=-2, axis2=-1)
     occurs = support > 0
@@ -98,7 +98,7 @@ def _scores(tables: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _independent(truth: Numbers, recordings: Sequence[str]) -> dict[str, float]:
-    """Returns how many recordings count for each score at most: for means over classes, rare classes make them fewer."""
+    """Return how many recordings count for each score at most: for means over classes, rare classes make them fewer."""
     _, first = np.unique(np.asarray(recordings), return_index=True)
     support = np.bincount(truth[first])
     support = support[support > 0]

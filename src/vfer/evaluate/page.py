@@ -30,7 +30,7 @@ class Section:
 
 
 def write(path: Path, title: str, sections: Sequence[Section]) -> None:
-    """Writes the page, atomically; the same sections give the same bytes."""
+    """Write the page, atomically; the same sections give the same bytes."""
     body = "\n".join([f"<h1>{escape(title)}</h1>", *map(_section, sections)])
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
     write_bytes(path, f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'.encode())

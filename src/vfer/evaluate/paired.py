@@ -25,7 +25,7 @@ class Paired:
 
 
 def paired(first: Right, second: Right, subjects: Sequence[str], recordings: Sequence[str]) -> Paired:
-    """Compares two models on the same n clips: which are right, 0 or 1 each (or a mean over seeds), with their subjects and recordings.
+    """Compare two models on the same n clips: which are right, 0 or 1 each (or a mean over seeds), with their subjects and recordings.
 
     The files of a recording count once, as their mean, and the subjects are the units.
     """
@@ -40,7 +40,7 @@ def paired(first: Right, second: Right, subjects: Sequence[str], recordings: Seq
 
 
 def p_values(differences: NDArray[np.float64] | NDArray[np.int64], owner: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Returns the two-sided p of each of m sets of differences, (m, recordings), whose subjects `owner` numbers.
+    """Return the two-sided p of each of m sets of differences, (m, recordings), whose subjects `owner` numbers.
 
     It is the larger of two: of Student's t over the subjects' sums, and of McNemar's exact test over recordings. The first knows that a
     model may suit some people; alone it would take the same sum for three people, which chance gives easily, for certainty.
@@ -59,14 +59,14 @@ def p_values(differences: NDArray[np.float64] | NDArray[np.int64], owner: NDArra
 
 
 def shown(p: float | None) -> str:
-    """Returns a p value as text."""
+    """Return a p value as text."""
     if p is None:
         return "too few subjects"
     return f"< {SHOWN:g}" if p < SHOWN else f"{p:.2g}"
 
 
 def holm(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Returns p values corrected for their number. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979."""
+    """Return p values corrected for their number. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979."""
     known = {name: p for name, p in values.items() if p is not None}
     corrected: dict[str, float | None] = dict.fromkeys(values)
     least = 0.0

@@ -11,7 +11,7 @@ from vfer.files import replacing
 
 
 def canvas(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
-    """Returns a figure of so many inches, and its axes."""
+    """Return a figure of so many inches, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -21,13 +21,13 @@ def canvas(width: float, height: float, columns: int = 1, rows: int = 1) -> tupl
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes a figure as a PNG file, the same bytes for the same figure."""
+    """Write a figure as a PNG file, the same bytes for the same figure."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 def confusion(path: Path, table: NDArray[np.int64], names: Sequence[str], what: str = "test clips") -> None:
-    """Draws a confusion matrix, truth in rows, shaded by the share of each row, labelled with counts."""
+    """Draw a confusion matrix, truth in rows, shaded by the share of each row, labelled with counts."""
     figure, axes = canvas(1.2 + 0.75 * len(names), 1.0 + 0.7 * len(names))
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -40,7 +40,7 @@ def confusion(path: Path, table: NDArray[np.int64], names: Sequence[str], what: 
 
 
 def per_class(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Draws precision, recall and F1 of every class as bars."""
+    """Draw precision, recall and F1 of every class as bars."""
     figure, axes = canvas(2.5 + 0.9 * len(rows), 3.6)
     at = np.arange(len(rows))
     for offset, name in enumerate(("precision", "recall", "f1")):
@@ -52,7 +52,7 @@ def per_class(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def reliability(path: Path, curve: Sequence[dict[str, float]], what: str = "test clips") -> None:
-    """Draws accuracy against confidence, with the number of clips or stills at each point."""
+    """Draw accuracy against confidence, with the number of clips or stills at each point."""
     figure, axes = canvas(4.2, 4.0)
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
     axes.plot([row["confidence"] for row in curve], [row["accuracy"] for row in curve], marker="o", label="model")
@@ -64,7 +64,7 @@ def reliability(path: Path, curve: Sequence[dict[str, float]], what: str = "test
 
 
 def subjects(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Draws the accuracy of every test subject, the lowest first, with the number of its clips, and their mean."""
+    """Draw the accuracy of every test subject, the lowest first, with the number of its clips, and their mean."""
     ordered = sorted(rows, key=lambda row: (row["accuracy"], row["subject"]))
     figure, axes = canvas(max(4.2, 1.5 + 0.3 * len(rows)), 3.8)
     bars = axes.bar(range(len(ordered)), [row["accuracy"] for row in ordered], width=0.7)
@@ -77,7 +77,7 @@ def subjects(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def curves(path: Path, history: Sequence[dict[str, float]], title: str) -> None:
-    """Draws accuracy and loss of training and validation over the epochs."""
+    """Draw accuracy and loss of training and validation over the epochs."""
     figure, both = canvas(8, 3.4, columns=2)
     for axes, name in zip(both, ("accuracy", "loss"), strict=True):
         epochs = [row["epoch"] for row in history]
@@ -89,7 +89,7 @@ def curves(path: Path, history: Sequence[dict[str, float]], title: str) -> None:
 
 
 def sheet(path: Path, pictures: NDArray[np.uint8], captions: Sequence[str], title: str, columns: int = 8) -> None:
-    """Draws grey pictures, uint8 (n, height, width), in rows, each above its caption; an empty sheet says so."""
+    """Draw grey pictures, uint8 (n, height, width), in rows, each above its caption; an empty sheet says so."""
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = canvas(1.25 * columns, 0.5 + 1.6 * rows, columns, rows)
     for place in axes.ravel():

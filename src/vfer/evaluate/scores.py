@@ -16,7 +16,7 @@ class Scores:
 
 
 def score(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Scores:
-    """Scores predictions, int64 (n,); a class that does not occur in the truth counts in none of the means.
+    """Score predictions, int64 (n,); a class that does not occur in the truth counts in none of the means.
 
     A prediction of -1 stands for "no answer" and is wrong. Raises `ValueError` where there is nothing to score.
     """
@@ -32,7 +32,7 @@ def score(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) 
 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Counts pairs, int64 (classes, classes): truth in rows, prediction in columns; predictions of -1 are in no column."""
+    """Count pairs, int64 (classes, classes): truth in rows, prediction in columns; predictions of -1 are in no column."""
     answered = predicted >= 0
     pairs = truth[answered] * classes + predicted[answered]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

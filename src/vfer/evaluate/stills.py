@@ -17,7 +17,7 @@ WORST = 40
 
 
 def report(test: Predictions, pictures: Path, confidence: float, out: Path) -> dict[str, Any]:
-    """Writes the tables and pictures of the test stills, of which there is one at least, into `out`; returns their figures.
+    """Write the tables and pictures of the test stills, of which there is one at least, into `out`; return their figures.
 
     Each still counts as a subject, since most datasets do not say whom they show. `without_twins` are the figures of those whose
     photo was not trained on, where some were. The sheet shows the mistakes it was surest of.
@@ -40,6 +40,6 @@ def report(test: Predictions, pictures: Path, confidence: float, out: Path) -> d
 
 
 def scores(stills: Predictions, confidence: float) -> dict[str, Any]:
-    """Returns the scores of stills, by name, with intervals that take each still for a subject of its own, and their number."""
+    """Return the scores of stills, by name, with intervals that take each still for a subject of its own, and their number."""
     found = intervals(stills.truth, stills.predicted, stills.still, stills.still, len(stills.classes), confidence)
     return {name: asdict(interval) for name, interval in found.items()} | {"stills": len(stills.still)}

@@ -9,7 +9,7 @@ from vfer.lstm.sequences import thin
 def vote(
     train: list[NDArray[np.float32]], labels: NDArray[np.int64], test: list[NDArray[np.float32]], classes: int, frames: int, seed: int
 ) -> NDArray[np.int64]:
-    """Fits a logistic regression to `frames` frames a training clip, and returns the class that most frames of a test clip get.
+    """Fit a logistic regression to `frames` frames a training clip, and return the class that most frames of a test clip get.
 
     Clips are float32 (n, d). A clip without frames gets -1; a tie goes to the class of the lower number.
     """

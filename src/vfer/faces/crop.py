@@ -7,7 +7,7 @@ from vfer.faces.table import SIDE
 
 
 def crop(grey: NDArray[np.uint8], box: NDArray[np.float32], margin: float) -> NDArray[np.uint8]:
-    """Returns the square around a box (x0, y0, x1, y1), `1 + margin` times its larger side, as (48, 48) uint8.
+    """Return the square around a box (x0, y0, x1, y1), `1 + margin` times its larger side, as (48, 48) uint8.
 
     Where the square leaves the picture, the picture's edge is repeated.
     """
@@ -22,7 +22,7 @@ def crop(grey: NDArray[np.uint8], box: NDArray[np.float32], margin: float) -> ND
 
 
 def resize(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Resizes a whole picture to (48, 48): means of areas where it shrinks, linear where it grows."""
+    """Resize a whole picture to (48, 48): means of areas where it shrinks, linear where it grows."""
     import cv2
 
     way = cv2.INTER_AREA if min(grey.shape) >= SIDE else cv2.INTER_LINEAR

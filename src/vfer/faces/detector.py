@@ -24,7 +24,7 @@ class Detector(Protocol):
     sha256: str
 
     def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
-        """Returns the faces of one picture that score at least `score`, by default the one it was built with."""
+        """Return the faces of one picture that score at least `score`, by default the one it was built with."""
         ...
 
 
@@ -35,12 +35,12 @@ class Fitted(NamedTuple):
     scale: tuple[float, float]
 
     def restore(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the (n, 5) boxes in pixels of the original picture."""
+        """Return the (n, 5) boxes in pixels of the original picture."""
         return boxes * np.array([*self.scale, *self.scale, 1], np.float32)
 
 
 def fit(grey: NDArray[np.uint8], longest: int) -> Fitted:
-    """Shrinks a picture so that its longer side is at most `longest`, and pads it right and below to multiples of 32.
+    """Shrink a picture so that its longer side is at most `longest`, and pads it right and below to multiples of 32.
 
     A smaller picture is never enlarged.
     """
@@ -55,7 +55,7 @@ def fit(grey: NDArray[np.uint8], longest: int) -> Fitted:
 
 
 def keep(graph: "onnx.GraphProto", outputs: Collection[str]) -> None:
-    """Cuts an ONNX graph down to the named outputs; ONNX Runtime would compute the others too, asked for or not."""
+    """Cut an ONNX graph down to the named outputs; ONNX Runtime would compute the others too, asked for or not."""
     kept = [output for output in graph.output if output.name in outputs]
     needed, nodes = set(outputs), []
     for node in reversed(graph.node):
@@ -68,7 +68,7 @@ def keep(graph: "onnx.GraphProto", outputs: Collection[str]) -> None:
 
 
 def session(model: bytes) -> "onnxruntime.InferenceSession":
-    """Loads an ONNX model on one thread of the CPU, since the clips already fill the cores."""
+    """Load an ONNX model on one thread of the CPU, since the clips already fill the cores."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

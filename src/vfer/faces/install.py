@@ -42,7 +42,7 @@ PACKS = {
 
 
 def add(source: str, weights: Path, sha256: str | None = None) -> str:
-    """Installs a local ONNX file or the detector of an insightface pack as `scrfd.onnx`, and returns its sha256.
+    """Install a local ONNX file or the detector of an insightface pack as `scrfd.onnx`, and return its sha256.
 
     A pack is taken from `~/.insightface/models` where it lies there, and downloaded elsewhere. The file is recorded in
     `SHA256SUMS` and added to DVC; both records are staged in git. Raises `WeightsError`, and leaves what was installed
@@ -64,7 +64,7 @@ def add(source: str, weights: Path, sha256: str | None = None) -> str:
 
 
 def remove(weights: Path) -> bool:
-    """Takes the SCRFD weights out of the folder and out of DVC; returns whether there were any."""
+    """Take the SCRFD weights out of the folder and out of DVC; return whether there were any."""
     onnx, pointer = weights / store.SCRFD_FILE, weights / f"{store.SCRFD_FILE}.dvc"
     there = onnx.exists() or pointer.exists() or store.SCRFD_FILE in store.sums(weights)
     if pointer.exists():
@@ -75,7 +75,7 @@ def remove(weights: Path) -> bool:
 
 
 def _obtain(source: str, folder: Path) -> tuple[Path, str | None]:
-    """Returns the ONNX file that a path or a pack's name stands for, and the hash it must have."""
+    """Return the ONNX file that a path or a pack's name stands for, and the hash it must have."""
     pack = PACKS.get(source)
     if pack is None:
         if not Path(source).is_file():
@@ -146,7 +146,7 @@ def _track(repo: "Repo", weights: Path) -> None:
 
 
 def _record(weights: Path, sha256: str | None) -> None:
-    """Writes the entry of `scrfd.onnx` in `SHA256SUMS`, or drops it."""
+    """Write the entry of `scrfd.onnx` in `SHA256SUMS`, or drops it."""
     entries = {name: value for name, value in store.sums(weights).items() if name != store.SCRFD_FILE}
     if sha256 is not None:
         entries[store.SCRFD_FILE] = sha256

@@ -28,7 +28,7 @@ class Scrfd:
         self._scrfd = SCRFD(session=detector.session(prepare(model)))
 
     def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
-        """Returns the faces, (n, 5) float32, best score first."""
+        """Return the faces, (n, 5) float32, best score first."""
         fitted = detector.fit(grey, self._det_size)
         picture = np.repeat(fitted.picture[:, :, None], 3, axis=2)
         boxes, _ = self._scrfd.detect(picture, input_size=picture.shape[1::-1], det_thresh=self._score if score is None else score)
@@ -36,7 +36,7 @@ class Scrfd:
 
 
 def prepare(model: bytes) -> bytes:
-    """Frees the height and width of a graph that was exported for one size, and drops the five points of a face.
+    """Free the height and width of a graph that was exported for one size, and drops the five points of a face.
 
     The network is fully convolutional; only its upsampling layers hold the sizes of the export. Each doubles its input,
     so a factor replaces the size. At the exported size the outputs differ by rounding only (1e-6).

@@ -16,7 +16,7 @@ APART = 1.0  # seconds between key frames at most, for meanwhile a face may come
 
 
 def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: Detector, params: FacesParams) -> Iterator[Seen]:
-    """Yields the pictures, (frame, seconds, grey), with their faces; it holds `detect_every` of them, and two more.
+    """Yield the pictures, (frame, seconds, grey), with their faces; it holds `detect_every` of them, and two more.
 
     Every `detect_every`-th picture, and the last, is a key frame. Where a face between two key frames is in doubt, the picture
     halfway becomes one too, and so on. In doubt are faces that come, go, jump or change their looks, and faces that are
@@ -33,14 +33,14 @@ def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: D
 
 
 def _finished(stretch: list[Seen], detector: Detector, score: float) -> Iterator[Seen]:
-    """Yields a stretch with its faces, and empties it down to its last picture, with which the next one begins."""
+    """Yield a stretch with its faces, and empties it down to its last picture, with which the next one begins."""
     _fill(stretch, detector, score)
     while len(stretch) > 1:
         yield stretch.pop(0)
 
 
 def _fill(stretch: Sequence[Seen], detector: Detector, score: float) -> None:
-    """Finds the faces in a stretch: detects in its first and last picture, follows between, and halves it where that is in doubt."""
+    """Find the faces in a stretch: detects in its first and last picture, follow between, and halves it where that is in doubt."""
     first, last = stretch[0], stretch[-1]
     _detect(first, detector, score)
     _detect(last, detector, score)

@@ -59,13 +59,17 @@ class Faces:
 
 
 def read(path: Path) -> Faces:
-    """Reads the faces of one clip; raises `DataError` where the file is damaged or not of this schema."""
+    """Read the faces of one clip.
+
+    Raises:
+        DataError: If the file is damaged or not of this schema.
+    """
     with _open(path) as parquet:
         return _faces(path, parquet.read)
 
 
 def pieces(path: Path) -> Iterator[Faces]:
-    """Reads the faces of one clip a row group at a time, as `read` does."""
+    """Read the faces of one clip a row group at a time, as `read` does."""
     with _open(path) as parquet:
         for group in range(parquet.num_row_groups):
             yield _faces(path, partial(parquet.read_row_group, group))
@@ -94,14 +98,14 @@ def _faces(path: Path, load: Callable[[], pa.Table]) -> Faces:
 
 
 def join(parts: Sequence[Faces]) -> Faces:
-    """Returns the parts of one clip, at least one, as a whole."""
+    """Return the parts of one clip, at least one, as a whole."""
     status = [status for part in parts for status in part.status]
     frame, time, score, box, crop = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
     return Faces(frame, time, status, score, box, crop, parts[0].metadata)
 
 
 def write(path: Path, faces: Faces) -> None:
-    """Writes the faces of one clip atomically; the same faces give the same bytes.
+    """Write the faces of one clip atomically; the same faces give the same bytes.
 
     Not compressed: crops are too noisy for it (zstd saved 3 % on real clips).
     """
@@ -109,7 +113,7 @@ def write(path: Path, faces: Faces) -> None:
 
 
 def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
-    """Writes the faces of one clip as its parts come, at least one, as `write` does; returns how many frames have each status."""
+    """Write the faces of one clip as its parts come, at least one, as `write` does; return how many frames have each status."""
     made = dict.fromkeys(STATUSES, 0)
     with replacing(path) as temporary, ExitStack() as stack:
         writer = None
@@ -123,7 +127,7 @@ def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
 
 
 def counts(path: Path) -> dict[str, int]:
-    """Returns how many frames of a faces table have each status."""
+    """Return how many frames of a faces table have each status."""
     with pq.ParquetFile(path) as parquet:
         found = Counter(parquet.read(["status"])["status"].to_pylist())
     return {status: found[status] for status in STATUSES}

@@ -38,7 +38,7 @@ def follow(
     max_gap: float,
     tracked: Collection[int] = (),
 ) -> Path:
-    """Chooses one face by the policy and follows it; `found` holds (n_i, 5) boxes a frame, `size` is (width, height).
+    """Choose one face by the policy and follow it; `found` holds (n_i, 5) boxes a frame, `size` is (width, height).
 
     Where the face is lost (it leaves, or the scene is cut), the next best track that was never seen beside it goes on.
     Boxes are interpolated linearly between two frames of one track that are at most `max_gap` seconds apart. `tracked` are
@@ -54,7 +54,7 @@ def follow(
 
 
 def link(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], max_gap: float) -> list[Track]:
-    """Joins boxes of successive frames into tracks, the pairs that overlap most first; a track may miss `max_gap` seconds."""
+    """Join boxes of successive frames into tracks, the pairs that overlap most first; a track may miss `max_gap` seconds."""
     tracks: list[Track] = []
     alive: list[Track] = []
     for frame, boxes in enumerate(found):
@@ -75,7 +75,7 @@ def link(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], max_g
 
 
 def choose(tracks: Sequence[Track], size: tuple[int, int], policy: Policy) -> list[Track]:
-    """Returns the best track by the policy, then each next best one that shares no stretch of time with those before it."""
+    """Return the best track by the policy, then each next best one that shares no stretch of time with those before it."""
     longest = max((len(track.frames) for track in tracks), default=0)
 
     def rank(track: Track) -> tuple[bool, float, int]:

@@ -6,7 +6,7 @@ MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind, more than an epoch
 
 
 def backbone(inputs: KerasTensor) -> KerasTensor:
-    """Maps grey faces (batch, 48, 48, 1) in [-1, 1] to pooled features (batch, 128).
+    """Map grey faces (batch, 48, 48, 1) in [-1, 1] to pooled features (batch, 128).
 
     Source: Arriaga, Valdenegro-Toro and Ploeger, "Real-time Convolutional Neural Networks for Emotion and Gender
     Classification", 2017; the stem is padded, so that no border is lost.

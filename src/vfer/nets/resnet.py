@@ -9,7 +9,7 @@ BLOCKS = 2
 
 
 def backbone(inputs: KerasTensor) -> KerasTensor:
-    """Maps grey faces (batch, 48, 48, 1) in [-1, 1] to pooled features (batch, 192).
+    """Map grey faces (batch, 48, 48, 1) in [-1, 1] to pooled features (batch, 192).
 
     Dense convolutions, since separable ones save multiplications that a processor does not wait for; the first one sees all pixels, and
     the second halves them. Source of the blocks: He et al., "Deep Residual Learning for Image Recognition", 2016.

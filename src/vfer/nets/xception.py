@@ -9,7 +9,7 @@ MOMENTUM = 0.9  # Keras's 0.99 lags hundreds of steps behind
 
 
 def backbone(inputs: KerasTensor) -> KerasTensor:
-    """Maps grey faces (batch, 48, 48, 1) in [-1, 1] to pooled features (batch, 2048).
+    """Map grey faces (batch, 48, 48, 1) in [-1, 1] to pooled features (batch, 2048).
 
     Keras's Xception, whose first convolution steps by 1 instead of 2 and takes one channel: the net was made for 299 pixels, and would
     halve 48 five times. So the middle flow sees 6x6 maps instead of 3x3, as it would of a picture enlarged to 96x96, whose

@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write(path: Path, template: str, **content: object) -> None:
-    """Writes a page, atomically; the same content gives the same bytes.
+    """Write a page, atomically; the same content gives the same bytes.
 
     Args:
         path: The page.
@@ -42,18 +42,18 @@ def _cell(value: object) -> str:
 
 
 def _data(value: Any) -> str:
-    """Returns JSON that may stand in a script element."""
+    """Return JSON that may stand in a script element."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _picture(content: bytes | Path, kind: str = "png") -> str:
-    """Returns the address of a picture that is inside the page."""
+    """Return the address of a picture that is inside the page."""
     raw = content.read_bytes() if isinstance(content, Path) else content
     return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
 
 
 def clock(seconds: float) -> str:
-    """Returns a time as M:SS.t, or H:MM:SS.t from an hour on."""
+    """Return a time as M:SS.t, or H:MM:SS.t from an hour on."""
     tenths = round(seconds * 10)
     hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600 / 10
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"

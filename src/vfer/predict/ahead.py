@@ -10,7 +10,7 @@ WAIT = 0.2  # seconds between two looks at whether anybody still listens
 
 
 def ahead(items: Iterable[T], most: int) -> Iterator[T]:
-    """Yields the items, which a thread of its own makes, at most `most` ahead; what that thread raises is raised here."""
+    """Yield the items, which a thread of its own makes, at most `most` ahead; what that thread raises is raised here."""
     waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(most)
     left = threading.Event()
 

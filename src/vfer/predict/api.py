@@ -7,7 +7,7 @@ from vfer.predict.recogniser import Recogniser
 
 
 def load(model: str | Path | None = None) -> Recogniser:
-    """Loads a model to be used on videos.
+    """Load a model to be used on videos.
 
     Args:
         model: `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the MLflow store that `MLFLOW_TRACKING_URI` or the repository around the

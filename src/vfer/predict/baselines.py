@@ -34,14 +34,14 @@ class BaselineSource:
     files: Mapping[str, Path] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Returns it for the provenance."""
+        """Return it for the provenance."""
         if self.files:
             return {"from": {name or "everybody": [path.name, digest(path)] for name, path in sorted(self.files.items())}}
         return {"from": [self.span.start, self.span.end] if self.span else FOOTAGE}
 
 
 def shown(frames: Sequence[Observation]) -> Shown:
-    """Returns observed frames, each with a face, as the model takes them."""
+    """Return observed frames, each with a face, as the model takes them."""
     embeddings, probabilities = ([getattr(one, name) for one in frames] for name in ("embedding", "probabilities"))
     return Shown(np.array(embeddings, np.float32), np.array(probabilities, np.float32), np.array([one.time for one in frames]))
 
@@ -49,7 +49,7 @@ def shown(frames: Sequence[Observation]) -> Shown:
 def found(
     recogniser: "Recogniser", source: BaselineSource, observations: Iterable[Observation], owner: Mapping[int, str]
 ) -> dict[str, Baseline]:
-    """Returns the baseline of each person of whom there is something to take it from.
+    """Return the baseline of each person of whom there is something to take it from.
 
     Args:
         recogniser: The model.

@@ -34,7 +34,7 @@ class Options:
     keep: bool = False
 
     def digest(self, model: Model) -> str:
-        """Returns the hash of the options and the model: what an answer depends on beside the video."""
+        """Return the hash of the options and the model: what an answer depends on beside the video."""
         return hashlib.sha256(json.dumps([asdict(self), model.digest], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -57,7 +57,7 @@ class Answered:
 
 
 def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[Answered]:
-    """Yields the answers in the order in which they are ready; a clip that cannot be used has an `error`."""
+    """Yield the answers in the order in which they are ready; a clip that cannot be used has an `error`."""
     results: Iterator[tuple[ClipJob, Answered | ClipError]]
     if workers == 1 or len(jobs) == 1:
         _start(model)

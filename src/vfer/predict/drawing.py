@@ -23,18 +23,18 @@ FADE = 0.45  # how much of the picture is seen through a panel
 
 
 def rgb(colour: str) -> Colour:
-    """Returns the colour that `#rrggbb` names."""
+    """Return the colour that `#rrggbb` names."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def box(picture: Picture, corners: NDArray[np.float32], colour: Colour, width: int) -> None:
-    """Draws a box."""
+    """Draw a box."""
     x0, y0, x1, y1 = (round(float(value)) for value in corners)
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, width, cv2.LINE_AA)
 
 
 def label(picture: Picture, text: str, place: tuple[int, int], size: int, ink: Colour, ground: Colour) -> None:
-    """Writes text on a coloured ground, its lower left corner at a place (x, y), moved to where it fits into the picture."""
+    """Write text on a coloured ground, its lower left corner at a place (x, y), moved to where it fits into the picture."""
     mask = _text(text, size)
     height, width = mask.shape
     x = min(max(place[0], 0), max(picture.shape[1] - width, 0))
@@ -45,20 +45,20 @@ def label(picture: Picture, text: str, place: tuple[int, int], size: int, ink: C
 
 
 def panel(picture: Picture, corners: tuple[int, int, int, int]) -> None:
-    """Darkens a part of the picture, (x0, y0, x1, y1), to draw on."""
+    """Darken a part of the picture, (x0, y0, x1, y1), to draw on."""
     x0, y0, x1, y1 = corners
     part = picture[y0:y1, x0:x1]
     part[:] = (part * FADE).astype(np.uint8)
 
 
 def curve(picture: Picture, points: Sequence[tuple[float, float]], colour: Colour, width: int) -> None:
-    """Draws a line through points (x, y)."""
+    """Draw a line through points (x, y)."""
     if len(points) > 1:
         cv2.polylines(picture, [np.array(np.round(points), np.int32)], False, colour, width, cv2.LINE_AA)
 
 
 def blur(picture: Picture, corners: NDArray[np.float32], margin: float) -> None:
-    """Replaces a face, and a margin of that share of its size around it, by a few cells of its mean colours."""
+    """Replace a face, and a margin of that share of its size around it, by a few cells of its mean colours."""
     x0, y0, x1, y1 = (float(value) for value in corners)
     across, down = margin * (x1 - x0), margin * (y1 - y0)
     left, top = max(int(x0 - across), 0), max(int(y0 - down), 0)
@@ -72,7 +72,7 @@ def blur(picture: Picture, corners: NDArray[np.float32], margin: float) -> None:
 
 @cache
 def _text(text: str, size: int) -> NDArray[np.uint8]:
-    """Returns how much of each pixel a text covers, 0 to 255, with a little room around."""
+    """Return how much of each pixel a text covers, 0 to 255, with a little room around."""
     from PIL import Image, ImageDraw
 
     font = _font(text, size)
@@ -84,7 +84,7 @@ def _text(text: str, size: int) -> NDArray[np.uint8]:
 
 
 def _font(text: str, size: int) -> "FreeTypeFont":
-    """Returns the first font that has all letters of a text; the first of all where none has."""
+    """Return the first font that has all letters of a text; the first of all where none has."""
     from PIL import ImageFont
 
     fonts = (ImageFont.truetype(str(path), size) for path in _paths(text.isascii()))

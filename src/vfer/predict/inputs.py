@@ -27,12 +27,12 @@ class Input:
 
 
 def printable(path: Path | str) -> str:
-    """Returns a path as valid Unicode; bytes of a name that are no UTF-8 become replacement characters."""
+    """Return a path as valid Unicode; bytes of a name that are no UTF-8 become replacement characters."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def videos(arguments: Sequence[str]) -> list[Input]:
-    """Returns the videos in the order of the arguments, those of a folder or a pattern sorted, each once.
+    """Return the videos in the order of the arguments, those of a folder or a pattern sorted, each once.
 
     A path that does not exist is listed as a video, so that it is reported beside the others.
     Raises `DataError` where a folder holds no video, a pattern matches nothing, or a table lists none.

@@ -16,7 +16,7 @@ LOOKS = GRID * GRID * BINS
 
 
 def _uniform() -> NDArray[np.uint8]:
-    """Returns the bin of each of 256 patterns: its own for those that change at most twice around the circle, one for all others."""
+    """Return the bin of each of 256 patterns: its own for those that change at most twice around the circle, one for all others."""
     turns = [sum((code >> bit & 1) != (code >> (bit + 1) % 8 & 1) for bit in range(8)) for code in range(256)]
     bins = iter(range(BINS - 1))
     return np.array([next(bins) if turn <= 2 else BINS - 1 for turn in turns], np.uint8)
@@ -26,7 +26,7 @@ PATTERNS = _uniform()
 
 
 def describe(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the histograms of uniform local binary patterns in the cells of a face crop of 48x48 pixels, uint8 (944,).
+    """Return the histograms of uniform local binary patterns in the cells of a face crop of 48x48 pixels, uint8 (944,).
 
     Source: Ahonen, Hadid and Pietikäinen, "Face Description with Local Binary Patterns", 2006.
     """
@@ -40,7 +40,7 @@ def describe(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def likeness(first: Sequence[NDArray[np.uint8]], second: Sequence[NDArray[np.uint8]]) -> float:
-    """Returns how alike two faces are, each described in some frames: the mean of the most alike quarter of all pairs, 1 at most."""
+    """Return how alike two faces are, each described in some frames: the mean of the most alike quarter of all pairs, 1 at most."""
     one, other = (_rooted(described) for described in (first, second))
     alike = np.sort((one @ other.T).ravel())[::-1]
     return float(alike[: -(-len(alike) // 4)].mean())
@@ -59,7 +59,7 @@ class Sample(Generic[T]):
         self.kept: list[T] = []
 
     def add(self, make: Callable[[], T]) -> None:
-        """Counts one more thing, and makes it where it is to be kept."""
+        """Count one more thing, and make it where it is to be kept."""
         if self._count % self._every == 0:
             if len(self.kept) == self._most:
                 del self.kept[1::2]

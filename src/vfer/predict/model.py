@@ -41,7 +41,7 @@ class Model:
 
 
 def find(reference: str | None = None, start: Path | None = None) -> Model:
-    """Finds a model's files, fetching them from a server where needed.
+    """Find a model's files, fetching them from a server where needed.
 
     Args:
         reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a model folder, or `shipped`. None: the champion of the MLflow store
@@ -72,7 +72,7 @@ def find(reference: str | None = None, start: Path | None = None) -> Model:
 
 
 def shipped(start: Path) -> Model:
-    """Returns the network that comes with vfer, with the detector of the repository around `start`."""
+    """Return the network that comes with vfer, with the detector of the repository around `start`."""
     folder = Path(str(files("vfer.cnn"))) / "shipped"
     card = _json(folder / "card.json", "install vfer again")
     settings = Settings.model_validate(card.get("settings", {}))
@@ -81,7 +81,11 @@ def shipped(start: Path) -> Model:
 
 
 def from_folder(folder: Path, title: str, run_id: str = "") -> Model:
-    """Returns the model in a folder that MLflow has written; raises `WeightsError` where it is none of vfer's."""
+    """Return the model in a folder that MLflow has written.
+
+    Raises:
+        WeightsError: If it is none of vfer's.
+    """
     import yaml
 
     remedy = "give the folder that holds MLmodel"
@@ -97,9 +101,10 @@ def from_folder(folder: Path, title: str, run_id: str = "") -> Model:
 
 
 def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
-    """Returns the model whose files are `cnn`, `lstm`, `settings`, and `detector` where it is not CenterFace.
+    """Return the model whose files are `cnn`, `lstm`, `settings`, and `detector` where it is not CenterFace.
 
-    Raises `KeyError` where one is not named, and `WeightsError` where the settings are damaged or of another version.
+    Raises:
+        KeyError: If one is not named, and `WeightsError` where the settings are damaged or of another version.
     """
     try:
         settings = Settings.model_validate(_json(paths["settings"], "register the model again"))

@@ -107,7 +107,11 @@ class Observer:
         self.seconds = 0.0
 
     def observations(self, video: Path, about: Video, span: Span = WHOLE) -> Iterator[Observation]:
-        """Yields what a part of a video shows, in the order of time; raises `ClipError` where it cannot be decoded."""
+        """Yield what a part of a video shows, in the order of time.
+
+        Raises:
+            ClipError: If it cannot be decoded.
+        """
         rate = min(about.rate, source.EVERY_FRAME)
         waiting: list[_Waiting] = []
         decoded = ahead(source.frames(video, span, self._frames.max_side), AHEAD)
@@ -124,14 +128,14 @@ class Observer:
         yield from self._answered(waiting)
 
     def _noted(self, shown: Iterable[Frame]) -> Iterator[Frame]:
-        """Yields the frames of a shot, and notes when it begins."""
+        """Yield the frames of a shot, and note when it begins."""
         for number, frame in enumerate(shown):
             if not number:
                 self.starts.append(frame.time)
             yield frame
 
     def _found(self, shown: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[Seen, bool]]:
-        """Yields the frames of a shot with their faces, and whether they are sampled."""
+        """Yield the frames of a shot with their faces, and whether they are sampled."""
         sampled: set[int] = set()
 
         def pictures() -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
@@ -166,7 +170,7 @@ class Observer:
             yield _Waiting(Observation(seen.frame, seen.time, shot, number, status, place.score, box, sharp, picture=picture), face)
 
     def _picture(self, number: int, seen: Seen, place: Place) -> bytes | None:
-        """Returns a small JPEG of a face, every now and then."""
+        """Return a small JPEG of a face, every now and then."""
         if not self._pictures or seen.time - self._pictured.get(number, -np.inf) < PICTURES - SLACK:
             return None
         self._pictured[number] = seen.time
@@ -193,6 +197,6 @@ class Observer:
 
 
 def _whole(picture: tuple[int, float, NDArray[np.uint8]]) -> Seen:
-    """Returns a picture that is a face as a whole."""
+    """Return a picture that is a face as a whole."""
     frame, time, grey = picture
     return Seen(frame, time, grey, np.array([[0, 0, *grey.shape[::-1], 1]], np.float32), tracked=False)

@@ -45,7 +45,7 @@ class Person:
 
 
 def grouped(tracklets: Sequence[Tracklet], *, recognise: bool) -> list[list[Tracklet]]:
-    """Returns the tracklets of each person, in the order in which they appear; those of false alarms are left out.
+    """Return the tracklets of each person, in the order in which they appear; those of false alarms are left out.
 
     Within a shot, a face that was lost and comes back nearby is the same person if it looks alike; with `recognise`, so are faces
     that look alike anywhere, as long as they are never seen together.
@@ -66,7 +66,7 @@ def _kept(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
 
 
 def _join(groups: list[list[Tracklet]], may: Callable[[list[Tracklet], list[Tracklet]], bool], least: float) -> None:
-    """Joins the two groups that are most alike until none are alike enough; ties go to those that come first."""
+    """Join the two groups that are most alike until none are alike enough; ties go to those that come first."""
     alike = {(a[0].number, b[0].number): _alike(a, b) for a in groups for b in groups if a[0].number < b[0].number and may(a, b)}
     while alike:
         (first, second), value = max(alike.items(), key=lambda one: (one[1], -one[0][0], -one[0][1]))
@@ -89,7 +89,7 @@ def _alike(first: list[Tracklet], second: list[Tracklet]) -> float:
 
 
 def _came_back(first: list[Tracklet], second: list[Tracklet]) -> bool:
-    """Returns whether the second may be the first, come back after it was lost in the same shot."""
+    """Return whether the second may be the first, come back after it was lost in the same shot."""
     before, after = max(first, key=lambda one: one.end), min(second, key=lambda one: one.start)
     if before.shot != after.shot or not 0 < after.start - before.end <= LOST or not _apart(first, second):
         return False
@@ -112,7 +112,11 @@ class Entry:
 
 
 def read(path: Path) -> list[Entry]:
-    """Returns the lines of a `people.csv`; raises `DataError` where it is damaged."""
+    """Return the lines of a `people.csv`.
+
+    Raises:
+        DataError: If it is damaged.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -136,7 +140,7 @@ def _entry(row: Mapping[str, str | None], where: str) -> Entry:
 
 
 def named(people: Sequence[Person], entries: Sequence[Entry], observations: Iterable[Observation]) -> tuple[list[Person], list[Entry]]:
-    """Gives people the names of the entries whose anchors they are found at; returns also the entries at which nobody was found."""
+    """Give people the names of the entries whose anchors they are found at; return also the entries at which nobody was found."""
     owner = {track: number for number, person in enumerate(people) for track in person.tracks}
     best: dict[int, tuple[float, float, int]] = {}
     wanted = [(entry.anchor[0], np.array([entry.anchor[1:]], np.float32)) for entry in entries]
@@ -153,7 +157,7 @@ def named(people: Sequence[Person], entries: Sequence[Entry], observations: Iter
 
 
 def write(path: Path, people: Sequence[Person], unseen: Sequence[Entry] = ()) -> None:
-    """Writes `people.csv`: change names to rename people, give two the same name to merge them, write yes to ignore one."""
+    """Write `people.csv`: change names to rename people, give two the same name to merge them, write yes to ignore one."""
     rows = [
         {
             **_line(one.name, ignore=one.ignore, anchor=one.anchor),
@@ -174,7 +178,7 @@ def _line(name: str, *, ignore: bool, anchor: tuple[float, ...]) -> dict[str, ob
 
 
 def found(groups: Sequence[Sequence[Tracklet]], observations: Iterable[Observation], period: float) -> list[Person]:
-    """Returns the people whose tracklets are given, named as they are numbered."""
+    """Return the people whose tracklets are given, named as they are numbered."""
     owner = {one.number: number for number, group in enumerate(groups) for one in group}
     best: dict[int, tuple[float, Observation]] = {}
     for one in observations:

@@ -9,7 +9,7 @@ QUALITY = 80
 
 
 def thumbnail(grey: NDArray[np.uint8], box: NDArray[np.float32]) -> bytes:
-    """Returns a JPEG of 96x96 pixels of a face, whose box is float32 (4,), and a little around it."""
+    """Return a JPEG of 96x96 pixels of a face, whose box is float32 (4,), and a little around it."""
     import cv2
 
     x0, y0, x1, y1 = (float(value) for value in box)

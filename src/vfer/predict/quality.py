@@ -11,7 +11,7 @@ NOSE = 0.45  # how far the tip of the nose lies before the line between the eyes
 
 
 def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Returns how much of a crop's contrast lies between neighbouring pixels: the variance of its Laplacian over its own variance."""
+    """Return how much of a crop's contrast lies between neighbouring pixels: the variance of its Laplacian over its own variance."""
     import cv2
 
     grey = crop.astype(np.float32)
@@ -19,7 +19,7 @@ def sharpness(crop: NDArray[np.uint8]) -> float:
 
 
 def yaw(points: NDArray[np.float32]) -> float:
-    """Returns how far a face is turned aside, in degrees, positive to its left.
+    """Return how far a face is turned aside, in degrees, positive to its left.
 
     Args:
         points: Eyes, nose and corners of the mouth in the picture, float32 (5, 2), each pair from left to right.
@@ -36,6 +36,6 @@ def yaw(points: NDArray[np.float32]) -> float:
 
 
 def flags(size: float, sharp: float, turned: float | None) -> tuple[str, ...]:
-    """Returns the flags that a face of that size in source pixels, sharpness and yaw raises."""
+    """Return the flags that a face of that size in source pixels, sharpness and yaw raises."""
     raised = size < SMALL, sharp < BLURRED, turned is not None and abs(turned) > TURNED
     return tuple(flag for flag, on in zip(FLAGS, raised, strict=True) if on)

@@ -74,7 +74,11 @@ class Recogniser:
 
     @classmethod
     def open(cls, model: Model) -> "Recogniser":
-        """Loads a model's networks and its detector; raises `WeightsError` where a file is missing or damaged."""
+        """Load a model's networks and its detector.
+
+        Raises:
+            WeightsError: If a file is missing or damaged.
+        """
         settings = model.settings
         sessions = Session(model.cnn), Session(model.lstm) if model.lstm else None
         detector = model.detector.load(settings.faces)
@@ -83,14 +87,14 @@ class Recogniser:
         return made
 
     def with_rates(self, *, fps: float | None = None, detect_every: int | None = None) -> "Recogniser":
-        """Returns a recogniser that samples or detects at other rates than the model was trained with."""
+        """Return a recogniser that samples or detects at other rates than the model was trained with."""
         other = copy(self)
         other._frames = self._frames.model_copy(update={"fps": fps} if fps else {})
         other._faces = self._faces.model_copy(update={"detect_every": detect_every} if detect_every else {})
         return other
 
     def predict(self, video: Path | str, *, span: Span = WHOLE, framing: Framing | None = None, name: str | None = None) -> Prediction:
-        """Answers one clip.
+        """Answer one clip.
 
         Args:
             video: A video of one person and one shot.
@@ -112,7 +116,7 @@ class Recogniser:
     def recognise(
         self, video: Path, *, span: Span = WHOLE, framing: Framing | None = None, only_clip: bool = False, fewest: int | None = None
     ) -> Recognition:
-        """Recognises the expression of the followed face.
+        """Recognise the expression of the followed face.
 
         Args:
             video: The video.
@@ -133,7 +137,7 @@ class Recogniser:
         return Recognition(self.answerer([Shown.of(seen.sequence)])[0], seen.sequence, (*raised, *seen.flags))
 
     def answer(self, name: str, shown: Recognition, own: tuple[Baseline, str] | None = None) -> Prediction:
-        """Turns what a clip shows into an answer; relative to the person's own baseline, with where that is from, if any."""
+        """Turn what a clip shows into an answer; relative to the person's own baseline, with where that is from, if any."""
         sequence = shown.sequence
         seconds = float(sequence.time[-1] - sequence.time[0])
         made = Prediction(name, coverage=float((sequence.status != "none").mean()), frames=len(sequence.time), seconds=seconds)
@@ -153,7 +157,7 @@ class Recogniser:
         return dict(zip(self.classes, probabilities.tolist(), strict=True))
 
     def timeline(self, video: Path | str, how: Look = PLAIN, advance: Callable[[float], None] = lambda _: None) -> Timeline:
-        """Answers for everybody in a video of any length, at every sampled frame.
+        """Answer for everybody in a video of any length, at every sampled frame.
 
         Args:
             video: The video.
@@ -169,20 +173,20 @@ class Recogniser:
         return narrate.tell(self, Path(video), how, advance)
 
     def observer(self, framing: Framing | None = None, *, pictures: bool = False) -> Observer:
-        """Returns what watches a video for this model."""
+        """Return what watches a video for this model."""
         framing = framing or self.settings.framing
         return Observer(self._cnn, self._detector, self._frames, self._faces, framing, pictures=pictures)
 
     def period(self, about: Video) -> float:
-        """Returns the seconds between two sampled frames of a video."""
+        """Return the seconds between two sampled frames of a video."""
         return 1 / min(self._frames.fps, about.rate)
 
     def settings_used(self) -> Settings:
-        """Returns the settings with the rates that are used, which may be others than in training."""
+        """Return the settings with the rates that are used, which may be others than in training."""
         return self.settings.model_copy(update={"frames": self._frames, "faces": self._faces})
 
     def stretch(self, own: Baseline | None = None) -> Stretch:
-        """Returns what answers for one person in one shot, relative to the person's own baseline, if any."""
+        """Return what answers for one person in one shot, relative to the person's own baseline, if any."""
 
         def answer(windows: Sequence[Sequence[Observation]]) -> NDArray[np.float32]:
             return self.answerer([baselines.shown(window) for window in windows], own)

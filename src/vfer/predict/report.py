@@ -35,7 +35,7 @@ DOUBTS = (UNCERTAIN, *FLAGS)
 
 
 def write(path: Path, timeline: Timeline) -> None:
-    """Writes the report, atomically; it finds the video by its place relative to the report."""
+    """Write the report, atomically; it finds the video by its place relative to the report."""
     people = _people(timeline)
     video = quote(os.path.relpath(timeline.video.resolve(), path.parent.resolve()).replace(os.sep, "/"))
     pages.write(
@@ -55,13 +55,13 @@ def write(path: Path, timeline: Timeline) -> None:
 
 
 def colours(classes: list[str]) -> list[str]:
-    """Returns a colour for each expression, as #rrggbb."""
+    """Return a colour for each expression, as #rrggbb."""
     others = iter(OTHERS * (1 + len(classes)))
     return [COLOURS.get(name) or next(others) for name in classes]
 
 
 def ink(colour: str) -> str:
-    """Returns the colour of text that is legible on a colour."""
+    """Return the colour of text that is legible on a colour."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else LIGHT
 
@@ -76,7 +76,7 @@ def _many(count: int, one: str, more: str) -> str:
 
 
 def _made(timeline: Timeline) -> list[tuple[str, object]]:
-    """Returns what the reader should know of how the report was made, by name."""
+    """Return what the reader should know of how the report was made, by name."""
     about, settings = timeline.provenance, timeline.provenance["settings"]
     rows: list[tuple[str, object]] = [
         ("video", f"{about['video']}, sha256 {about['video_sha256']}"),
@@ -96,7 +96,7 @@ def _made(timeline: Timeline) -> list[tuple[str, object]]:
 
 
 def _people(timeline: Timeline) -> list[dict[str, Any]]:
-    """Returns each person's frames, packed, and segments."""
+    """Return each person's frames, packed, and segments."""
     counts = Counter(row.person for row in timeline.rows if row.box is not None)
     names = [name for name in dict.fromkeys(one.name for one in timeline.people if not one.ignore) if counts[name]]
     parts: dict[str, _Packed] = {name: _Packed(-(-counts[name] // MOST)) for name in names}
@@ -140,7 +140,7 @@ class _Packed:
         self._doubt = bytearray()
 
     def add(self, row: Row) -> None:
-        """Takes a row in which the person is seen."""
+        """Take a row in which the person is seen."""
         assert row.smooth is not None
         assert row.box is not None
         self._count += 1

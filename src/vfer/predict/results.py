@@ -58,7 +58,7 @@ class PredictionsFile:
             self._write()
 
     def known(self, one: Input) -> Row | None:
-        """Returns the row of a video that has an answer to the same content, by the same model and settings."""
+        """Return the row of a video that has an answer to the same content, by the same model and settings."""
         kept = self._rows.get(one.clip)
         if not kept or kept["error"] or not self.tried(one):
             return None
@@ -68,11 +68,11 @@ class PredictionsFile:
             return None
 
     def tried(self, one: Input) -> bool:
-        """Returns whether a video has a row, be it an error, by the same model and settings."""
+        """Return whether a video has a row, be it an error, by the same model and settings."""
         return one.clip in self._rows and self._rows[one.clip]["settings"] == self._settings[one.clip]
 
     def add(self, answered: Answered) -> Row:
-        """Takes an answer in, in place of an older one to the same video; returns its row."""
+        """Take an answer in, in place of an older one to the same video; return its row."""
         clip = answered.prediction.path
         made = row(answered.prediction, model=self._model, settings=self._settings[clip], sha256=answered.sha256)
         self._rows[clip] = made
@@ -87,7 +87,7 @@ class PredictionsFile:
 
 
 def row(prediction: Prediction, *, model: str, settings: str, sha256: str) -> Row:
-    """Returns a prediction as a flat row.
+    """Return a prediction as a flat row.
 
     Args:
         prediction: The answer.
@@ -119,9 +119,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 def read(path: Path) -> list[Row]:
-    """Returns the rows of a table that `write` wrote; none where there is no file.
+    """Return the rows of a table that `write` wrote; none where there is no file.
 
-    Raises `DataError` where the file holds something else.
+    Raises:
+        DataError: If the file holds something else.
     """
     if not path.exists():
         return []
@@ -135,7 +136,7 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the rows in place of the former file, atomically; every row has every column."""
+    """Write the rows in place of the former file, atomically; every row has every column."""
     columns = _columns(rows)
     full = [{name: one.get(name) for name in columns} for one in rows]
     kind = path.suffix.lower()
@@ -154,7 +155,7 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the columns of all rows; those of probabilities stay together, whatever row has them first."""
+    """Return the columns of all rows; those of probabilities stay together, whatever row has them first."""
     plain = list(row(Prediction(""), model="", settings="", sha256=""))
     for prefix, after in (("p_", "confidence"), ("plain_", "baseline")):
         at = plain.index(after) + 1

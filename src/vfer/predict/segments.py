@@ -49,14 +49,14 @@ class _Run:
     flags: dict[str, int] = field(default_factory=dict)
 
     def same(self, other: "_Run") -> None:
-        """Takes in a run of the same expression that follows at once."""
+        """Take in a run of the same expression that follows at once."""
         self.take(other)
         self.peak = max(self.peak, other.peak, key=lambda one: one[0])
         if other.picture and (not self.picture or other.picture[0] > self.picture[0]):
             self.picture = other.picture
 
     def take(self, other: "_Run") -> None:
-        """Takes in a run that follows at once."""
+        """Take in a run that follows at once."""
         self.end, self.total, self.frames = other.end, self.total + other.total, self.frames + other.frames
         for flag, count in other.flags.items():
             self.flags[flag] = self.flags.get(flag, 0) + count
@@ -80,7 +80,7 @@ class Segmenter:
         self._runs: list[_Run] = []  # that touch each other; at most the last two may still grow
 
     def add(self, time: float, smooth: NDArray[np.float32], flags: Sequence[str], picture: bytes | None = None) -> Iterator[Segment]:
-        """Takes the next frame that shows the face; yields segments that have ended."""
+        """Take the next frame that shows the face; yield segments that have ended."""
         if self._runs and time - self._runs[-1].end > self._max_gap:
             yield from self.finish()
         label = self._label(smooth)
@@ -108,7 +108,7 @@ class Segmenter:
             yield self._segment(self._runs.pop(0))
 
     def finish(self) -> Iterator[Segment]:
-        """Yields the segments that are left; the next frame begins a new one."""
+        """Yield the segments that are left; the next frame begins a new one."""
         if self._runs:
             self._settle()
         yield from map(self._segment, self._runs)
@@ -122,7 +122,7 @@ class Segmenter:
         return best if smooth[best] >= smooth[present] + MARGIN else present
 
     def _settle(self) -> None:
-        """Gives the last run to the one before where it was brief."""
+        """Give the last run to the one before where it was brief."""
         if len(self._runs) > 1 and self._brief(self._runs[-1]):
             brief = self._runs.pop()
             self._runs[-1].take(brief)

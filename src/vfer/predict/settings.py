@@ -52,14 +52,14 @@ FEWEST = 10  # validation answers that say whether those below a confidence are 
 
 
 def windows(times: Sequence[NDArray[np.float64]]) -> Windows:
-    """Returns windows as long as the median training clip, whose frames' times in seconds are given."""
+    """Return windows as long as the median training clip, whose frames' times in seconds are given."""
     lengths = [float(time[-1] - time[0]) * len(time) / (len(time) - 1) for time in times if len(time) > 1]
     length = round(float(np.median(lengths)), 3) if lengths else Windows().length
     return Windows(length=length, hop=round(length / STEPS, 3))
 
 
 def threshold(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    """Returns the confidence below which the answers to validation clips are more often wrong than right.
+    """Return the confidence below which the answers to validation clips are more often wrong than right.
 
     Args:
         probabilities: One row a clip, float32 (n, classes); NaN where it shows no face.

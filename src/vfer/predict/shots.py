@@ -31,7 +31,7 @@ T = TypeVar("T", bound=Timed)
 
 
 def shots(frames: Iterable[T], rate: float) -> Iterator[tuple[int, T]]:
-    """Yields frames with the number of their shot, from 0; two frames later than they come.
+    """Yield frames with the number of their shot, from 0; two frames later than they come.
 
     Args:
         frames: Successive frames of one video.
@@ -54,7 +54,7 @@ def shots(frames: Iterable[T], rate: float) -> Iterator[tuple[int, T]]:
 
 
 def several(pictures: Iterable[NDArray[np.uint8]], rate: float) -> bool:
-    """Returns whether small pictures of one video, as `small` makes them, show more than one shot.
+    """Return whether small pictures of one video, as `small` makes them, show more than one shot.
 
     The detector takes a third of a second to import, so it is asked only where two neighbours differ as much as at a cut.
     """
@@ -67,7 +67,7 @@ def several(pictures: Iterable[NDArray[np.uint8]], rate: float) -> bool:
 
 
 def small(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns a picture shrunk to where cuts are looked for, uint8."""
+    """Return a picture shrunk to where cuts are looked for, uint8."""
     import cv2
 
     scale = min(1.0, SIDE / max(grey.shape))
@@ -94,7 +94,7 @@ class Cuts:
         self._count = 0
 
     def add(self, picture: NDArray[np.uint8]) -> bool:
-        """Takes the next small picture; returns whether the picture `delay` before it begins a shot."""
+        """Take the next small picture; return whether the picture `delay` before it begins a shot."""
         import cv2
 
         at = self._timecode(self._count, 25.0)  # counted in frames, so any rate will do

@@ -20,7 +20,7 @@ class Spool(Generic[T]):
         self._batches = 0
 
     def add(self, thing: T) -> None:
-        """Takes one more thing."""
+        """Take one more thing."""
         self._rows.append(thing)
         if len(self._rows) == ROWS:
             self._file.seek(0, 2)

@@ -17,7 +17,7 @@ FOLDER, NAME = "folder", "name"
 
 
 def persons(listed: Sequence[Input], source: str) -> dict[str, str]:
-    """Returns the person of each clip, empty where it is not said.
+    """Return the person of each clip, empty where it is not said.
 
     Args:
         listed: The clips.
@@ -40,7 +40,7 @@ def persons(listed: Sequence[Input], source: str) -> dict[str, str]:
 
 
 def settings(listed: Iterable[Input], people: Mapping[str, str], plain: str) -> dict[str, str]:
-    """Returns, for each clip, the hash of what its answer depends on: that of the plain answer, and the contents of the person's clips."""
+    """Return, for each clip, the hash of what its answer depends on: that of the plain answer, and the contents of the person's clips."""
     contents: dict[str, list[str]] = defaultdict(list)
     for one in listed:
         try:
@@ -52,7 +52,7 @@ def settings(listed: Iterable[Input], people: Mapping[str, str], plain: str) -> 
 
 
 def together(model: Model, answers: Iterable[Answered], people: Mapping[str, str]) -> Iterator[Answered]:
-    """Yields the answers of each person's clips once all of them are looked at.
+    """Yield the answers of each person's clips once all of them are looked at.
 
     Args:
         model: The model.

@@ -34,7 +34,7 @@ class Track:
     recent: deque[Place] = field(default_factory=deque)
 
     def guess(self, time: float) -> Box:
-        """Returns where the face is likely to be at a time, float32 (4,)."""
+        """Return where the face is likely to be at a time, float32 (4,)."""
         last = self.recent[-1]
         first = next(place for place in self.recent if place.time >= last.time - MEMORY)
         if last.time <= first.time:
@@ -44,7 +44,7 @@ class Track:
         return np.asarray(last.box + np.tile(shift, 2), np.float32)
 
     def at(self, time: float) -> Place | None:
-        """Returns the face's place at a time, interpolated where it was lost meanwhile; none before its first and after its last."""
+        """Return the face's place at a time, interpolated where it was lost meanwhile; none before its first and after its last."""
         before = None
         for place in self.recent:
             if abs(place.time - time) <= SLACK:
@@ -55,7 +55,7 @@ class Track:
         return None
 
     def forget(self, time: float) -> None:
-        """Drops the places before a time, but for the last of them."""
+        """Drop the places before a time, but for the last of them."""
         while len(self.recent) > 1 and self.recent[1].time < time:
             self.recent.popleft()
 
@@ -78,7 +78,7 @@ class Linker:
         self._alive: list[Track] = []
 
     def add(self, seen: Seen) -> None:
-        """Takes the faces of the next frame."""
+        """Take the faces of the next frame."""
         self._alive = [track for track in self._alive if seen.time - track.recent[-1].time <= self._max_gap + SLACK]
         free = dict.fromkeys(np.argsort(seen.boxes[:, 0], kind="stable").tolist())
         for track, column in self._pairs(seen):
@@ -89,7 +89,7 @@ class Linker:
             self.next += 1
 
     def _pairs(self, seen: Seen) -> Iterator[tuple[Track, int]]:
-        """Yields each track that goes on with the number of its box, those that overlap most first."""
+        """Yield each track that goes on with the number of its box, those that overlap most first."""
         guesses = np.array([track.guess(seen.time) for track in self._alive], np.float32).reshape(-1, 4)
         overlaps = iou(guesses, seen.boxes)
         while overlaps.size and overlaps.max() >= OVERLAP:
@@ -98,7 +98,7 @@ class Linker:
             overlaps[row], overlaps[:, column] = -1, -1
 
     def places(self, time: float) -> list[tuple[int, Place]]:
-        """Returns the number and the place of each face at a time, which must not run back."""
+        """Return the number and the place of each face at a time, which must not run back."""
         found = [(track.number, place) for track in self._alive if (place := track.at(time))]
         for track in self._alive:
             track.forget(min(time, track.recent[-1].time - MEMORY))
@@ -118,7 +118,7 @@ class Faces(NamedTuple):
 
 
 def follow(found: Iterable[tuple[Seen, bool]], linker: Linker, max_gap: float) -> Iterator[Faces]:
-    """Yields the frames of a shot that are sampled, once it is known which gaps of up to `max_gap` seconds are bridged.
+    """Yield the frames of a shot that are sampled, once it is known which gaps of up to `max_gap` seconds are bridged.
 
     Args:
         found: Every frame with its faces, and whether it is sampled.

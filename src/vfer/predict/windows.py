@@ -44,7 +44,7 @@ class Stretch:
         self._next: float | None = None  # where the next window begins
 
     def add(self, observation: Observation) -> Iterator[Answered]:
-        """Takes the next frame that shows the face; yields frames whose answers are known."""
+        """Take the next frame that shows the face; yield frames whose answers are known."""
         self._frames.append(observation)
         self._waiting.append(observation)
         self._next = observation.time if self._next is None else self._next
@@ -52,7 +52,7 @@ class Stretch:
             yield from self._ready(final=False)
 
     def end(self) -> Iterator[Answered]:
-        """Yields the frames that are left."""
+        """Yield the frames that are left."""
         if self._waiting:
             yield from self._ready(final=True)
 
@@ -77,7 +77,7 @@ class Stretch:
             yield frame.time, [frame]
 
     def _full_windows(self, *, final: bool) -> Iterator[tuple[float, list[Observation]]]:
-        """Yields the windows whose frames are all there, with their middles; at the end also a last one that ends with the frames."""
+        """Yield the windows whose frames are all there, with their middles; at the end also a last one that ends with the frames."""
         last = self._frames[-1].time
         while self._next is not None and self._next + self._length <= last + SLACK:
             yield from self._window(self._next)

@@ -45,7 +45,11 @@ def convert(graph: Path, faces: NDArray[np.uint8]) -> keras.Model:
 
 
 def read(graph: Path) -> Weights:
-    """Read the weights of a graph model of TensorFlow.js by their names; raises `WeightsError` where a file is missing or damaged."""
+    """Read the weights of a graph model of TensorFlow.js by their names.
+
+    Raises:
+        WeightsError: If a file is missing or damaged.
+    """
     try:
         groups = json.loads(graph.read_text(encoding="utf-8"))["weightsManifest"]
         weights: Weights = {}

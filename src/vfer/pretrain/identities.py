@@ -61,7 +61,7 @@ class Faces:
 
 
 def collect(rows: Iterable[Row], most: int, folder: Path) -> Found:
-    """Returns the faces of at most `most` rows; they lie in a file of the folder that has no name and goes with the process.
+    """Return the faces of at most `most` rows; they lie in a file of the folder that has no name and goes with the process.
 
     The file is mapped, so that 3 million faces, 7 GB, take as much memory as there is to spare.
     """
@@ -87,7 +87,7 @@ def _room(faces: int, folder: Path) -> NDArray[np.uint8]:
 
 
 def read(path: Path, folder: Path) -> tuple[Found, int]:
-    """Returns the faces in a Parquet file with the columns `subject` and `image` (grey, 48x48, encoded), and how many rows have no subject.
+    """Return the faces in a Parquet file with the columns `subject` and `image` (grey, 48x48, encoded), and how many rows have no subject.
 
     Where there is a column `usage`, only rows of usage train count, since the backbone must not see what the CNN is tested on.
     Raises `DataError` where it is no such file, or no row has a subject.
@@ -129,9 +129,10 @@ def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[R
 
 
 def choose(found: Found, least: int, share: float, seed: int, where: Path) -> Faces:
-    """Returns the faces of the subjects that have at least `least` of them, with the share of each one's held out.
+    """Return the faces of the subjects that have at least `least` of them, with the share of each one's held out.
 
-    Raises `DataError` where fewer than two subjects have as many.
+    Raises:
+        DataError: If fewer than two subjects have as many.
     """
     counts = np.bincount(found.subjects)
     enough = counts >= least
@@ -147,7 +148,7 @@ def choose(found: Found, least: int, share: float, seed: int, where: Path) -> Fa
 
 
 def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Draws the share of each subject's faces, bool (n,): two at least, since one alone makes no pair, and never all."""
+    """Draw the share of each subject's faces, bool (n,): two at least, since one alone makes no pair, and never all."""
     order = np.random.default_rng([seed, 0]).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     counts = np.bincount(labels)

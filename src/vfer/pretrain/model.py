@@ -25,30 +25,30 @@ class Margin(layers.Layer):  # type: ignore[misc]  # Keras has no types
         self.margin, self.scale = margin, scale
 
     def build(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Makes the directions, (d, subjects)."""
+        """Make the directions, (d, subjects)."""
         (_, width), (_, subjects) = shapes
         self.directions = self.add_weight(shape=(width, subjects), initializer="glorot_uniform", name="directions")
 
     def call(self, inputs: list[keras.KerasTensor], training: bool = False) -> keras.KerasTensor:
-        """Returns the probabilities, (batch, subjects)."""
+        """Return the probabilities, (batch, subjects)."""
         embedding, right = inputs
         cosines = ops.matmul(ops.normalize(embedding, axis=-1), ops.normalize(self.directions, axis=0))
         return ops.softmax(self.scale * (cosines - self.margin * right if training else cosines))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the layer, for Keras to save."""
+        """Return the arguments of the layer, for Keras to save."""
         return {**super().get_config(), "margin": self.margin, "scale": self.scale}
 
 
 def backbone(architecture: str) -> keras.Model:
-    """Returns the untrained part of the CNN from `crop`, float32 (batch, 48, 48, 1), 0 to 255, to pooled features, (batch, width)."""
+    """Return the untrained part of the CNN from `crop`, float32 (batch, 48, 48, 1), 0 to 255, to pooled features, (batch, width)."""
     inputs = keras.Input((SIDE, SIDE, 1), name="crop")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(inputs)
     return keras.Model(inputs, cnn_model.backbone(architecture)(x), name=architecture.rpartition(":")[2])
 
 
 def classifier(net: keras.Model, subjects: int, params: PretrainParams) -> keras.Model:
-    """Returns a model from faces to the probability of each subject, sharing the weights of the backbone `net`.
+    """Return a model from faces to the probability of each subject, sharing the weights of the backbone `net`.
 
     Its layer `embedding` is float32 (batch, params.embedding). With the head `margin` it has a second input, as `Margin` takes it.
     """

@@ -45,7 +45,7 @@ class Worker:
 
     @classmethod
     def start(cls, load: Callable[[], Detector], params: FacesParams) -> None:
-        """Builds this process's detector, and keeps OpenCV to one thread, since the subjects already fill the cores."""
+        """Build this process's detector, and keep OpenCV to one thread, since the subjects already fill the cores."""
         import cv2
 
         cv2.setNumThreads(1)
@@ -53,7 +53,7 @@ class Worker:
 
     @classmethod
     def work(cls, job: SubjectJob) -> int:
-        """Writes one subject's faces and returns how many pictures it has."""
+        """Write one subject's faces and return how many pictures it has."""
         names = pictures(job.source)
         found = [_face(job.source / name, cls.detector, cls.params) for name in names]
         reasons = [face if isinstance(face, str) else None for face in found]
@@ -65,17 +65,17 @@ class Worker:
 
 
 def pictures(folder: Path) -> list[str]:
-    """Returns the names of the pictures in a subject's folder, sorted."""
+    """Return the names of the pictures in a subject's folder, sorted."""
     return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
 
 
 def count(path: Path) -> int:
-    """Returns how many pictures a subject's table tells of."""
+    """Return how many pictures a subject's table tells of."""
     return int(pq.read_metadata(path).num_rows)
 
 
 def read(path: Path) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
-    """Yields each picture's name with its face, (48, 48) uint8, or with the reason why it has none."""
+    """Yield each picture's name with its face, (48, 48) uint8, or with the reason why it has none."""
     table = pq.read_table(path)
     for name, reason, face in zip(*(table[column].to_pylist() for column in SCHEMA.names), strict=True):
         yield name, reason if face is None else np.frombuffer(face, np.uint8).reshape(SIDE, SIDE)

@@ -20,7 +20,11 @@ AT_ONCE = 256
 
 
 def given(path: Path, architecture: str) -> keras.Model:
-    """Returns the backbone with the weights of a Keras model; raises `WeightsError` where it has another architecture."""
+    """Return the backbone with the weights of a Keras model.
+
+    Raises:
+        WeightsError: If it has another architecture.
+    """
     net = model.backbone(architecture)
     transfer.load(net, path)
     return net
@@ -29,7 +33,7 @@ def given(path: Path, architecture: str) -> keras.Model:
 def train(
     faces: Faces, architecture: str, precision: str, params: PretrainParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
 ) -> tuple[keras.Model, Fit, float]:
-    """Trains the backbone under a head that tells the subjects apart, and stops early on the faces held out.
+    """Train the backbone under a head that tells the subjects apart, and stops early on the faces held out.
 
     Returns it with the course of the training and the area under the ROC curve of verification on the faces held out.
     """
@@ -80,6 +84,6 @@ class Batches(training.Batches):
 
 
 def embed(embedder: keras.Model, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Returns the embeddings of some rows of the faces, float32 (n, d)."""
+    """Return the embeddings of some rows of the faces, float32 (n, d)."""
     parts = (pixels[rows[at : at + AT_ONCE], ..., np.newaxis].astype(np.float32) for at in range(0, len(rows), AT_ONCE))
     return np.concatenate([embedder.predict_on_batch(part) for part in parts])

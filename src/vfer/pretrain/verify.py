@@ -7,7 +7,7 @@ PAIRS = 10_000
 
 
 def verification(embeddings: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> float:
-    """Returns the area under the ROC curve of the cosine, for 10,000 drawn pairs of one subject and as many of two.
+    """Return the area under the ROC curve of the cosine, for 10,000 drawn pairs of one subject and as many of two.
 
     `embeddings` is float32 (n, d), `labels` int64 (n,), with two faces a subject at least and two subjects. 0.5 is a guess, 1 always right.
     """
@@ -23,7 +23,7 @@ def verification(embeddings: NDArray[np.float32], labels: NDArray[np.int64], see
 def pairs(
     labels: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Returns places in the sorted labels: of a face, of another one of its subject, and of one of another subject, int64 (count,) each."""
+    """Return places in the sorted labels: of a face, of another one of its subject, and of one of another subject, int64 (count,) each."""
     _, starts, counts = np.unique(labels, return_index=True, return_counts=True)
     first = rng.integers(len(labels), size=count)
     subject = np.searchsorted(starts, first, side="right") - 1

@@ -20,7 +20,7 @@ Judge = Callable[["ModelVersion"], Verdict]
 
 
 def settle(client: "MlflowClient", names: Names, versions: dict[str, str], key: str, judge: Judge, pause: float = 0) -> Verdict:
-    """Gives the new versions the alias `challenger`, and `champion` where the end-to-end model wins its contest.
+    """Give the new versions the alias `challenger`, and `champion` where the end-to-end model wins its contest.
 
     MLflow has no "set the alias if it is still there", and a lock of this machine holds no other one back. So `pause` seconds after
     setting `champion` it is looked at again, and whoever took it meanwhile is the one to beat.
@@ -55,7 +55,7 @@ def _contend(client: "MlflowClient", names: Names, own: str, key: str, judge: Ju
 
 
 def _follow(client: "MlflowClient", names: Names, alias: str) -> None:
-    """Gives the networks the alias that the end-to-end model has, on the versions of the same run; again where that moved meanwhile."""
+    """Give the networks the alias that the end-to-end model has, on the versions of the same run; again where that moved meanwhile."""
     done = None
     while _number(leader := client.get_model_version_by_alias(names.project, alias)) != done:
         for version in client.search_model_versions(f"run_id = '{leader.run_id}'"):

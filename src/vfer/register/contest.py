@@ -33,7 +33,7 @@ class Contest:
     store: Store
 
     def judge(self, champion: "ModelVersion") -> Verdict:
-        """Judges the challenger against a champion; a look at the test clips is noted down on the champion's version."""
+        """Judge the challenger against a champion; a look at the test clips is noted down on the champion's version."""
         name = f"version {champion.version}"
         folder = _download(champion)
         try:
@@ -48,7 +48,7 @@ class Contest:
         return verdict
 
     def _looks(self, champion: "ModelVersion") -> list[Look]:
-        """Returns the looks before this challenger's own first one."""
+        """Return the looks before this challenger's own first one."""
         noted = {name.removeprefix(LOOK): json.loads(value) for name, value in champion.tags.items() if name.startswith(LOOK)}
         before = noted[self.key]["time"] if self.key in noted else float("inf")
         return [Look(**look["look"]) for key, look in sorted(noted.items()) if key != self.key and look["time"] < before]
@@ -76,7 +76,7 @@ def _download(version: "ModelVersion") -> Path:
 
 
 def _artifact(folder: Path, name: str) -> Path:
-    """Returns where an artifact of a model lies; nowhere, within the folder, where there is none."""
+    """Return where an artifact of a model lies; nowhere, within the folder, where there is none."""
     from mlflow.models import Model
 
     artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]

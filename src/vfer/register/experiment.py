@@ -19,14 +19,14 @@ MOST_PARAM = 500  # characters of a param's value that MLflow's stores take
 
 
 def find(client: "MlflowClient", experiment: str, key: str, *, finished: bool = True) -> str | None:
-    """Returns the id of the run of the same experiment, if there is one that was not deleted; one that is `finished` comes first."""
+    """Return the id of the run of the same experiment, if there is one that was not deleted; one that is `finished` comes first."""
     query = f"tags.`vfer.key` = '{key}'" + (" and attributes.status = 'FINISHED'" if finished else "")
     found = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
     return str(found[0].info.run_id) if found else None
 
 
 def whole(client: "MlflowClient", run_id: str) -> bool:
-    """Returns whether a run has ended, and has its files."""
+    """Return whether a run has ended, and has its files."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -37,7 +37,7 @@ def whole(client: "MlflowClient", run_id: str) -> bool:
 
 
 def tags(inputs: Inputs) -> dict[str, str]:
-    """Returns what leads from the run to the data, the DVC experiment and the training runs."""
+    """Return what leads from the run to the data, the DVC experiment and the training runs."""
     return {
         "vfer.kind": "experiment",
         "vfer.key": inputs.key,
@@ -49,7 +49,7 @@ def tags(inputs: Inputs) -> dict[str, str]:
 
 
 def revision(home: Path) -> dict[str, str]:
-    """Returns the commit that the run was made from, and whether files differed from it; nothing outside git."""
+    """Return the commit that the run was made from, and whether files differed from it; nothing outside git."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(home), *words], capture_output=True, text=True, check=False)
@@ -63,7 +63,7 @@ def revision(home: Path) -> dict[str, str]:
 
 
 def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
-    """Logs all params, the final figures, the dataset, the tables and the pictures of an experiment."""
+    """Log all params, the final figures, the dataset, the tables and the pictures of an experiment."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
     now = int(time.time() * 1000)
@@ -80,7 +80,7 @@ def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested sections under dotted names, such as `lstm.units`."""
+    """Return nested sections under dotted names, such as `lstm.units`."""
     rows: dict[str, Any] = {}
     for name, value in content.items():
         rows |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}

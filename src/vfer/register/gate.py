@@ -31,7 +31,7 @@ class Look:
 
 
 def contest(own: Record, champion: Record, name: str, looks: Sequence[Look], significance: float, ask: Ask) -> Verdict:
-    """Judges whether a challenger is more accurate than the champion, which is called `name`.
+    """Judge whether a challenger is more accurate than the champion, which is called `name`.
 
     The challenger must do at least as well on validation as the champion and each earlier challenger that validated on the same clips; only
     then the test clips are looked at. The k-th look in a champion's reign is held to significance / (k (k + 1)). These levels sum up to the
@@ -53,7 +53,7 @@ def contest(own: Record, champion: Record, name: str, looks: Sequence[Look], sig
 
 
 def level(significance: float, look: int) -> float:
-    """Returns the p below which the given look at the test clips, counted from 1, counts."""
+    """Return the p below which the given look at the test clips, counted from 1, counts."""
     return significance / (look * (look + 1))
 
 

@@ -36,12 +36,12 @@ class VferModel(PythonModel):
     """Recognises the expression in each of a list of videos."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the networks and the detector, with the params that they were trained with."""
+        """Load the networks and the detector, with the params that they were trained with."""
         paths = {name: Path(path) for name, path in context.artifacts.items()}
         self._recogniser = Recogniser.open(from_artifacts(paths, "the registered model", ""))
 
     def predict(self, model_input: list[str]) -> list[Answer]:  # type: ignore[override]  # MLflow reads the signature off these types
-        """Returns one answer a video, in the order of the paths."""
+        """Return one answer a video, in the order of the paths."""
         return [self._answer(path) for path in model_input]
 
     def _answer(self, path: str) -> Answer:

@@ -65,12 +65,12 @@ class Written:
 
 
 def sample(path: Path, fps: float, max_side: int, *, longest: float | None = None, notes: Counter[str] | None = None) -> Iterator[Frame]:
-    """Decodes a video from start to end and yields about `fps` frames a second of it, as `decode.frames` does."""
+    """Decode a video from start to end and yield about `fps` frames a second of it, as `decode.frames` does."""
     return video.frames(path, fps, max_side, longest=longest, notes=notes)
 
 
 def start() -> None:
-    """Prepares a worker process: one thread, since clips run side by side, and a bound on memory, since some files ask for all of it."""
+    """Prepare a worker process: one thread, since clips run side by side, and a bound on memory, since some files ask for all of it."""
     import resource
 
     cv2.setNumThreads(1)
@@ -79,7 +79,7 @@ def start() -> None:
 
 
 def write(job: FramesJob) -> Written:
-    """Writes one clip's frames table, atomically, a row group at a time.
+    """Write one clip's frames table, atomically, a row group at a time.
 
     Raises `ClipError`, and leaves no table, where the clip cannot be decoded or gives too few frames.
     """
@@ -117,18 +117,22 @@ def _write(job: FramesJob, path: Path) -> Written:
 
 
 def written_in(path: Path) -> Written:
-    """Returns what `write` returned when it wrote a frames table."""
+    """Return what `write` returned when it wrote a frames table."""
     metadata = pq.read_metadata(path)
     return Written(int(metadata.num_rows), tuple(json.loads((metadata.metadata or {}).get(b"notes", b"[]"))))
 
 
 def encode(grey: NDArray[np.uint8], quality: int) -> bytes:
-    """Returns a grey picture as JPEG."""
+    """Return a grey picture as JPEG."""
     return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def decode(jpeg: bytes) -> NDArray[np.uint8]:
-    """Returns the grey picture in a JPEG, uint8 (h, w); raises `ClipError` where it is damaged."""
+    """Return the grey picture in a JPEG, uint8 (h, w).
+
+    Raises:
+        ClipError: If it is damaged.
+    """
     grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise ClipError("a stored frame is no JPEG that decodes; run `dvc repro frames`")

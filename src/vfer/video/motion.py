@@ -44,16 +44,17 @@ class MotionJob:
 
 
 def write(job: MotionJob) -> bool:
-    """Writes the motion of the frames that show a face, atomically; returns whether the codec told any.
+    """Write the motion of the frames that show a face, atomically; return whether the codec told any.
 
-    Raises `ClipError` where the video cannot be decoded.
+    Raises:
+        ClipError: If the video cannot be decoded.
     """
     faces = table.read(job.faces)
     return _write(job, faces, of_crops(job.source, faces, job.margin))
 
 
 def write_none(job: MotionJob) -> None:
-    """Writes that nothing moves, for a clip whose motion cannot be read."""
+    """Write that nothing moves, for a clip whose motion cannot be read."""
     faces = table.read(job.faces)
     _write(job, faces, np.zeros((int(faces.present.sum()), GRID, GRID, 2), np.float32))
 
@@ -69,9 +70,10 @@ def _write(job: MotionJob, faces: Faces, found: Vectors) -> bool:
 
 
 def read(path: Path) -> Vectors:
-    """Returns the motion of the frames that show a face, float32 (frames, 48, 48, 2): pixels of the crop since the frame before.
+    """Return the motion of the frames that show a face, float32 (frames, 48, 48, 2): pixels of the crop since the frame before.
 
-    Raises `DataError` where the file is missing or is no such table.
+    Raises:
+        DataError: If the file is missing or is no such table.
     """
     try:
         rows = pq.read_table(path).cast(MOTION_SCHEMA)
@@ -82,12 +84,12 @@ def read(path: Path) -> Vectors:
 
 
 def told(path: Path) -> bool:
-    """Returns whether a table of motion holds any."""
+    """Return whether a table of motion holds any."""
     return bool(read(path).any())
 
 
 def of_crops(video: Path, faces: Faces, margin: float) -> Vectors:
-    """Returns the motion of the frames that show a face, float32 (frames, `GRID`, `GRID`, 2), right and down, in pixels of a crop of 48.
+    """Return the motion of the frames that show a face, float32 (frames, `GRID`, `GRID`, 2), right and down, in pixels of a crop of 48.
 
     It is what moved within the crop since the sampled frame before: the movement of the crop itself is taken off. A codec other than
     H.264 and MPEG-4 tells none, and a lossless one neither: all is zero then.
@@ -113,7 +115,7 @@ def of_crops(video: Path, faces: Faces, margin: float) -> Vectors:
 
 
 def _fields(video: Path) -> Iterator[tuple[float, Vectors]]:
-    """Yields the seconds of each predicted frame and its motion since the frame that it is predicted from.
+    """Yield the seconds of each predicted frame and its motion since the frame that it is predicted from.
 
     Frames predicted from both sides are passed over: no other is predicted from them, so the rest is a chain from frame to frame.
     Source: Zhang et al., "Real-Time Action Recognition with Enhanced Motion Vector CNNs", 2016.
@@ -126,7 +128,7 @@ def _fields(video: Path) -> Iterator[tuple[float, Vectors]]:
 
 
 def _spread(vectors: "np.typing.NDArray[Any]", frame: VideoFrame) -> Vectors:
-    """Returns a frame's motion vectors as a field of `BLOCK` pixel steps, float32 (h, w, 2), right and down, in pixels."""
+    """Return a frame's motion vectors as a field of `BLOCK` pixel steps, float32 (h, w, 2), right and down, in pixels."""
     field = np.zeros((-(-frame.height // BLOCK), -(-frame.width // BLOCK), 2), np.float32)
     past = vectors[vectors["source"] < 0]
     moves = -np.stack([past["motion_x"], past["motion_y"]], axis=1).astype(np.float32) / np.maximum(past["motion_scale"], 1)[:, None]
@@ -143,13 +145,13 @@ def _spread(vectors: "np.typing.NDArray[Any]", frame: VideoFrame) -> Vectors:
 
 
 def _turned(field: Vectors, way: Orientation) -> Vectors:
-    """Turns a field as `frames` turns the picture."""
+    """Turn a field as `frames` turns the picture."""
     right, down = (field[..., 1], field[..., 0]) if way.transpose else (field[..., 0], field[..., 1])
     return np.ascontiguousarray(way.apply(np.dstack([-right if way.mirror else right, -down if way.flip else down])))
 
 
 def _cut(total: Vectors | None, size: tuple[int, int], box: Vectors, before: Vectors | None, margin: float, *, given: bool) -> Vectors:
-    """Returns the part of a field in the crop of a box, which is in pixels of a picture of `size`, (width, height)."""
+    """Return the part of a field in the crop of a box, which is in pixels of a picture of `size`, (width, height)."""
     if total is None:
         return np.zeros((GRID, GRID, 2), np.float32)
     corner, sides = box[:2], box[2:4] - box[:2]

@@ -37,7 +37,7 @@ class Orientation:
     skewed: bool = False  # the matrix asks for more than that, which is ignored
 
     def apply(self, picture: NDArray[Scalar]) -> NDArray[Scalar]:
-        """Returns a view of a picture, (h, w) or (h, w, c), that is upright."""
+        """Return a view of a picture, (h, w) or (h, w, c), that is upright."""
         if self.transpose:
             picture = picture.swapaxes(0, 1)
         return picture[:: -1 if self.flip else 1, :: -1 if self.mirror else 1]
@@ -47,7 +47,7 @@ UPRIGHT = Orientation()
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """Returns what a frame's display matrix asks for, in quarter turns and mirror images.
+    """Return what a frame's display matrix asks for, in quarter turns and mirror images.
 
     The matrix shows the pixel (x, y) at (ax + cy, bx + dy), y downwards (ISO 14496-12).
     """
@@ -61,7 +61,7 @@ def orientation(frame: VideoFrame) -> Orientation:
 
 
 def grey(frame: VideoFrame, aspect: Fraction, max_side: int | None, field_order: int = 0) -> Grey:
-    """Returns a frame's luma as it is shown.
+    """Return a frame's luma as it is shown.
 
     Args:
         frame: A decoded frame.
@@ -88,7 +88,7 @@ def grey(frame: VideoFrame, aspect: Fraction, max_side: int | None, field_order:
 
 
 def colour(frame: VideoFrame, aspect: Fraction, max_side: int | None, field_order: int = 0) -> Grey:
-    """Returns a frame in colour as `grey` returns its luma: RGB, uint8 (h, w, 3)."""
+    """Return a frame in colour as `grey` returns its luma: RGB, uint8 (h, w, 3)."""
     rgb = _curve(frame.color_trc)[_converted(frame, "rgb48le")] if frame.color_trc in (LINEAR, PQ, HLG) else _converted(frame, "rgb24")
     if frame.interlaced_frame:
         rgb = deinterlaced(rgb, bottom=field_order in BOTTOM_FIRST)
@@ -96,7 +96,7 @@ def colour(frame: VideoFrame, aspect: Fraction, max_side: int | None, field_orde
 
 
 def notes(frame: VideoFrame) -> list[str]:
-    """Returns what of a frame is not honoured, one phrase each."""
+    """Return what of a frame is not honoured, one phrase each."""
     lacking = [phrase for name, phrase in IGNORED.items() if frame.side_data.get(name) is not None]
     if orientation(frame).skewed:
         lacking.append("a turn by less than a quarter is ignored")
@@ -106,7 +106,7 @@ def notes(frame: VideoFrame) -> list[str]:
 
 
 def _luma(frame: VideoFrame) -> tuple[Grey, bool]:
-    """Returns a view of a decoded frame's luma, or a grey copy, and whether its range is limited to 16 to 235."""
+    """Return a view of a decoded frame's luma, or a grey copy, and whether its range is limited to 16 to 235."""
     name = frame.format.name
     if name not in LUMA_FIRST:
         return _converted(frame, "gray"), False
@@ -116,12 +116,12 @@ def _luma(frame: VideoFrame) -> tuple[Grey, bool]:
 
 
 def _converted(frame: VideoFrame, name: str) -> "NDArray[Any]":
-    """Returns a frame in another pixel format, of full range; on one thread, since FFmpeg's slices spoil pixels of odd widths at random."""
+    """Return a frame in another pixel format, of full range; on one thread, since FFmpeg's slices spoil pixels of odd widths at random."""
     return frame.to_ndarray(format=name, threads=1)
 
 
 def deinterlaced(picture: Grey, *, bottom: bool) -> Grey:
-    """Returns the picture, (h, w) or (h, w, c), of the field that is shown first; the mean of two of its lines stands between them."""
+    """Return the picture, (h, w) or (h, w, c), of the field that is shown first; the mean of two of its lines stands between them."""
     start = int(bottom)
     field = picture[start::2]
     if len(field) < 2:
@@ -136,7 +136,7 @@ def deinterlaced(picture: Grey, *, bottom: bool) -> Grey:
 
 
 def size_of(width: int, height: int, aspect: Fraction, max_side: int | None) -> tuple[int, int]:
-    """Returns the width and height of a stored picture with square pixels, before it is turned upright.
+    """Return the width and height of a stored picture with square pixels, before it is turned upright.
 
     As in players, non-square pixels are stretched and never squeezed.
     """
@@ -146,7 +146,7 @@ def size_of(width: int, height: int, aspect: Fraction, max_side: int | None) -> 
 
 
 def scaled(picture: Grey, aspect: Fraction, max_side: int | None) -> Grey:
-    """Returns a picture with square pixels, its longer side at most `max_side`; the picture itself where it is so."""
+    """Return a picture with square pixels, its longer side at most `max_side`; the picture itself where it is so."""
     height, width = picture.shape[:2]
     size = size_of(width, height, aspect, max_side)
     if size == (width, height):
@@ -156,7 +156,7 @@ def scaled(picture: Grey, aspect: Fraction, max_side: int | None) -> Grey:
 
 
 def fitted(picture: Grey, shape: tuple[int, int]) -> Grey:
-    """Returns a picture in a frame of another shape, (h, w): as large as it fits, in the middle, black around it."""
+    """Return a picture in a frame of another shape, (h, w): as large as it fits, in the middle, black around it."""
     ratio = min(shape[0] / picture.shape[0], shape[1] / picture.shape[1])
     height, width = (min(most, max(1, round(side * ratio))) for most, side in zip(shape, picture.shape, strict=False))
     whole = np.zeros((*shape, *picture.shape[2:]), np.uint8)
@@ -168,7 +168,7 @@ def fitted(picture: Grey, shape: tuple[int, int]) -> Grey:
 
 @cache
 def _curve(transfer: int) -> Grey:
-    """Returns what a standard display shows of each 16-bit signal of a high dynamic range, uint8 (65536,).
+    """Return what a standard display shows of each 16-bit signal of a high dynamic range, uint8 (65536,).
 
     Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG, with its display's gamma), ITU-R BT.2408 (reference white), ITU-R BT.1886.
     """

@@ -25,7 +25,7 @@ class Check:
 
 
 def check(name: str) -> Callable[[Callable[[Path], Verdict]], Callable[[Path], Check]]:
-    """Makes a check of a function of the repository's root; whatever the function raises becomes a failed check."""
+    """Make a check of a function of the repository's root; whatever the function raises becomes a failed check."""
 
     def decorate(function: Callable[[Path], Verdict]) -> Callable[[Path], Check]:
         @functools.wraps(function)

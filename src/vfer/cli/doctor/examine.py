@@ -25,6 +25,6 @@ __all__ = ["CHECKS", "Check", "examine"]
 
 
 def examine(root: Path) -> Iterator[Check]:
-    """Runs every check on the repository at `root`; raises nothing, loads no TensorFlow, and makes neither data nor MLflow's store."""
+    """Run every check on the repository at `root`; raise nothing, load no TensorFlow, and make neither data nor MLflow's store."""
     for run in CHECKS:
         yield run(root.resolve())

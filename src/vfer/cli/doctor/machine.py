@@ -61,7 +61,7 @@ def codecs(_root: Path) -> Verdict:
 
 
 def _round_trip(path: Path, codec: str, encoder: str) -> str:
-    """Returns why a grey clip of three frames does not come back, or nothing; without an encoder, the decoder need only exist."""
+    """Return why a grey clip of three frames does not come back, or nothing; without an encoder, the decoder need only exist."""
     import av
 
     from vfer.video.frames import sample

@@ -17,7 +17,7 @@ ANSWER = 20.0  # seconds in which a cluster answers
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connects this process, if it is not yet, and only then disconnects it at the end; raises `ClusterError`."""
+    """Connect this process if it is not connected yet, and only then disconnect it at the end; raises `ClusterError`."""
     if ray.is_initialized():
         yield
         return
@@ -53,12 +53,12 @@ def _connect(address: str) -> None:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """Returns the nodes that are alive, as Ray describes them."""
+    """Return the nodes that are alive, as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def line(error: BaseException) -> str:
-    """Returns what an error says, without the traceback that Ray puts before it."""
+    """Return what an error says, without the traceback that Ray puts before it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return next((text.strip() for text in reversed(str(error).splitlines()) if text.strip()), type(error).__name__)

@@ -37,10 +37,13 @@ def each_clip(
     initargs: tuple[Any, ...] = (),
     seconds: float | None = None,
 ) -> Iterator[tuple[J, R | ClipError]]:
-    """Runs `executor.each_clip` on the cluster at `address`; raises `ClusterError` where that cannot be.
+    """Run `executor.each_clip` on the cluster at `address`.
 
     Each node must see the driver's current directory under the same path, since jobs hold paths relative to it, and must
     run the same code: both are checked on each node before the work, and in each worker process.
+
+    Raises:
+        ClusterError: If that cannot be.
     """
     if not jobs:
         return
@@ -110,7 +113,7 @@ class Room:
         self._least, self._count, self._until, self._told = least, 0, 0.0, False
 
     def __call__(self) -> int:
-        """Returns their number; the CPUs are counted every few seconds."""
+        """Return their number; the CPUs are counted every few seconds."""
         if time.monotonic() >= self._until:
             cpus = int(sum(there["Resources"].get("CPU", 0) for there in nodes()))
             self._count, self._until = max(self._least, AHEAD * cpus), time.monotonic() + LOOK

@@ -51,7 +51,7 @@ def do(start: Given, job: Any) -> Any:
 
 @ray.remote(num_cpus=0, max_retries=0)  # a node whose CPUs are taken answers, too
 def look(start: Given) -> None:
-    """Raises `ClusterError` where this node cannot do the work."""
+    """Raise `ClusterError` where this node cannot do the work."""
     check(ray.get(start[0]))
 
 
@@ -65,7 +65,7 @@ class _Process:
 
     @classmethod
     def begin(cls, key: "ray.ObjectRef[Start]") -> Callable[..., Any]:
-        """Checks the node and runs the initializer, once; returns the work."""
+        """Check the node and run the initializer, once; return the work."""
         if cls.key != key:
             cls.error = None
             try:
@@ -87,7 +87,7 @@ class _Process:
 
 
 def check(start: Start) -> None:
-    """Raises `ClusterError` where this node does not see the driver's workspace, or runs other code."""
+    """Raise `ClusterError` where this node does not see the driver's workspace, or runs other code."""
     if not (start.workspace / start.token).is_file():
         mend = "mount the storage that holds it on each node, under the same path"
         raise ClusterError(f"Ray node {_name()}: does not see {start.workspace} as the driver does; {mend}")
@@ -99,7 +99,7 @@ def check(start: Start) -> None:
 
 
 def code() -> dict[str, str]:
-    """Returns the versions of what computes the outputs: Python, the libraries, and a hash of vfer's own sources."""
+    """Return the versions of what computes the outputs: Python, the libraries, and a hash of vfer's own sources."""
     home = Path(vfer.__file__).parent
     sources = hashlib.sha256()
     for path in sorted(home.rglob("*.py")):

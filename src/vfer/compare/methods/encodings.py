@@ -15,7 +15,7 @@ Learn = Callable[[Vectors, Task], tuple[Encode, int]]
 
 
 def machine(learn: Learn, *, scaled: bool = False) -> Method:
-    """Returns the method that encodes each clip and fits a linear support vector machine, to numbers `scaled` to variance 1 or as they are.
+    """Return the method that encodes each clip and fits a linear support vector machine, to numbers `scaled` to variance 1 or as they are.
 
     The clips to validate on only choose its strength, as they only choose the epoch of a net: all methods learn from the same clips. Its
     distances are taken for log-probabilities, so that only their order means something.
@@ -55,7 +55,7 @@ def _encoded(encode: Encode, clips: Clips) -> Vectors:
 
 
 def _some(clips: Clips, task: Task) -> Vectors:
-    """Returns the training clips' frames, or as many as `frames` of them, drawn by the seed."""
+    """Return the training clips' frames, or as many as `frames` of them, drawn by the seed."""
     frames = np.concatenate(list(clips.embeddings))
     if len(frames) <= task.encodings.frames:
         return frames
@@ -63,12 +63,12 @@ def _some(clips: Clips, task: Task) -> Vectors:
 
 
 def pooled(frames: Vectors, task: Task) -> tuple[Encode, int]:  # noqa: ARG001
-    """Learns nothing: mean and maximum over a clip's frames, float32 (2 d,)."""
+    """Learn nothing: mean and maximum over a clip's frames, float32 (2 d,)."""
     return lambda embedding: np.concatenate([embedding.mean(axis=0), embedding.max(axis=0)]), 0
 
 
 def vlad(frames: Vectors, task: Task) -> tuple[Encode, int]:
-    """Learns centres: a clip is the sums of its frames' differences to the nearest one, each of length 1, the whole too.
+    """Learn centres: a clip is the sums of its frames' differences to the nearest one, each of length 1, the whole too.
 
     Source: Jegou et al., "Aggregating Local Image Descriptors into Compact Codes", 2012; Arandjelovic and Zisserman, "All about VLAD",
     2013.
@@ -90,7 +90,7 @@ def vlad(frames: Vectors, task: Task) -> tuple[Encode, int]:
 
 
 def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
-    """Learns a Gaussian mixture: a clip is the gradient of its likelihood by means and variances.
+    """Learn a Gaussian mixture: a clip is the gradient of its likelihood by means and variances.
 
     Source: Perronnin, Sanchez and Mensink, "Improving the Fisher Kernel for Large-Scale Image Classification", 2010.
     """
@@ -113,7 +113,7 @@ def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
 
 
 def reduced(frames: Vectors, task: Task) -> tuple[Encode, int]:
-    """Returns the projection to the frames' principal components, and how many numbers it holds.
+    """Return the projection to the frames' principal components, and how many numbers it holds.
 
     Components of next to no variance, such as numbers that are always zero give, are left out.
     """
@@ -126,17 +126,17 @@ def reduced(frames: Vectors, task: Task) -> tuple[Encode, int]:
 
 
 def _most(frames: Vectors, wanted: int) -> int:
-    """Returns as many as wanted, but no more than there are different frames."""
+    """Return as many as wanted, but no more than there are different frames."""
     return min(wanted, len(np.unique(frames, axis=0)))
 
 
 def rooted(values: "np.typing.NDArray[np.floating]") -> "np.typing.NDArray[np.floating]":
-    """Returns the square roots of the sizes, under their signs, so that a few large values do not outweigh the rest."""
+    """Return the square roots of the sizes, under their signs, so that a few large values do not outweigh the rest."""
     return np.asarray(np.sign(values) * np.sqrt(np.abs(values)))
 
 
 def unit(values: "np.typing.NDArray[np.floating]") -> "np.typing.NDArray[np.floating]":
-    """Returns vectors, on the last axis, of length 1; a vector of zeros stays."""
+    """Return vectors, on the last axis, of length 1; a vector of zeros stays."""
     lengths = np.linalg.norm(values, axis=-1, keepdims=True)
     return np.asarray(values / np.where(lengths, lengths, 1))
 

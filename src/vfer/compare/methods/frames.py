@@ -11,17 +11,17 @@ from vfer.lstm.sequences import thin
 
 
 def averaged(train: Clips, validation: Clips, task: Task) -> Fitted:
-    """Answers with the mean of the frames' probabilities."""
+    """Answer with the mean of the frames' probabilities."""
     return _method(train, validation, task, lambda shares: shares)
 
 
 def voted(train: Clips, validation: Clips, task: Task) -> Fitted:
-    """Answers with the shares of the frames that each class wins."""
+    """Answer with the shares of the frames that each class wins."""
     return _method(train, validation, task, lambda shares: np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)])
 
 
 def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vectors], Vectors]) -> Fitted:
-    """Fits to the training clips; those to validate on only choose the strength, as they only choose the epoch of a net."""
+    """Fit to the training clips; those to validate on only choose the strength, as they only choose the epoch of a net."""
     with threadpool_limits(1):  # so small a problem only loses by threads
         models = [_fit(train, strength, task) for strength in task.encodings.strengths]
         right = []

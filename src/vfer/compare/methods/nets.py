@@ -21,7 +21,7 @@ Prepare = Callable[[Clips, Task], Inputs]
 
 
 def net(prepare: Prepare, build: Build) -> Method:
-    """Returns the method that trains such a network, by AdamW, and keeps the epoch of the lowest validation loss."""
+    """Return the method that trains such a network, by AdamW, and keeps the epoch of the lowest validation loss."""
 
     def method(train: Clips, validation: Clips, task: Task) -> Fitted:
         keras.backend.clear_session()
@@ -47,13 +47,13 @@ def net(prepare: Prepare, build: Build) -> Method:
 
 
 def ended(inputs: keras.KerasTensor, x: keras.KerasTensor, task: Task) -> keras.Model:
-    """Returns the network that answers by one vector a clip, (batch, d), after dropout."""
+    """Return the network that answers by one vector a clip, (batch, d), after dropout."""
     x = layers.Dropout(task.nets.dropout)(x)
     return keras.Model(inputs, layers.Dense(task.classes, activation="softmax", name="probabilities")(x))
 
 
 def answers(model: Callable[[Vectors], object], inputs: Inputs, clips: Clips, batch_size: int) -> Vectors:
-    """Returns what the network says of clips, float32 (n, classes)."""
+    """Return what the network says of clips, float32 (n, classes)."""
     rows = np.arange(len(clips))
     parts = [model(inputs(clips, rows[at : at + batch_size], None)) for at in range(0, len(rows), batch_size)]
     return np.concatenate([np.asarray(part, np.float32) for part in parts])

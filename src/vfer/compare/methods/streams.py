@@ -27,7 +27,7 @@ Field = Callable[[Clips, int], Vectors]
 
 
 def flow(clips: Clips, number: int) -> Vectors:
-    """Returns the optical flow between crops that follow each other, of as many pairs as are stacked.
+    """Return the optical flow between crops that follow each other, of as many pairs as are stacked.
 
     Source: Farneback, "Two-Frame Motion Estimation Based on Polynomial Expansion", 2003.
     """
@@ -45,13 +45,13 @@ def _flow(crop: NDArray[np.uint8], after: NDArray[np.uint8]) -> Vectors:
 
 
 def codec(clips: Clips, number: int) -> Vectors:
-    """Returns the codec's motion; the first frame, which has none before it, is left out where there are more."""
+    """Return the codec's motion; the first frame, which has none before it, is left out where there are more."""
     motion = clips.motion[number]
     return motion[1:] if len(motion) > 1 else motion
 
 
 def stacked(field: Field, *, looks: bool = False) -> Prepare:
-    """Returns what prepares the fields of motion, float32 (n, 48, 48, 2 `STACK`), behind the middle crop where `looks`.
+    """Return what prepares the fields of motion, float32 (n, 48, 48, 2 `STACK`), behind the middle crop where `looks`.
 
     They are told once a clip. Those that are trained on are mirrored by chance, and the motion to the right with them.
     """
@@ -112,17 +112,17 @@ def _convolved(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTen
 
 
 def motion(field: Field) -> Method:
-    """Returns the temporal stream alone."""
+    """Return the temporal stream alone."""
     return net(stacked(field), build)
 
 
 def convolutional(field: Field) -> Method:
-    """Returns both streams in one network, which is trained as a whole, without the CNN's embeddings."""
+    """Return both streams in one network, which is trained as a whole, without the CNN's embeddings."""
     return net(stacked(field, looks=True), fused)
 
 
 def weighted(field: Field) -> Method:
-    """Returns the sum of both streams' probabilities; the weight that does best on validation, the middle one of equals, is taken."""
+    """Return the sum of both streams' probabilities; the weight that does best on validation, the middle one of equals, is taken."""
 
     def fuse(one: Vectors, other: Vectors, labels: Numbers, task: Task) -> tuple[Callable[[Vectors, Vectors], Vectors], int]:  # noqa: ARG001
         right = np.array([((w * one + (1 - w) * other).argmax(axis=1) == labels).mean() for w in WEIGHTS])
@@ -134,7 +134,7 @@ def weighted(field: Field) -> Method:
 
 
 def learned(field: Field) -> Method:
-    """Returns a linear combination of both streams' log-probabilities, a weight for each pair of classes, learned on validation."""
+    """Return a linear combination of both streams' log-probabilities, a weight for each pair of classes, learned on validation."""
 
     def fuse(one: Vectors, other: Vectors, labels: Numbers, task: Task) -> tuple[Callable[[Vectors, Vectors], Vectors], int]:
         from sklearn.linear_model import LogisticRegression
@@ -157,7 +157,7 @@ def _logs(one: Vectors, other: Vectors) -> Vectors:
 
 
 def _late(field: Field, fuse: Callable[[Vectors, Vectors, Numbers, Task], tuple[Callable[[Vectors, Vectors], Vectors], int]]) -> Method:
-    """Returns the method that fuses the answers of the frames, averaged, and of the temporal stream, by what they answer on validation."""
+    """Return the method that fuses the answers of the frames, averaged, and of the temporal stream, by what they answer on validation."""
 
     def method(train: Clips, validation: Clips, task: Task) -> Fitted:
         looks, moves = frames.averaged(train, validation, task), motion(field)(train, validation, task)

@@ -13,7 +13,7 @@ EPOCHS, BATCH, RATE = 30, 128, 0.002
 
 
 def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
-    """Learns to rebuild frames: a clip is the gradient of their likelihood by the last weights of the decoder.
+    """Learn to rebuild frames: a clip is the gradient of their likelihood by the last weights of the decoder.
 
     Source: Qiu, Yao and Mei, "Deep Quantization: Encoding Convolutional Activations with Deep Generative Model", 2017.
     """
@@ -49,7 +49,7 @@ class Autoencoder(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.noise = keras.random.SeedGenerator(0)
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns vectors, float32 (batch, width), rebuilt from their codes."""
+        """Return vectors, float32 (batch, width), rebuilt from their codes."""
         y = self.inner(x)
         means, logs = self.means(y), self.spread(y)
         code = means + ops.exp(logs / 2) * keras.random.normal(ops.shape(means), seed=self.noise)

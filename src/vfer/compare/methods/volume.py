@@ -14,7 +14,7 @@ FILTERS = (12, 24, 48)
 
 
 def stacked(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
-    """Returns as many crops a clip, evenly spread from the first to the last, float32 (n, frames, 48, 48, 1), from -1 to 1.
+    """Return as many crops a clip, evenly spread from the first to the last, float32 (n, frames, 48, 48, 1), from -1 to 1.
 
     They are read once. Those that are trained on are mirrored by chance.
     """
@@ -34,7 +34,7 @@ def stacked(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
 
 
 def spread(crops: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Returns so many frames, evenly spread from the first to the last; of fewer, some are repeated."""
+    """Return so many frames, evenly spread from the first to the last; of fewer, some are repeated."""
     return np.asarray(crops[np.linspace(0, len(crops) - 1, count).round().astype(int)])
 
 
@@ -52,7 +52,7 @@ def build(shape: tuple[int, ...], task: Task) -> keras.Model:
 
 
 def convolved(x: keras.KerasTensor, filters: int, step: int) -> keras.KerasTensor:
-    """Returns a 3x3x3 convolution of (batch, time, height, width, channels), in steps of 2 over the picture and `step` over time.
+    """Return a 3x3x3 convolution of (batch, time, height, width, channels), in steps of 2 over the picture and `step` over time.
 
     Each frame is stacked with those beside it as channels of one picture: the same sums as `Conv3D`, which is many times slower on
     processors.

@@ -6,7 +6,7 @@ from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, saf
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each video; its folder names the expression, and each clip is a subject of its own."""
+    """Yield each video; its folder names the expression, and each clip is a subject of its own."""
     for entry in entries:
         if entry.suffix not in VIDEOS:
             yield Passed(entry.origin, "no video")

@@ -36,7 +36,7 @@ class Labelled:
 
 
 def place(name: str, named: Sequence[Path], videos: Mapping[str, Path]) -> Path:
-    """Returns where a video lies: among those that were given, or at the first of the places that name it which holds a file."""
+    """Return where a video lies: among those that were given, or at the first of the places that name it which holds a file."""
     if name in videos:
         return videos[name]
     return next((path for path in named if path.is_file()), named[0])

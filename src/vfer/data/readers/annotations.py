@@ -25,7 +25,7 @@ UNCERTAIN = "uncertain"
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields a clip for each part that people have labelled."""
+    """Yield a clip for each part that people have labelled."""
     videos = {entry.name: entry.local for entry in entries if entry.suffix in VIDEOS and entry.local}
     for entry in entries:
         if entry.suffix in VIDEOS:
@@ -76,7 +76,7 @@ def _found(one: Labelled, part: Part) -> Found:
 
 
 def cut(video: Path, part: Part, path: Path) -> None:
-    """Writes a part of a video as a lossless grey clip that shows the face and its surroundings; raises `ClipError`."""
+    """Write a part of a video as a lossless grey clip that shows the face and its surroundings; raises `ClipError`."""
     from vfer.video import decode
 
     about = decode.probe(video)
@@ -91,7 +91,7 @@ def cut(video: Path, part: Part, path: Path) -> None:
 
 
 def _region(boxes: "NDArray[np.float32] | None", width: int, height: int) -> tuple[int, int, int, int]:
-    """Returns what holds all boxes of a face and its surroundings, within the picture: left, top, right and bottom."""
+    """Return what holds all boxes of a face and its surroundings, within the picture: left, top, right and bottom."""
     import numpy as np
 
     if boxes is None or not len(boxes):

@@ -14,7 +14,7 @@ SIDE = 48
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields one clip a sequence: face framing for `<expression>/S010_004_00000017.png`, scene framing for `S010/004/*.png`."""
+    """Yield one clip a sequence: face framing for `<expression>/S010_004_00000017.png`, scene framing for `S010/004/*.png`."""
     labels: dict[tuple[str, str], Entry] = {}
     sequences: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:

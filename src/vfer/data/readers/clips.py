@@ -33,7 +33,7 @@ class ClipIntake:
                 self.sizes.setdefault((data / clip.path).stat().st_size, []).append(clip.clip)
 
     def take(self, found: FoundClip) -> None:
-        """Adds one clip; raises `DataError` or `ClipError` where it must be refused."""
+        """Add one clip; raises `DataError` or `ClipError` where it must be refused."""
         if found.origin in self.origins:
             raise DataError(f"is given twice, first as clip {self.origins[found.origin]}")
         clip = self._row(found)
@@ -55,7 +55,7 @@ class ClipIntake:
         (replace(found.save, rate=self.options.fps) if pictures else found.save)(path)  # type: ignore[type-var]
 
     def commit(self) -> None:
-        """Writes the manifest and the places of whoever is new, then removes the sample's files."""
+        """Write the manifest and the places of whoever is new, then removes the sample's files."""
         if self.clips:
             manifest.write(self.path, self.clips.values())
             places.update(self.data, self.clips.values(), dropped=SAMPLE)
@@ -77,7 +77,11 @@ class ClipIntake:
         return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, framing)
 
     def _joined(self, clip: Clip, size: int, digest: bytes) -> Clip:
-        """Returns the clip as of the recording and subject of an identical one; raises `DataError` where that one has another label."""
+        """Return the clip as of the recording and subject of an identical one.
+
+        Raises:
+            DataError: If that one has another label.
+        """
         twin = next((self.clips[name] for name in self.sizes.get(size, ()) if name != clip.clip and self._digest_of(name) == digest), None)
         if twin is None:
             return clip

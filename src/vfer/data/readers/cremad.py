@@ -11,7 +11,7 @@ SOUNDS = (".mp3", ".wav")
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each video; its name gives the actor, the sentence, the emotion and the level."""
+    """Yield each video; its name gives the actor, the sentence, the emotion and the level."""
     for entry in entries:
         match = NAME.fullmatch(entry.stem)
         if entry.suffix in SOUNDS:

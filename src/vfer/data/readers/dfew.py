@@ -14,7 +14,7 @@ COLUMNS = ("video_name", "label")
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each clip that a table labels, as a video or, cropped to the face, as a folder of frames; each is a subject of its own."""
+    """Yield each clip that a table labels, as a video or, cropped to the face, as a folder of frames; each is a subject of its own."""
     labels: dict[int, str] = {}
     videos: dict[int, Entry] = {}
     frames: dict[int, list[Entry]] = {}

@@ -22,7 +22,11 @@ Faces = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float32]]]
 
 
 def read(path: Path, videos: Mapping[str, Path]) -> list[Labelled]:
-    """Returns the video of a file with its parts; raises `DataError` where the file is damaged, or names no video."""
+    """Return the video of a file with its parts.
+
+    Raises:
+        DataError: If the file is damaged, or names no video.
+    """
     from pympi import Elan
 
     try:
@@ -62,7 +66,7 @@ def _video(path: Path, linked: Mapping[str, str], videos: Mapping[str, Path]) ->
 
 
 def _faces(path: Path) -> Faces:
-    """Returns each person's times and boxes, float32 (n, 4), from the table beside a file; none where there is no table."""
+    """Return each person's times and boxes, float32 (n, 4), from the table beside a file; none where there is no table."""
     parquet, table = (path.with_name(f"{path.stem}.frames.{suffix}") for suffix in ("parquet", "csv"))
     columns = ["person", "time", *CORNERS]
     try:

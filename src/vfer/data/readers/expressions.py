@@ -22,7 +22,7 @@ SYNONYMS = {
 
 
 def expression(word: str, own: Sequence[str] = ()) -> str:
-    """Returns the one word for an expression: one of `own`, of `EXPRESSIONS`, or what its synonym stands for.
+    """Return the one word for an expression: one of `own`, of `EXPRESSIONS`, or what its synonym stands for.
 
     Raises `DataError` that names the known ones.
     """

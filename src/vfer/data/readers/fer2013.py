@@ -24,7 +24,7 @@ SIDE = 48
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each picture of `<train or test>/<class>/` and each row of a CSV file; the public test set is the validation set."""
+    """Yield each picture of `<train or test>/<class>/` and each row of a CSV file; the public test set is the validation set."""
     for entry in entries:
         if entry.suffix in IMAGES:
             yield _picture(entry)
@@ -47,7 +47,7 @@ def _picture(entry: Entry) -> Found:
 
 
 def rows(entry: Entry) -> Iterator[FoundStill | Refused]:
-    """Yields each row of a CSV file, in order; raises one of `BROKEN` where the file cannot be read."""
+    """Yield each row of a CSV file, in order; raise one of `BROKEN` where the file cannot be read."""
     with lines(entry) as text:
         table = csv.reader(text)
         header = [column.strip().lower() for column in next(table, [])]

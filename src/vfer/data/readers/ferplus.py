@@ -24,7 +24,7 @@ class Poll:
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each row of FER2013's CSV file with its votes, told by their order.
+    """Yield each row of FER2013's CSV file with its votes, told by their order.
 
     The expression stays FER2013's own, so that accuracy on its test set stays comparable. Votes for `unknown` and for no face
     are left out, and so is a row that most annotators take for no face.

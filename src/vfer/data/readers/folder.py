@@ -7,7 +7,7 @@ from vfer.data.readers.sequences import PICTURES
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each video; its folder names the expression, its name up to the first underscore the subject."""
+    """Yield each video; its folder names the expression, its name up to the first underscore the subject."""
     for entry in entries:
         subject, _, rest = entry.stem.partition("_")
         if entry.suffix not in VIDEOS:

@@ -55,11 +55,15 @@ class Entry:
         return Path(self.name).suffix.lower()
 
     def folder(self, up: int = 1) -> str:
-        """Returns the name of the folder that holds it, or of one further up; empty where there is none."""
+        """Return the name of the folder that holds it, or of one further up; empty where there is none."""
         return self.parts[-1 - up] if len(self.parts) > up else ""
 
     def read(self) -> bytes:
-        """Returns its bytes; raises `DataError` where they are more than `MAX_READ`."""
+        """Return its bytes.
+
+        Raises:
+            DataError: If they are more than `MAX_READ`.
+        """
         with self.open() as stream:
             content = stream.read(MAX_READ + 1)
         if len(content) > MAX_READ:
@@ -67,7 +71,7 @@ class Entry:
         return content
 
     def save(self, path: Path) -> None:
-        """Writes its bytes to `path`, in bounded memory."""
+        """Write its bytes to `path`, in bounded memory."""
         with self.open() as stream, path.open("wb") as output:
             shutil.copyfileobj(stream, output, 1 << 20)
 
@@ -140,13 +144,13 @@ class Reader:
 
 
 def check_word(word: str) -> None:
-    """Raises `DataError` where a source or an expression could not stand in a path."""
+    """Raise `DataError` where a source or an expression could not stand in a path."""
     if not WORD.fullmatch(word):
         raise DataError(f"{word!r} is no safe name; use letters, digits, '.', '_' and '-'")
 
 
 def safe(text: str) -> str:
-    """Returns a text as a part of a path: letters, digits, '.', '_' and '-', none of the last three in front; '' for dots alone.
+    """Return a text as a part of a path: letters, digits, '.', '_' and '-', none of the last three in front; '' for dots alone.
 
     Spaces become '_'. Where other characters are lost, or the text is cut, a short hash of it keeps names apart that differ.
     """
@@ -163,6 +167,6 @@ def safe(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Returns a text as UTF-8 can hold it and a line can show it: composed, and with escapes for bytes and control characters."""
+    """Return a text as UTF-8 can hold it and a line can show it: composed, and with escapes for bytes and control characters."""
     composed = unicodedata.normalize("NFC", os.fsencode(text).decode("utf-8", "backslashreplace"))
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in composed)

@@ -21,7 +21,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def intake(
     data: Path, found: Iterable[Found], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
 ) -> Outcome:
-    """Adds everything usable in `found` to the dataset in the folder `data`; the other arguments are those of `Options`.
+    """Add everything usable in `found` to the dataset in the folder `data`; the other arguments are those of `Options`.
 
     Files come first and the tables last, each written atomically, so a run that is killed leaves only files without a
     row, and the next one goes on. Where nothing is usable, nothing is changed.

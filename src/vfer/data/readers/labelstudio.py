@@ -16,7 +16,11 @@ UNCONFIRMED = "answers of the model that nobody has submitted"
 
 
 def read(path: Path, content: bytes, videos: Mapping[str, Path]) -> list[Labelled]:
-    """Returns the videos of an export with their parts; raises `DataError` where it is none."""
+    """Return the videos of an export with their parts.
+
+    Raises:
+        DataError: If it is none.
+    """
     try:
         tasks = json.loads(content)
         return [_task(path, task, videos) for task in tasks if task["data"].get("video")]
@@ -70,7 +74,7 @@ def _size(video: Path) -> tuple[int, int]:
 
 
 def _video(path: Path, address: str, name: str, videos: Mapping[str, Path]) -> Path:
-    """Returns where a task's video lies; Label Studio puts eight letters before the name of a file that is uploaded."""
+    """Return where a task's video lies; Label Studio puts eight letters before the name of a file that is uploaded."""
     there = unquote(urlparse(address).query.removeprefix("d=") or urlparse(address).path)
     own = name or Path(there).name
     return place(own, [path.parent / own, path.parent / Path(there).name, Path(there)], videos)

@@ -19,7 +19,7 @@ Row = dict[str, str]
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields the clip of each row; `recording`, `clip`, `source` and `framing` are optional columns.
+    """Yield the clip of each row; `recording`, `clip`, `source` and `framing` are optional columns.
 
     A path names a video or a folder of numbered pictures. Columns are separated by commas, semicolons, tabs or bars, and their names
     may have any case. A table that cannot be trusted, such as one with an open quote, is refused whole.
@@ -41,7 +41,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
 
 
 def _rows(entry: Entry) -> list[tuple[int, Row]]:
-    """Returns the rows of a manifest with their lines; raises `DataError`, or `csv.Error`, where the table cannot be trusted."""
+    """Return the rows of a manifest with their lines; raises `DataError`, or `csv.Error`, where the table cannot be trusted."""
     with lines(entry) as text:
         head = next(text, "")
         first = 1
@@ -117,7 +117,7 @@ def _found(row: Row, base: Path, where: str) -> Found:
 
 
 def _path(base: Path, text: str) -> Path:
-    """Returns the file of a row; Windows' separators are read, too."""
+    """Return the file of a row; Windows' separators are read, too."""
     path = (base / text).resolve()
     if not path.exists() and "\\" in text:
         return (base / text.replace("\\", "/")).resolve()
@@ -125,7 +125,7 @@ def _path(base: Path, text: str) -> Path:
 
 
 def _name(row: Row, base: Path, path: Path, *, folder: bool) -> str:
-    """Returns the name of a clip: its own, or its path relative to the manifest, or from the root where it lies elsewhere."""
+    """Return the name of a clip: its own, or its path relative to the manifest, or from the root where it lies elsewhere."""
     given = row.get("clip", "").removeprefix(f"{row.get('source')}/")
     if not given:
         text = Path(row["path"].replace("\\", "/"))

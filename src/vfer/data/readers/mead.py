@@ -10,7 +10,7 @@ LEVEL = re.compile(r"level_[1-3]")
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each video; the views of one performance share a recording."""
+    """Yield each video; the views of one performance share a recording."""
     for entry in entries:
         actor, video, view, emotion, level = (entry.folder(up) for up in (5, 4, 3, 2, 1))
         if entry.suffix in (".m4a", ".wav"):

@@ -56,7 +56,11 @@ class StillIntake:
         return dict(zip(names, self.table[stills.VOTES.name].to_pylist(), strict=True))
 
     def take(self, found: FoundStill) -> None:
-        """Adds one still; raises `DataError` where it must be refused."""
+        """Add one still.
+
+        Raises:
+            DataError: If it must be refused.
+        """
         name = f"{self.source}/{found.name}"
         if not manifest.NAME.fullmatch(name):
             raise DataError(f"still {name!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
@@ -75,7 +79,7 @@ class StillIntake:
         self.outcome.stills.append(Still(name, word, found.usage, self.source, subject, image, votes))
 
     def commit(self) -> None:
-        """Writes the table where anything in it changed, or where there is none."""
+        """Write the table where anything in it changed, or where there is none."""
         if self.path.exists() and not (self.outcome.stills or self.late or self.replaced):
             return
         trained = {digest for digest, _, usage in self.stills.values() if usage == "train"}
@@ -94,7 +98,7 @@ class StillIntake:
         return sorted((word, count) for word, count in counts.items() if count)
 
     def _voted(self) -> pa.Table:
-        """Returns the present stills with the votes that came late."""
+        """Return the present stills with the votes that came late."""
         if not self.late:
             return self.table
         filled = pa.array([self.late.get(name, former) for name, former in self.votes.items()], stills.VOTES.type)

@@ -10,7 +10,7 @@ EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "s
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields the audio-video (01) and video-only (02) files; one performance is published as both, and they share a recording."""
+    """Yield the audio-video (01) and video-only (02) files; one performance is published as both, and they share a recording."""
     for entry in entries:
         fields = entry.stem.split("-")
         if entry.suffix == ".wav" and fields[0] == "03":

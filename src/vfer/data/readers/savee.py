@@ -11,7 +11,7 @@ EMOTIONS = {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutr
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields each video; the speaker is in its name or is the folder, and letters and a number are the emotion and the sentence."""
+    """Yield each video; the speaker is in its name or is the folder, and letters and a number are the emotion and the sentence."""
     for entry in entries:
         match = NAME.fullmatch(entry.stem)
         speaker = (match and match[1]) or entry.folder()

@@ -20,7 +20,7 @@ MAX_RATIO, SMALL = 200, 16 << 20
 
 
 def scan(paths: Sequence[Path]) -> tuple[list[Entry], list[Refused]]:
-    """Returns every file under the paths, in the order of the paths and sorted within each, and what cannot be used.
+    """Return every file under the paths, in the order of the paths and sorted within each, and what cannot be used.
 
     Hidden files are left out. Symbolic links to folders are followed. A file that is reached twice is refused the second time.
     Raises `DataError` where a path does not exist, may not be looked at, or is an archive of another kind than zip.
@@ -39,7 +39,7 @@ def scan(paths: Sequence[Path]) -> tuple[list[Entry], list[Refused]]:
 
 
 def local(path: Path) -> Entry:
-    """Returns the entry of one file of this machine."""
+    """Return the entry of one file of this machine."""
     return Entry(str(path), path.parts, partial(_open, path), path)
 
 
@@ -63,7 +63,7 @@ def _unpack(path: Path) -> str:
 
 
 def _walk(path: Path) -> Iterator[Entry | Refused]:
-    """Yields a file, or what a folder and those below it hold: the files of each first."""
+    """Yield a file, or what a folder and those below it hold: the files of each first."""
     if not path.is_dir():
         yield from _file(path)
         return
@@ -119,7 +119,7 @@ def _zip(path: Path) -> Iterator[Entry | Refused]:
 
 
 def _check_index(path: Path) -> None:
-    """Raises `DataError` where a zip's index is too large to be held; it is read whole."""
+    """Raise `DataError` where a zip's index is too large to be held; it is read whole."""
     with path.open("rb") as stream:
         end = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # the only way to look before it is loaded
     if end and end[zipfile._ECD_SIZE] > MAX_INDEX:  # type: ignore[attr-defined]

@@ -39,11 +39,15 @@ class Pictures:
 
     @classmethod
     def of(cls, folder: Path) -> "Pictures":
-        """Returns the numbered pictures in a folder."""
+        """Return the numbered pictures in a folder."""
         return cls(tuple(ordered(local(path) for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != ".")))
 
     def __call__(self, path: Path) -> None:
-        """Writes the video; raises `ClipError` where a picture does not fit."""
+        """Write the video.
+
+        Raises:
+            ClipError: If a picture does not fit.
+        """
         encode(path, self._frames(), self.rate)
 
     def _frames(self) -> "Iterator[NDArray[np.uint8]]":
@@ -63,12 +67,12 @@ class Pictures:
 
 
 def ordered(entries: Iterable[Entry]) -> list[Entry]:
-    """Returns pictures in the order of the numbers in their names, of which the last one changes fastest."""
+    """Return pictures in the order of the numbers in their names, of which the last one changes fastest."""
     return sorted(entries, key=lambda entry: ([int(number) for number in re.findall(r"[0-9]+", entry.stem)], entry.name))
 
 
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
-    """Yields a clip for each folder of pictures.
+    """Yield a clip for each folder of pictures.
 
     Its expression is the folder's own name (`<subject>/<expression>/`, as in Oulu-CASIA), that of the folder above
     (`<expression>/<subject>_<anything>/`), or what a table says that is given, too: a CSV file with a column for the subject, for the
@@ -117,7 +121,7 @@ def _is_expression(word: str) -> bool:
 
 
 def _person(text: str) -> str:
-    """Returns a subject as tables and folders agree on it: `1`, `01` and `sub01` are one person."""
+    """Return a subject as tables and folders agree on it: `1`, `01` and `sub01` are one person."""
     number = re.fullmatch(r"\D*0*([0-9]+)", text)
     return number[1] if number else text.lower()
 

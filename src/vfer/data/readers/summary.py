@@ -10,7 +10,7 @@ from vfer.data.manifest import Clip
 
 
 def clips_table(data: Path) -> Table | None:
-    """Returns clips, subjects, recordings and twins (recordings of several files) by source and expression."""
+    """Return clips, subjects, recordings and twins (recordings of several files) by source and expression."""
     if not (data / "clips.csv").exists():
         return None
     groups: dict[tuple[str, str], list[Clip]] = {}
@@ -27,7 +27,7 @@ def clips_table(data: Path) -> Table | None:
 
 
 def stills_table(data: Path) -> Table | None:
-    """Returns the stills by source, expression and usage, or None where there are none."""
+    """Return the stills by source, expression and usage, or None where there are none."""
     path = data / "stills.parquet"
     rows = stills.labels(path).to_pylist() if path.exists() else []
     if not rows:
@@ -40,5 +40,5 @@ def stills_table(data: Path) -> Table | None:
 
 
 def size(data: Path) -> int:
-    """Returns the bytes of all files of the dataset."""
+    """Return the bytes of all files of the dataset."""
     return sum(path.stat().st_size for path in sorted(data.rglob("*")) if path.is_file())

@@ -13,9 +13,10 @@ MAX_LINE = 1 << 20
 
 @contextmanager
 def lines(entry: Entry) -> Iterator[Iterator[str]]:
-    """Opens a text in UTF-8, or in UTF-16 with a byte order mark; yields its lines, with their ends.
+    """Open a text in UTF-8, or in UTF-16 with a byte order mark; yield its lines, with their ends.
 
-    Raises `DataError` where a line is longer than `MAX_LINE`, and `UnicodeDecodeError` for another encoding.
+    Raises:
+        DataError: If a line is longer than `MAX_LINE`, and `UnicodeDecodeError` for another encoding.
     """
     with entry.open() as stream, io.BufferedReader(stream) as buffered:  # type: ignore[type-var]
         wide = buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")

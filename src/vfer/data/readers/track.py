@@ -9,7 +9,7 @@ from vfer.errors import DataError
 
 
 def repository(data: Path) -> Path:
-    """Returns the root of the DVC repository that holds the data folder; raises `DataError` outside of one."""
+    """Return the root of the DVC repository that holds the data folder; raises `DataError` outside of one."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
@@ -21,7 +21,7 @@ def repository(data: Path) -> Path:
 
 
 def check_out(data: Path) -> None:
-    """Raises `DataError` where DVC tracks the dataset and its files are not there, since adding would drop what is tracked.
+    """Raise `DataError` where DVC tracks the dataset and its files are not there, since adding would drop what is tracked.
 
     The embedded sample, which gives way to real data, need not be there.
     """
@@ -33,13 +33,13 @@ def check_out(data: Path) -> None:
 
 
 def is_sample(data: Path) -> bool:
-    """Returns whether DVC's file of the dataset is that of the embedded sample, which is never pushed."""
+    """Return whether DVC's file of the dataset is that of the embedded sample, which is never pushed."""
     out = _out(data)
     return out is not None and out.get("push") is False
 
 
 def check(data: Path, root: Path) -> None:
-    """Raises `DataError`, before anything is changed, where DVC could not track the dataset in the end."""
+    """Raise `DataError`, before anything is changed, where DVC could not track the dataset in the end."""
     if data.is_symlink():
         disk = data.resolve().parent / "dvc-cache"
         raise DataError(
@@ -54,13 +54,13 @@ def check(data: Path, root: Path) -> None:
 
 
 def version(data: Path) -> str | None:
-    """Returns the hash of the dataset that DVC tracks, or None where it tracks none."""
+    """Return the hash of the dataset that DVC tracks, or None where it tracks none."""
     out = _out(data)
     return None if out is None else str(out["md5"])
 
 
 def track(data: Path, root: Path) -> str:
-    """Runs `dvc add` on the data folder and returns the hash of its new version.
+    """Run `dvc add` on the data folder and return the hash of its new version.
 
     The sample's `remote` and `push: false` are dropped first: `dvc add` would keep them, and `dvc push` would silently skip the data.
     """
@@ -85,7 +85,7 @@ def track(data: Path, root: Path) -> str:
 
 
 def _out(data: Path) -> dict[str, object] | None:
-    """Returns what DVC's file says of the dataset, or None where there is no such file."""
+    """Return what DVC's file says of the dataset, or None where there is no such file."""
     path = _pointer(data)
     if not path.exists():
         return None

@@ -16,7 +16,7 @@ RATE = 10.0  # frames a second of a picture sequence: sampling at 10 fps keeps e
 
 
 def probe(path: Path) -> None:
-    """Checks that a file is a video whose first frame decodes; raises `ClipError`, without the path, where it is not."""
+    """Check that a file is a video whose first frame decodes; raises `ClipError`, without the path, where it is not."""
     from vfer.video import decode
 
     try:
@@ -26,7 +26,7 @@ def probe(path: Path) -> None:
 
 
 def encode(path: Path, frames: "Iterable[NDArray[np.uint8]]", rate: float = RATE) -> None:
-    """Writes grey frames, (height, width) uint8, as FFV1 in Matroska: lossless, and the same bytes every time."""
+    """Write grey frames, (height, width) uint8, as FFV1 in Matroska: lossless, and the same bytes every time."""
     import av
 
     rest = iter(frames)

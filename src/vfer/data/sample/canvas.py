@@ -13,7 +13,7 @@ SHIFT = 5
 
 
 def thrice(plane: Floats) -> Floats:
-    """Returns the plane as three equal channels (numpy is slow at spreading one over three)."""
+    """Return the plane as three equal channels (numpy is slow at spreading one over three)."""
     import cv2
 
     return np.asarray(cv2.merge([plane, plane, plane]), np.float32)
@@ -36,25 +36,25 @@ class Canvas:
         self.cover: Floats = np.zeros((rows, columns), np.float32)
 
     def front(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Moves points of the face's front by the head's turn; points near the outline stay."""
+        """Move points of the face's front by the head's turn; points near the outline stay."""
         depth = np.sqrt(np.clip(1 - (points[:, 0] / 0.8) ** 2 - (points[:, 1] / 1.2) ** 2, 0, 1))
         return np.asarray(points + depth[:, None] * np.array([self.yaw, self.pitch]))
 
     def fill(self, points: NDArray[np.float64], colour: Colour, *, image: NDArray[np.uint8] | None = None) -> None:
-        """Fills a polygon on the face's front with a colour, anti-aliased."""
+        """Fill a polygon on the face's front with a colour, anti-aliased."""
         import cv2
 
         cv2.fillPoly(self.albedo if image is None else image, [self._pixels(points)], colour, cv2.LINE_AA, SHIFT)
 
     def stroke(self, points: NDArray[np.float64], colour: Colour, width: float) -> None:
-        """Draws an open line on the face's front."""
+        """Draw an open line on the face's front."""
         import cv2
 
         thickness = max(1, round(width * self.scale))
         cv2.polylines(self.albedo, [self._pixels(points)], False, colour, thickness, cv2.LINE_AA, SHIFT)
 
     def fold(self, points: Sequence[tuple[float, float]], depth: float, width: float = 0.035) -> None:
-        """Draws a fold of the skin; `depth` (0 to 1) is how much light it loses."""
+        """Draw a fold of the skin; `depth` (0 to 1) is how much light it loses."""
         import cv2
 
         if depth > 0.02:
@@ -62,13 +62,13 @@ class Canvas:
             cv2.polylines(self.crease, [line], False, 255 * min(depth, 1.0), max(1, round(width * self.scale)), cv2.LINE_AA, SHIFT)
 
     def mask(self, points: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Returns a plane that is 255 inside the polygon."""
+        """Return a plane that is 255 inside the polygon."""
         plane = np.zeros(self.cover.shape, np.uint8)
         self.fill(points, (255, 255, 255), image=plane)
         return plane
 
     def glow(self, x: float, y: float, width: float, height: float, amount: float) -> None:
-        """Brightens (or darkens) the front by `amount` around a point, as a Gaussian."""
+        """Brighten (or darkens) the front by `amount` around a point, as a Gaussian."""
         if amount:
             x, y = self.front(np.array([[x, y]]))[0]
             near = self.window(x, y, 3 * width, 3 * height)
@@ -77,18 +77,18 @@ class Canvas:
             self.shade[near] *= 1 + down * across
 
     def window(self, x: float, y: float, width: float, height: float) -> tuple[slice, slice]:
-        """Returns the rows and columns within a distance of a point."""
+        """Return the rows and columns within a distance of a point."""
         column, row = (x - LEFT) * self.scale, (y - TOP) * self.scale
         spans = ((row, height * self.scale), (column, width * self.scale))
         rows, columns = (slice(max(0, int(middle - reach)), max(0, int(middle + reach) + 1)) for middle, reach in spans)
         return rows, columns
 
     def edge(self, distance: Floats) -> Floats:
-        """Returns a cover that passes from 1 to 0 over a pixel where a distance in face units crosses 0."""
+        """Return a cover that passes from 1 to 0 over a pixel where a distance in face units crosses 0."""
         return np.asarray(np.clip(0.5 - distance * np.float32(self.scale), 0, 1), np.float32)
 
     def paint(self, cover: Floats, colour: Colour | Floats) -> None:
-        """Paints a colour over the albedo where the cover is, and adds it to the canvas's own cover."""
+        """Paint a colour over the albedo where the cover is, and adds it to the canvas's own cover."""
         mixed = np.asarray(colour, np.float32) - self.albedo
         mixed *= thrice(cover)
         mixed += self.albedo
@@ -97,12 +97,12 @@ class Canvas:
         np.maximum(self.cover, cover, out=self.cover)
 
     def inset(self, mask: NDArray[np.uint8], image: NDArray[np.uint8], near: tuple[slice, slice]) -> None:
-        """Shows another image through a mask, within a window."""
+        """Show another image through a mask, within a window."""
         cover = mask[near][..., None].astype(np.float32) / 255
         self.albedo[near] = self.albedo[near] * (1 - cover) + image[near] * cover + 0.5
 
     def finish(self) -> tuple[Floats, Floats]:
-        """Returns the shaded colours times the cover (float32 RGB, 0 to 255), and the cover (0 to 1)."""
+        """Return the shaded colours times the cover (float32 RGB, 0 to 255), and the cover (0 to 1)."""
         import cv2
 
         crease = np.asarray(cv2.GaussianBlur(self.crease, (0, 0), 0.022 * self.scale), np.float32)

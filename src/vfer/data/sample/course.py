@@ -35,7 +35,7 @@ ANGRY: tuple[Key, ...] = ((0.10, *REST), (0.20, "angry", 1.0), (0.42, "angry", 1
 
 
 def reverse(keys: tuple[Key, ...]) -> tuple[Key, ...]:
-    """Returns the same course, run backwards."""
+    """Return the same course, run backwards."""
     return tuple((1 - time, look, weight) for time, look, weight in reversed(keys))
 
 
@@ -66,7 +66,7 @@ class Manner:
 
 
 def draw_manner(random: np.random.Generator) -> Manner:
-    """Draws how one actor performs; `habit` is a faint look that the actor always wears."""
+    """Draw how one actor performs; `habit` is a faint look that the actor always wears."""
     units = random.choice(len(UNITS), 3, replace=False)
     return Manner(
         strength=random.uniform(0.85, 1.0),
@@ -77,7 +77,7 @@ def draw_manner(random: np.random.Generator) -> Manner:
 
 
 def perform(expression: str, times: NDArray[np.float64], manner: Manner, random: np.random.Generator) -> list[dict[str, float]]:
-    """Returns the action units at each time (0 to 1) of one performance of the expression.
+    """Return the action units at each time (0 to 1) of one performance of the expression.
 
     Every performance differs a little in strength and timing; the differences are drawn alike for all expressions.
     """
@@ -91,7 +91,7 @@ def perform(expression: str, times: NDArray[np.float64], manner: Manner, random:
 
 
 def blinks(times: NDArray[np.float64], seconds: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Returns how far the lids are closed by blinking (0 to 1) at each time; one blink in about three seconds, 0.2 s long."""
+    """Return how far the lids are closed by blinking (0 to 1) at each time; one blink in about three seconds, 0.2 s long."""
     count = int(random.poisson(0.3 * seconds))
     starts = random.uniform(0.0, seconds, count)
     closed = [np.clip(1.6 * (1 - np.abs(times * seconds - start) / 0.12), 0.0, 1.0) for start in starts]
@@ -99,7 +99,7 @@ def blinks(times: NDArray[np.float64], seconds: float, random: np.random.Generat
 
 
 def sway(times: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Returns a slow, smooth drift, mostly within -1 to 1, at each time."""
+    """Return a slow, smooth drift, mostly within -1 to 1, at each time."""
     phases, speeds = random.uniform(0, 2 * np.pi, 2), random.uniform(0.3, 1.1, 2)
     return np.asarray(0.65 * np.sin(2 * np.pi * speeds[0] * times + phases[0]) + 0.35 * np.sin(2 * np.pi * speeds[1] * times + phases[1]))
 

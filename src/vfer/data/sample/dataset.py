@@ -59,7 +59,7 @@ def write(
     started: Callable[[int], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Renders a dataset into a new or empty folder: `clips/sample/*.mp4`, `clips.csv`, `places.csv` and
+    """Render a dataset into a new or empty folder: `clips/sample/*.mp4`, `clips.csv`, `places.csv` and
     `stills.parquet`.
 
     `recordings` is per actor and expression, `size` is (width, height), `stills` is per class to train on.
@@ -87,7 +87,7 @@ def write(
 
 
 def rows(job: Recording) -> Iterator[manifest.Clip]:
-    """Yields the manifest's rows of a recording, one a modality."""
+    """Yield the manifest's rows of a recording, one a modality."""
     for modality in job.modalities:
         name = f"{modality}-{job.clip}"
         yield manifest.Clip(
@@ -96,7 +96,7 @@ def rows(job: Recording) -> Iterator[manifest.Clip]:
 
 
 def frames(job: Recording) -> Iterator[NDArray[np.uint8]]:
-    """Renders a recording frame by frame, uint8 RGB of shape (height, width, 3)."""
+    """Render a recording frame by frame, uint8 RGB of shape (height, width, 3)."""
     actor = np.random.default_rng([job.seed, 0, job.actor])
     who, scene, manner = draw_identity(actor), draw_scene(actor), draw_manner(actor)
     random = np.random.default_rng([job.seed, 1, job.actor, int(CODES[job.expression]), job.take])

@@ -16,7 +16,7 @@ DARK: Colour = (44, 22, 22)
 
 
 def draw_head(who: Identity, scene: Scene, units: Units, *, closed: float, scale: float, yaw: float, pitch: float) -> tuple[Floats, Floats]:
-    """Draws a head; `closed` (0 to 1) is how far a blink has shut the eyes, `scale` is pixels per face unit.
+    """Draw a head; `closed` (0 to 1) is how far a blink has shut the eyes, `scale` is pixels per face unit.
 
     Returns colours times cover (float32 RGB) and cover (float32, 0 to 1), both of `Canvas`'s extent.
     """
@@ -114,7 +114,7 @@ def _mouth(canvas: Canvas, who: Identity, act: Units) -> None:
 
 
 def _opening(who: Identity, act: Units) -> tuple[float, float, float, float]:
-    """Returns half the mouth's width, and the heights of its corners and of the upper and lower edge of its opening."""
+    """Return half the mouth's width, and the heights of its corners and of the upper and lower edge of its opening."""
     half = who.mouth_width * (1 + 0.30 * act["lip_pull"] + 0.28 * act["lip_stretch"] - 0.26 * act["jaw_drop"] * (1 - act["lip_pull"]))
     corner = who.mouth_height - 0.13 * act["lip_pull"] + 0.12 * act["lip_depress"] + 0.05 * act["jaw_drop"] + 0.05 * act["lip_stretch"]
     top = who.mouth_height - 0.11 * act["upper_raise"] - 0.03 * act["lip_depress"] - 0.01 * act["lip_pull"] - 0.03 * act["jaw_drop"]
@@ -205,5 +205,5 @@ def _ellipse(x: float, y: float, width: float, height: float) -> Points:
 
 
 def _ring(xs: Points, upper: Points, lower: Points) -> Points:
-    """Returns the polygon between two curves over the same columns."""
+    """Return the polygon between two curves over the same columns."""
     return np.concatenate([np.stack([xs, upper], axis=1), np.stack([xs, lower], axis=1)[::-1]])

@@ -49,7 +49,7 @@ class Scene:
 
 
 def draw_identity(random: np.random.Generator) -> Identity:
-    """Draws the traits of one face."""
+    """Draw the traits of one face."""
     uniform = random.uniform
     tone = int(random.integers(len(SKINS)))
     return Identity(
@@ -76,7 +76,7 @@ def draw_identity(random: np.random.Generator) -> Identity:
 
 
 def draw_scene(random: np.random.Generator) -> Scene:
-    """Draws light, background and clothes."""
+    """Draw light, background and clothes."""
     side, height = random.uniform(-0.4, 0.4), random.uniform(-0.55, -0.1)
     length = float(np.sqrt(side**2 + height**2 + 0.8))
     grey = random.uniform(95, 215)
@@ -91,7 +91,7 @@ def draw_scene(random: np.random.Generator) -> Scene:
 
 
 def tint(colour: Colour, *factors: float) -> Colour:
-    """Returns the colour times a factor, or times one factor a channel."""
+    """Return the colour times a factor, or times one factor a channel."""
     red, green, blue = (value * factor for value, factor in zip(colour, factors * 3 if len(factors) == 1 else factors, strict=True))
     return red, green, blue
 

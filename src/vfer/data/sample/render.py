@@ -40,7 +40,7 @@ class Painter:
         self.grain = thrice(np.random.default_rng(scene.grain).normal(0.5, grain, size[::-1]).astype(np.float32))
 
     def frame(self, units: Units, *, closed: float = 0.0, head: Head = Head()) -> NDArray[np.uint8]:
-        """Returns one frame, uint8 RGB of shape (height, width, 3)."""
+        """Return one frame, uint8 RGB of shape (height, width, 3)."""
         import cv2
 
         colours, cover = draw_head(self.who, self.scene, units, closed=closed, scale=self.scale, yaw=head.yaw, pitch=head.pitch)
@@ -51,7 +51,7 @@ class Painter:
         return np.asarray(np.clip(picture + self.grain, 0, 255), np.uint8)
 
     def place(self, head: Head, x: float, y: float) -> tuple[float, float]:
-        """Returns the pixel at which a point of the face lies."""
+        """Return the pixel at which a point of the face lies."""
         column, row = self._placement(head) @ ((x - LEFT) * self.scale, (y - TOP) * self.scale, 1.0) / self.over
         return float(column), float(row)
 
@@ -64,7 +64,7 @@ class Painter:
 
 
 def lay(colours: Floats, cover: Floats, picture: Floats, placement: NDArray[np.float64]) -> None:
-    """Lays a patch, its colours premultiplied by its cover, over the picture, only where it reaches."""
+    """Lay a patch, its colours premultiplied by its cover, over the picture, only where it reaches."""
     import cv2
 
     rows, columns = cover.shape
@@ -78,7 +78,7 @@ def lay(colours: Floats, cover: Floats, picture: Floats, placement: NDArray[np.f
 
 
 def _backdrop(who: Identity, scene: Scene, size: tuple[int, int], scale: float) -> Floats:
-    """Returns the background with neck and shoulders, float32 RGB."""
+    """Return the background with neck and shoulders, float32 RGB."""
     width, height = size
     x = ((np.arange(width, dtype=np.float32) + 0.5 - width / 2) / scale)[None, :, None]
     y = ((np.arange(height, dtype=np.float32) + 0.5 - height / 2) / scale)[:, None, None]

@@ -39,7 +39,7 @@ class Still:
 
 
 def table(stills: int, seed: int, advance: Callable[[], None]) -> pa.Table:
-    """Returns the stills' table: `stills` of each class to train on, and a sixth as many to validate and to test.
+    """Return the stills' table: `stills` of each class to train on, and a sixth as many to validate and to test.
 
     The identities of train, validation and test, and of the clips, are all different.
     """
@@ -52,7 +52,7 @@ def table(stills: int, seed: int, advance: Callable[[], None]) -> pa.Table:
 
 
 def plan(stills: int) -> Iterator[Still]:
-    """Yields every still of the sample, in the order of the table's rows."""
+    """Yield every still of the sample, in the order of the table's rows."""
     for usage in USAGES:
         for expression in EXPRESSIONS:
             for number in range(stills if usage == "train" else max(1, stills // 6)):
@@ -60,7 +60,7 @@ def plan(stills: int) -> Iterator[Still]:
 
 
 def crop(still: Still, seed: int) -> NDArray[np.uint8]:
-    """Renders one still, uint8 grey of shape (48, 48); strength, pose, light and resolution vary."""
+    """Render one still, uint8 grey of shape (48, 48); strength, pose, light and resolution vary."""
     import cv2
 
     usage = USAGES.index(still.usage)

@@ -35,7 +35,7 @@ class Writer:
         return self
 
     def add(self, frame: NDArray[np.uint8]) -> None:
-        """Appends one frame, uint8 RGB, and the sound up to its end."""
+        """Append one frame, uint8 RGB, and the sound up to its end."""
         import av
 
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")

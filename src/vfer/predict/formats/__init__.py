@@ -21,7 +21,7 @@ class Format:
     function: str
 
     def write(self, path: Path, timeline: "Timeline") -> None:
-        """Writes a timeline's file in place of a former one, atomically."""
+        """Write a timeline's file in place of a former one, atomically."""
         function: Callable[[Path, Timeline], None] = getattr(import_module(f"vfer.predict.{self.module}"), self.function)
         function(path, timeline)
 
@@ -41,7 +41,11 @@ FORMATS = {
 
 
 def chosen(names: str) -> dict[str, Format]:
-    """Returns the formats of a list of names, separated by commas; raises `DataError` for one that is unknown."""
+    """Return the formats of a list of names, separated by commas.
+
+    Raises:
+        DataError: For one that is unknown.
+    """
     wanted = [name.strip().lower() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name not in FORMATS:
@@ -50,7 +54,7 @@ def chosen(names: str) -> dict[str, Format]:
 
 
 def of(path: Path) -> Format | None:
-    """Returns the format that a file's name stands for: the longest ending that it has; None for a folder's name."""
+    """Return the format that a file's name stands for: the longest ending that it has; None for a folder's name."""
     name = path.name.lower()
     endings: Sequence[Format] = sorted(FORMATS.values(), key=lambda one: -len(one.ending))
     for one in endings:

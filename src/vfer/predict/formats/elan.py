@@ -20,13 +20,13 @@ MIME = {".mov": "video/quicktime", ".mpg": "video/mpeg", ".mpeg": "video/mpeg", 
 
 
 def milliseconds(segment: Segment) -> tuple[int, int]:
-    """Returns when a segment begins and ends, in whole milliseconds; it lasts one at least."""
+    """Return when a segment begins and ends, in whole milliseconds; it lasts one at least."""
     start = round(1000 * segment.start)
     return start, max(round(1000 * segment.end), start + 1)
 
 
 def write_eaf(path: Path, timeline: Timeline) -> None:
-    """Writes an ELAN file; its properties keep the segments as they were answered, so that corrections can be told from them."""
+    """Write an ELAN file; its properties keep the segments as they were answered, so that corrections can be told from them."""
     from pympi import Elan
 
     eaf: Any = Elan.Eaf(author=AUTHOR)
@@ -53,7 +53,7 @@ def write_eaf(path: Path, timeline: Timeline) -> None:
 
 
 def write_textgrid(path: Path, timeline: Timeline) -> None:
-    """Writes a TextGrid: an interval tier a person."""
+    """Write a TextGrid: an interval tier a person."""
     from pympi import Praat
 
     grid: Any = Praat.TextGrid(xmin=0, xmax=max([timeline.seconds, *(one.end for one in timeline.segments)]))
@@ -66,12 +66,12 @@ def write_textgrid(path: Path, timeline: Timeline) -> None:
 
 
 def by_person(timeline: Timeline) -> Iterator[tuple[str, list[Segment]]]:
-    """Yields each person with their segments in the order of time."""
+    """Yield each person with their segments in the order of time."""
     names = dict.fromkeys(one.name for one in timeline.people if not one.ignore)
     for name in names:
         yield name, [one for one in timeline.segments if one.person == name]
 
 
 def _relative(video: Path, folder: Path) -> str:
-    """Returns the address of a video relative to a folder, for files that move together."""
+    """Return the address of a video relative to a folder, for files that move together."""
     return "./" + quote(os.path.relpath(video.resolve(), folder.resolve()))

@@ -21,7 +21,7 @@ CONFIG = """<View>
 
 
 def write(path: Path, timeline: Timeline) -> None:
-    """Writes a list of one task, whose predictions are the segments, and beside it the labelling interface, as XML."""
+    """Write a list of one task, whose predictions are the segments, and beside it the labelling interface, as XML."""
     rate = timeline.about.rate
     result = [
         {
@@ -51,7 +51,7 @@ def write(path: Path, timeline: Timeline) -> None:
 
 
 def _sequences(timeline: Timeline) -> list[list[dict[str, Any]]]:
-    """Returns the key frames of each segment's box, in per cent of the picture."""
+    """Return the key frames of each segment's box, in per cent of the picture."""
     sequences: list[list[dict[str, Any]]] = [[] for _ in timeline.segments]
     segments = list(enumerate(timeline.segments))
     ahead: dict[str, Iterator[Any]] = {
@@ -81,5 +81,5 @@ def _key(row: Row, timeline: Timeline) -> dict[str, Any]:
 
 
 def _moment(time: float, rate: float) -> dict[str, Any]:
-    """Returns a time as Label Studio counts it: frames from 1 on, at an even rate, and seconds."""
+    """Return a time as Label Studio counts it: frames from 1 on, at an even rate, and seconds."""
     return {"frame": round(time * rate) + 1, "time": round(time, 3)}

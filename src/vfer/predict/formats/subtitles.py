@@ -7,7 +7,7 @@ from vfer.predict.timeline import Timeline
 
 
 def write(path: Path, timeline: Timeline) -> None:
-    """Writes the segments as subtitles, in the format that the name's ending says."""
+    """Write the segments as subtitles, in the format that the name's ending says."""
     import pysubs2
 
     subtitles = pysubs2.SSAFile()

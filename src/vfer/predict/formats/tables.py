@@ -22,7 +22,7 @@ SEGMENTS = ("person", "shot", "start", "end", "expression", "confidence", "peak"
 
 
 def schema(timeline: Timeline) -> pa.Schema:
-    """Returns the columns of the frames table, with the provenance as its metadata."""
+    """Return the columns of the frames table, with the provenance as its metadata."""
     names, number = timeline.classes, pa.float32()
     baseline = "baseline" in timeline.provenance
     fields: list[tuple[str, pa.DataType]] = [("frame", pa.int32()), ("time", pa.float64()), ("status", pa.string())]
@@ -40,7 +40,7 @@ def schema(timeline: Timeline) -> pa.Schema:
 
 
 def rows(timeline: Timeline) -> Iterator[dict[str, Any]]:
-    """Yields the rows of the frames table; what does not apply is absent."""
+    """Yield the rows of the frames table; what does not apply is absent."""
     source = {name: timeline.provenance[name] for name in SOURCE}
     for row in timeline.rows:
         made = {"baseline": row.person in timeline.with_baseline} if row.plain else {}
@@ -69,7 +69,7 @@ def _rounded(value: Any) -> float:
 
 
 def write_csv(path: Path, timeline: Timeline) -> None:
-    """Writes the frames table as CSV."""
+    """Write the frames table as CSV."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, schema(timeline).names, lineterminator="\n")
         writer.writeheader()
@@ -77,7 +77,7 @@ def write_csv(path: Path, timeline: Timeline) -> None:
 
 
 def write_parquet(path: Path, timeline: Timeline) -> None:
-    """Writes the frames table as Parquet, with the provenance as JSON under the key `vfer` of its metadata."""
+    """Write the frames table as Parquet, with the provenance as JSON under the key `vfer` of its metadata."""
     columns = schema(timeline)
     records = rows(timeline)
     with replacing(path) as temporary, pq.ParquetWriter(temporary, columns, compression="zstd") as writer:
@@ -86,7 +86,7 @@ def write_parquet(path: Path, timeline: Timeline) -> None:
 
 
 def write_segments(path: Path, timeline: Timeline) -> None:
-    """Writes the segments as CSV."""
+    """Write the segments as CSV."""
     source = {name: timeline.provenance[name] for name in SOURCE}
     text = io.StringIO()
     writer = csv.DictWriter(text, SEGMENTS, lineterminator="\n")
@@ -99,5 +99,5 @@ def write_segments(path: Path, timeline: Timeline) -> None:
 
 
 def write_provenance(path: Path, timeline: Timeline) -> None:
-    """Writes what the timeline was made from and with."""
+    """Write what the timeline was made from and with."""
     write_json(path, timeline.provenance)
