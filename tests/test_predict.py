@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import resource
 import shutil
 import signal
@@ -234,6 +235,12 @@ def test_status_and_rows_say_which_clips_have_an_answer(clips: Path) -> None:
     assert run(clips / "broken.mp4", "missing.mp4").exit_code == 1
 
 
+def documented(heading: str) -> list[str]:
+    """Returns the columns that docs/schema.md lists under a heading."""
+    text = (Path(__file__).parents[1] / "docs" / "schema.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("suffix", results.SUFFIXES)
 def test_every_format_keeps_what_it_is_given(suffix: str, tmp_path: Path) -> None:
     said = [
@@ -248,6 +255,7 @@ def test_every_format_keeps_what_it_is_given(suffix: str, tmp_path: Path) -> Non
         name: value for name, value in rows[0].items() if value not in (None, "")
     }
     assert (second["path"], second["error"], second["p_happy"]) == ("ä \n.mp4", "broken", None)
+    assert [name for name in documented("Predictions") if "<class>" not in name] == [name for name in first if not name.startswith("p_")]
     if suffix == ".parquet":
         assert pq.read_table(path)["p_happy"].type == "double"
 

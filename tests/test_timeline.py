@@ -16,6 +16,7 @@ import pysubs2
 import pytest
 from numpy.typing import NDArray
 from pympi import Elan, Praat
+from test_predict import documented
 from typer.testing import CliRunner
 
 import vfer
@@ -324,12 +325,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, timeline: Timeline) -> Path
     for kind in formats.FORMATS.values():
         kind.write(made / f"film{kind.ending}", timeline)
     return made
-
-
-def documented(heading: str) -> list[str]:
-    """Returns the columns that docs/schema.md lists under a heading."""
-    text = (HOME / "docs" / "schema.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
 
 
 def named(columns: list[str], classes: list[str]) -> Iterator[str]:

@@ -10,16 +10,18 @@ from vfer.errors import VferError
 
 if TYPE_CHECKING:
     from vfer.predict.api import load
+    from vfer.predict.baselines import BaselineSource
     from vfer.predict.narrate import Look
     from vfer.predict.prediction import Prediction
     from vfer.predict.recogniser import Recogniser
     from vfer.predict.source import Span
     from vfer.predict.timeline import Timeline
 
-__all__ = ["Look", "Prediction", "Recogniser", "Span", "Timeline", "VferError", "load"]
+__all__ = ["BaselineSource", "Look", "Prediction", "Recogniser", "Span", "Timeline", "VferError", "load"]
 
 prepare_libraries()
 _HOMES = {
+    "BaselineSource": "vfer.predict.baselines",
     "Look": "vfer.predict.narrate",
     "Prediction": "vfer.predict.prediction",
     "Recogniser": "vfer.predict.recogniser",
