@@ -1,12 +1,17 @@
 """Fixtures that several test files share."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+# A shell ignores SIGINT for a job in the background, and every process below inherits that: no test could interrupt a command.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN crashes in float32 convolutions of TensorFlow 2.21
 

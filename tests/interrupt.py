@@ -8,11 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 LIMIT = 90.0  # seconds for it to begin, and then to end
-# A shell starts a job in the background with SIGINT ignored, and all of the job's processes inherit that.
-VFER = [
-    *(sys.executable, "-c"),
-    "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('vfer.cli', run_name='__main__')",
-]
 
 
 def interrupt(arguments: list[str], folder: Path, begun: Callable[[str], bool], stop: signal.Signals) -> tuple[int, str]:
@@ -22,7 +17,9 @@ def interrupt(arguments: list[str], folder: Path, begun: Callable[[str], bool], 
     """
     out, errors = folder / "stdout.txt", folder / "stderr.txt"
     with out.open("w") as stdout, errors.open("w") as stderr:
-        process = subprocess.Popen([*VFER, *arguments], cwd=folder, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vfer.cli", *arguments], cwd=folder, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL
+        )
         try:
             end = time.monotonic() + LIMIT
             while not begun(out.read_text()):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -80,10 +81,14 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vfer.cli", "data", "render", str(out), "--actors", "40"]
     environment = ENVIRONMENT | {"VFER_WORKERS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-    until = time.monotonic() + 60
-    while not list(out.rglob("*.mp4")) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and its workers
-    printed, errors = process.communicate(timeout=60)
+    try:
+        until = time.monotonic() + 60
+        while not list(out.rglob("*.mp4")) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and its workers
+        printed, errors = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert "Traceback" not in printed + errors
