@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import toys
 import yaml
-from project import Project, make
+from project import Project, fill, make
 from repository import Repository
 
 from stages.register import main
@@ -215,6 +215,26 @@ def test_a_better_model_is_champion_only_when_the_test_says_so_and_a_deleted_run
     assert aliases(client, "champion") == ["4"] * 3
 
 
+def test_an_equal_model_of_other_crops_is_no_better_than_the_champion_by_its_own(
+    first: dict[str, Any], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The champion's answers are those of its own crops; over these it would be wrong of every clip."""
+    assert first
+    project.train(toys.good_lstm, units=66)
+    assert project.register()["champion"]
+    cropped = Project(tmp_path / "other")
+    shutil.copytree(project.root, cropped.root, ignore=shutil.ignore_patterns("mlruns", "mlflow.db"))
+    monkeypatch.setattr(toys, "LEVELS", dict(zip(toys.LEVELS, reversed(toys.LEVELS.values()), strict=True)))
+    fill(cropped.outputs, cropped.root / "data")
+    cropped.train(lambda path: toys.lstm(path, [[0, 2], [2, 0]]), units=66)
+    params = yaml.safe_load((cropped.root / "params.yaml").read_text())
+    params["faces"]["margin"] = 0.2
+    (cropped.root / "params.yaml").write_text(yaml.safe_dump(params))
+    made = cropped.register()
+    assert not made["champion"]
+    assert "not more accurate: 1.000 against 1.000" in made["reason"]
+
+
 @pytest.mark.slow
 def test_two_at_once_make_one_run(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:
     project.train(lambda path: toys.lstm(path, WEAK), units=67)
@@ -240,6 +260,29 @@ def test_an_output_that_is_missing_is_one_line(project: Project, tmp_path: Path)
     _, *others = project.arguments()
     with pytest.raises(DataError, match=r"an earlier stage's output is missing or damaged \(.*metrics\.json.*\); run `dvc repro`"):
         main(tmp_path / "outputs", *others)
+
+
+def test_register_depends_on_all_that_it_logs(project: Project, first: dict[str, Any], tmp_path: Path) -> None:
+    """With nothing there but what dvc.yaml names, it logs the same experiment."""
+    assert first
+    before = project.register()
+    stages = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
+    known = {*stages["register"]["deps"]}
+    alone = Project(tmp_path / "alone")
+    for path in sorted(file for file in project.root.rglob("*") if file.is_file()):
+        name = path.relative_to(project.root)
+        if known & {part.as_posix() for part in (name, *name.parents)} or name.as_posix() in ("data.dvc", "params.yaml"):
+            (alone.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, alone.root / name)
+    (alone.root / "weights").mkdir(exist_ok=True)
+    assert {name: alone.register()[name] for name in ("key", "run_id", "versions")} == {
+        name: before[name] for name in ("key", "run_id", "versions")
+    }
+    made = stages["evaluate"]
+    plots = [name for plot in made["plots"] for name in plot]
+    assert {*made["outs"], *made["metrics"], *plots} <= known, "all of its folder is logged"
+    logged = {param for param in stages["register"]["params"] if isinstance(param, str)}
+    assert logged == set(yaml.safe_load((HOME / "params.yaml").read_text())), "so are all params"
 
 
 def test_what_is_missing_is_made_again_without_a_second_run(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:
