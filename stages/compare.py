@@ -115,7 +115,7 @@ def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made:
     import mlflow
     from mlflow.entities import Metric
 
-    flat = files.flatten({name: made[name] for name in (*figures.TITLES, "folds", "leakage", *COSTS)}) | (
+    flat = files.flatten({name: made[name] for name in (*figures.TITLES, "folds", "seeds", "leakage", *COSTS)}) | (
         {"p": made["p"], "p_corrected": made["p_corrected"]} if "p" in made else {}
     )
     with mlflow.start_run(experiment_id=store, run_name=f"{name} by {protocol}", nested=True, tags={"vfer.kind": "method"}) as run:

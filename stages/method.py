@@ -1,8 +1,9 @@
-"""`method`: trains one method of the comparison on every fold of every protocol, and writes down what it says of the tested clips."""
+"""`method`: trains one method of the comparison on every fold of every protocol, and writes its answers to the tested clips."""
 
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def main(
     method: Annotated[str, typer.Option(help="The method.")],
     out: Annotated[Path, typer.Option(help="Folder for the answers, a Parquet file a protocol.")],
 ) -> None:
-    """Runs all folds; each is kept in the clip store when it is finished, so that none is trained twice."""
+    """Runs all trainings; each is kept in the clip store when it is finished, so that none is trained twice."""
     chosen = params.load(settings, "compare", CompareParams)
     how = params.load(settings, "methods", MethodsParams)
     seed = params.seed(config)
@@ -53,35 +54,40 @@ def main(
         made = recipe("folds", used, ("vfer.compare.folds", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
-        def trained(protocol: str, number: int, parts: list[Row]) -> Answers:
+        def trained(protocol: str, number: int, repeat: int, parts: list[Row]) -> Answers:
             for lacking in split.absent(parts, ["train"]):
                 console.warn(f"{protocol}, fold {number + 1}: {lacking}")
             env.prepare_tensorflow("float32")
             logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
             with console.hushed():
                 train = table.load(method)
-            return folds.run(number, parts, names, train, task, lambda rows: folds.clips_of(rows, names, embeddings, faces, moves))
+            how_to = replace(task, seed=seed + repeat)
+            return folds.run(
+                number, repeat, parts, names, train, how_to, lambda rows: folds.clips_of(rows, names, embeddings, faces, moves)
+            )
 
         fresh, total = 0, 0
-        for protocol in chosen.protocols:
+        for protocol, asked in chosen.protocols.items():
             ready = []
-            for number in split.fold_numbers(found.clips, chosen.split(protocol, 0), known):
+            for number, repeat in product(split.fold_numbers(found.clips, chosen.split(protocol, 0), known), range(asked.seeds)):
                 parts = split.split(found.clips, found.expressions, chosen.split(protocol, number), seed, clips, known, found.digests)
-                path = out / f"{protocol}-{number}.parquet"
-                key = fingerprint({"recipe": made.digest, "parts": [asdict(row) for row in parts]}, inputs=inputs)
+                path = out / f"{protocol}-{number}-{repeat}.parquet"
+                key = fingerprint({"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts]}, inputs=inputs)
                 if not store.take(made, key, path):
-                    said = trained(protocol, number, parts)
+                    said = trained(protocol, number, repeat, parts)
                     answers.write(path, [said])
                     if failure := store.keep(made, key, path):
-                        console.warn(f"{failure}; this fold will be trained again: free space or mend its permissions")
+                        console.warn(f"{failure}; this fold will be trained again: free space or correct its permissions")
                     fresh += 1
-                    console.console.print(f"{method}, {protocol}, fold {number + 1}: {said.cost.seconds:.1f} s", markup=False)
+                    console.console.print(
+                        f"{method}, {protocol}, fold {number + 1}, seed {seed + repeat}: {said.cost.seconds:.1f} s", markup=False
+                    )
                 ready += answers.read(path)
                 path.unlink()
             answers.write(out / f"{protocol}.parquet", ready)
             total += len(ready)
         kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
-        stage.made = f"{total} folds{kept} of {len(chosen.protocols)} protocols -> {out}"
+        stage.made = f"{total} trainings{kept} of {len(chosen.protocols)} protocols -> {out}"
 
 
 def seen(entry: Entry, faces: Path, moves: Path) -> list[Path]:

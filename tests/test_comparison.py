@@ -63,7 +63,7 @@ def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def settings(root: Path, **changed: Any) -> Path:
     content = yaml.safe_load((HOME / "comparison" / "params.yaml").read_text())
-    protocols = {name: {"folds": folds} for name, folds in PROTOCOLS.items()}
+    protocols = {name: {"folds": folds, "seeds": 1} for name, folds in PROTOCOLS.items()}
     content["compare"] |= {"methods": METHODS, "protocols": protocols} | changed
     (root / "comparison.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return root / "comparison.yaml"
@@ -136,14 +136,14 @@ def test_a_run_that_dies_goes_on_with_the_fold_it_was_at(root: Path, monkeypatch
     assert len(begun) == 4 + 1 + 5
     run(root, "frames_mean")
     assert len(begun) == 10, "all are there"
-    settings(root, protocols={"random": {"folds": 3}, "subject": {"folds": 4}})
+    settings(root, protocols={"random": {"folds": 3, "seeds": 2}, "subject": {"folds": 4, "seeds": 1}})
     run(root, "frames_mean")
-    assert len(begun) == 14, "only the folds that changed"
+    assert len(begun) == 17, "only the folds and the seed that are new"
 
 
 @pytest.mark.usefixtures("quick")
 def test_other_clips_seeds_or_settings_train_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings(root, protocols={"subject": {"folds": 3}})
+    settings(root, protocols={"subject": {"folds": 3, "seeds": 1}})
     begun: list[int] = []
     real = folds.run
     monkeypatch.setattr(folds, "run", lambda number, *rest: (begun.append(number), real(number, *rest))[1])
@@ -269,7 +269,7 @@ def made_of(given: list[Row]) -> Clips:
 )
 def test_a_fold_that_teaches_nothing_is_one_line(given: list[Row], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        folds.run(4, given, ["a", "b"], trained("lstm"), Task(2, 0, None, None), made_of)  # type: ignore[arg-type]
+        folds.run(4, 0, given, ["a", "b"], trained("lstm"), Task(2, 0, None, None), made_of)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
 
 
@@ -280,7 +280,7 @@ def test_a_fold_whose_tested_clips_show_no_face_has_answers_of_none() -> None:
         return made_of([row for row in some if row.part != "test"])
 
     silent = Fitted(1, lambda _: pytest.fail("there is nothing to answer"))
-    said = folds.run(0, given, ["a", "b"], lambda *_: silent, Task(2, 0, None, None), clips)  # type: ignore[arg-type]
+    said = folds.run(0, 0, given, ["a", "b"], lambda *_: silent, Task(2, 0, None, None), clips)  # type: ignore[arg-type]
     assert np.isnan(said.probabilities).all()
     assert len(said.rows) == 2
 
@@ -294,22 +294,46 @@ def test_one_clip_a_subject_is_compared_like_any_other() -> None:
 
     def fold(answered: np.ndarray) -> list[Answers]:
         shares, prior = np.eye(2, dtype=np.float32)[answered], np.full(2, 0.5, np.float32)
-        return [Answers(0, parts, shares, prior, ["a", "b"], {"recording": 0, "subject": 0}, cost)]
+        return [Answers(0, 0, parts, shares, prior, ["a", "b"], {"recording": 0, "subject": 0}, cost)]
 
     judged = {"lstm": Judged(fold(truth), chosen), "gru": Judged(fold(1 - truth), chosen)}
     made = table(judged)
     assert made["gru"]["p"] < 0.01
     assert made["lstm"]["accuracy"] == {"value": 1, "low": pytest.approx(0.025 ** (1 / 9)), "high": 1}
-    assert "| GRU | 0.0 |" in markdown({"subject": made}, 0.95)
+    assert re.search(r"\| GRU \| 0\.0 \|.* one seed \|", markdown({"subject": made}, 0.95))
+
+
+def test_seeds_are_averaged_and_their_spread_is_told() -> None:
+    chosen = load(HOME / "comparison" / "params.yaml", "compare", CompareParams)
+    parts = [Row(f"c{i:02}", "ab"[i % 2], f"s{i // 2}", f"c{i}", "toy", "test") for i in range(12)]
+    truth = np.array(["ab".index(row.expression) for row in parts])
+    half = np.where(np.arange(12) < 6, truth, 1 - truth)
+    cost, prior = Cost(1, 1.0, 1.0), np.full(2, 0.5, np.float32)
+
+    def trained(fold: int, repeat: int, answered: np.ndarray) -> Answers:
+        mine = slice(6 * fold, 6 * fold + 6)
+        return Answers(fold, repeat, parts[mine], np.eye(2, dtype=np.float32)[answered[mine]], prior, ["a", "b"], {"recording": 0}, cost)
+
+    judged = Judged([trained(fold, repeat, answered) for repeat, answered in enumerate([truth, half]) for fold in (0, 1)], chosen)
+    told = judged.told()
+    assert told["accuracy"]["value"] == 0.75
+    assert told["accuracy"]["low"] < 0.75 < told["accuracy"]["high"]
+    assert told["seeds"] == {"deviation": pytest.approx(0.5 / np.sqrt(2)), "number": 2}
+    assert (told["clips"], told["folds"]["number"], judged.confusion.sum()) == (12, 2, 24)
+    assert [row["accuracy"] for row in judged.by_fold()] == [1, 0.5]
+    assert [row["accuracy"] for row in judged.by_subject()] == [1, 1, 1, 0.5, 0.5, 0.5]
+    assert judged.right.tolist() == [1] * 6 + [0.5] * 6
+    assert table({"lstm": judged, "gru": judged})["gru"]["p"] == 1
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"methods": ["lstm", "rnn"]}, "rnn is no method; expected some of lstm, frames_mean"),
-        ({"protocols": {"actor": {"folds": 3}}}, "compare.protocols.actor"),
-        ({"protocols": {"subject": {"folds": 2}}}, "compare.protocols.subject.folds"),
-        ({"protocols": {"random": {"folds": "each"}}}, "random: each goes with subject alone"),
+        ({"protocols": {"actor": {"folds": 3, "seeds": 1}}}, "compare.protocols.actor"),
+        ({"protocols": {"subject": {"folds": 2, "seeds": 1}}}, "compare.protocols.subject.folds"),
+        ({"protocols": {"subject": {"folds": 3, "seeds": 0}}}, "compare.protocols.subject.seeds"),
+        ({"protocols": {"random": {"folds": "each", "seeds": 1}}}, "random: each goes with subject alone"),
         ({"faceless": "dropped"}, "compare.faceless"),
         ({"methods": []}, "compare.methods"),
     ],
@@ -323,7 +347,7 @@ def test_params_that_mean_nothing_are_one_line(root: Path, changed: dict[str, An
 
 
 def test_fewer_subjects_than_folds_is_one_line(root: Path) -> None:
-    settings(root, protocols={"subject": {"folds": 7}})
+    settings(root, protocols={"subject": {"folds": 7, "seeds": 1}})
     with pytest.raises(DataError, match=r"clips\.csv: 6 subjects cannot fill 7 folds; lower split\.folds or add data"):
         run(root, "frames_mean")
 

@@ -18,6 +18,7 @@ from vfer.files import replacing
 
 SHARE = "p_"
 COST = b"vfer"
+PLACE = ("fold", "repeat")
 ROW = ("clip", "expression", "subject", "recording", "source", "reason")
 
 
@@ -34,11 +35,12 @@ class Cost:
 class Answers:
     """n test clips of a fold, and the probabilities of `classes`, float32 (n, classes); a row of NaN is no answer.
 
-    `prior` are the classes' shares of the training clips, and `leakage` the shares of the test clips whose recording, or subject, was
-    seen in training.
+    `repeat` counts the trainings on the fold, each from another seed, from 0. `prior` are the classes' shares of the training clips, and
+    `leakage` the shares of the test clips whose recording, or subject, was seen in training.
     """
 
     fold: int
+    repeat: int
     rows: list[Row]
     probabilities: NDArray[np.float32]
     prior: NDArray[np.float32]
@@ -50,28 +52,33 @@ class Answers:
 def write(path: Path, folds: Sequence[Answers]) -> None:
     """Writes the folds, one at least, atomically."""
     columns: dict[str, object] = {name: pa.array([getattr(row, name) for fold in folds for row in fold.rows], pa.string()) for name in ROW}
-    columns["fold"] = pa.array([fold.fold for fold in folds for _ in fold.rows], pa.int32())
+    for name in PLACE:
+        columns[name] = pa.array([getattr(fold, name) for fold in folds for _ in fold.rows], pa.int32())
     shares = np.concatenate([fold.probabilities for fold in folds])
     columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(folds[0].classes)}
-    about = {fold.fold: {**vars(fold.cost), "prior": [float(share) for share in fold.prior], "leakage": fold.leakage} for fold in folds}
+    about = [
+        {name: getattr(fold, name) for name in PLACE}
+        | {"cost": vars(fold.cost), "prior": [float(share) for share in fold.prior], "leakage": fold.leakage}
+        for fold in folds
+    ]
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns).replace_schema_metadata({COST: json.dumps(about).encode()}), temporary)
 
 
 def read(path: Path) -> list[Answers]:
-    """Reads the folds; raises `DataError` where the file is missing or is no such table."""
+    """Reads the folds, those of the first seed first; raises `DataError` where the file is missing or is no such table."""
     try:
         table = pq.read_table(path)
-        about = {int(fold): row for fold, row in json.loads(table.schema.metadata[COST]).items()}
+        about = json.loads(table.schema.metadata[COST])
         classes = [name.removeprefix(SHARE) for name in table.column_names if name.startswith(SHARE)]
-        return [_fold(table, fold, row, classes) for fold, row in sorted(about.items())]
+        return [_fold(table, one, classes) for one in sorted(about, key=lambda one: (one["repeat"], one["fold"]))]
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(f"{path}: is no table of a method's answers that can be read; run `make compare`") from error
 
 
-def _fold(table: pa.Table, fold: int, about: dict[str, Any], classes: list[str]) -> Answers:
-    chosen = table.filter(pc.field("fold") == fold)
+def _fold(table: pa.Table, about: dict[str, Any], classes: list[str]) -> Answers:
+    fold, repeat = (int(about[name]) for name in PLACE)
+    chosen = table.filter((pc.field("fold") == fold) & (pc.field("repeat") == repeat))
     rows = [Row(**row, part="test") for row in chosen.select(ROW).to_pylist()]
     shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
-    prior, leakage = np.array(about.pop("prior"), np.float32), about.pop("leakage")
-    return Answers(fold, rows, shares, prior, classes, leakage, Cost(**about))
+    return Answers(fold, repeat, rows, shares, np.array(about["prior"], np.float32), classes, about["leakage"], Cost(**about["cost"]))

@@ -54,7 +54,9 @@ def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, NDArray
     )
 
 
-def run(fold: int, rows: list[Row], names: list[str], method: Method, task: Task, clips: Callable[[list[Row]], Clips]) -> Answers:
+def run(
+    fold: int, repeat: int, rows: list[Row], names: list[str], method: Method, task: Task, clips: Callable[[list[Row]], Clips]
+) -> Answers:
     """Trains on a fold and returns what the method says of each test clip; one without a face gets a row of NaN.
 
     Raises `DataError` where no clip to train or to validate on shows a face, or all to train on show one expression.
@@ -79,7 +81,7 @@ def run(fold: int, rows: list[Row], names: list[str], method: Method, task: Task
         milliseconds = _milliseconds(fitted.answer, [clips([tested[i]]) for i in places[:TIMED]])
     prior = np.bincount(train.labels, minlength=len(names)) / len(train)
     leaked = audit.leakage(rows)
-    return Answers(fold, tested, said, prior.astype(np.float32), names, leaked, Cost(fitted.parameters, seconds, milliseconds))
+    return Answers(fold, repeat, tested, said, prior.astype(np.float32), names, leaked, Cost(fitted.parameters, seconds, milliseconds))
 
 
 def _milliseconds(answer: Callable[[Clips], object], single: list[Clips]) -> float:

@@ -11,9 +11,10 @@ from vfer.params import Params
 
 
 class Folds(Params):
-    """Into how many folds a protocol parts the clips."""
+    """Into how many folds a protocol divides the clips, and from how many seeds each method is trained on each."""
 
     folds: FoldCount
+    seeds: Annotated[int, Field(ge=1, le=100)]
 
 
 class CompareParams(Params):

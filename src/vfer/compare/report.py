@@ -20,44 +20,56 @@ Told = dict[str, Any]
 
 
 class Judged:
-    """A method under a protocol: its tested clips over all folds, sorted, the truth and the answers, int64 (n,)."""
+    """A method under a protocol: its tested clips over all folds, sorted, the truth, int64 (n,), and the answers, int64 (seeds, n)."""
 
-    def __init__(self, folds: Sequence[Answers], params: CompareParams) -> None:
-        self.folds, self.classes = list(folds), folds[0].classes
-        rows = [row for fold in folds for row in fold.rows]
+    def __init__(self, trained: Sequence[Answers], params: CompareParams) -> None:
+        self.trained, self.classes = list(trained), trained[0].classes
+        self._repeats = sorted({one.repeat for one in trained})
+        self.folds = self._of("repeat", self._repeats[0])
+        rows = [row for fold in self.folds for row in fold.rows]
         order = np.argsort([row.clip for row in rows], kind="stable")
         self.subjects, self.recordings = ([getattr(rows[i], kind) for i in order] for kind in ("subject", "recording"))
-        self.truth: Numbers = np.concatenate([_truth(fold) for fold in folds])[order]
-        self.predicted: Numbers = np.concatenate([_answers(fold, params) for fold in folds])[order]
+        self.truth: Numbers = np.concatenate([_truth(fold) for fold in self.folds])[order]
         self._params = params
+        answers = [[_answers(fold, params) for fold in self._of("repeat", repeat)] for repeat in self._repeats]
+        self.predicted: Numbers = np.stack([np.concatenate(of_folds)[order] for of_folds in answers])
+
+    def _of(self, kind: str, number: int) -> list[Answers]:
+        return [one for one in self.trained if getattr(one, kind) == number]
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Which clips it got right."""
-        return np.asarray(self.truth == self.predicted)
+    def right(self) -> NDArray[np.float64]:
+        """The share of the seeds that got each clip right, float64 (n,)."""
+        return np.asarray((self.truth == self.predicted).mean(axis=0))
 
     @property
     def confusion(self) -> Numbers:
-        """Truth in rows, answers in columns, int64 (classes, classes)."""
-        return confusion(self.truth, self.predicted, len(self.classes))
+        """Truth in rows, answers of all seeds in columns, int64 (classes, classes)."""
+        return np.sum([confusion(self.truth, answers, len(self.classes)) for answers in self.predicted], axis=0)
 
     def by_subject(self) -> list[dict[str, object]]:
-        """Returns the scores of every subject."""
-        return figures.per_subject(self.truth, self.predicted, self.subjects, len(self.classes))
+        """Returns the scores of every subject, each the mean over the seeds."""
+        by_seed = [figures.per_subject(self.truth, answers, self.subjects, len(self.classes)) for answers in self.predicted]
+        return [rows[0] | {name: mean(row[name] for row in rows) for name in figures.TITLES} for rows in zip(*by_seed, strict=True)]
 
     def by_fold(self) -> list[dict[str, float]]:
-        """Returns the scores of every fold that has a test clip."""
-        return [asdict(score(_truth(fold), _answers(fold, self._params), len(self.classes))) for fold in self.folds if fold.rows]
+        """Returns the scores of every fold that has a test clip, each the mean over the seeds."""
+        return [_mean([self._score(one) for one in self._of("fold", fold.fold)]) for fold in self.folds if fold.rows]
+
+    def _score(self, one: Answers) -> dict[str, float]:
+        return asdict(score(_truth(one), _answers(one, self._params), len(self.classes)))
 
     def told(self) -> Told:
         """Returns its figures over all tested clips, with intervals over subjects, and what it cost."""
-        costs, confidence = [fold.cost for fold in self.folds], self._params.confidence
+        costs, confidence = [one.cost for one in self.trained], self._params.confidence
         whole = intervals.intervals(self.truth, self.predicted, self.subjects, self.recordings, len(self.classes), confidence)
         single = [row["accuracy"] for row in self.by_fold()]
+        by_seed = [float(np.mean(self.truth == answers)) for answers in self.predicted]
         clips = [len(fold.rows) for fold in self.folds]
         return {
             **{name: asdict(interval) for name, interval in whole.items()},
             "folds": {"mean": mean(single), "deviation": stdev(single) if len(single) > 1 else 0.0, "number": len(single)},
+            "seeds": {"deviation": stdev(by_seed) if len(by_seed) > 1 else None, "number": len(by_seed)},
             "clips": len(self.truth),
             "faceless": sum(int(np.isnan(fold.probabilities).any(axis=1).sum()) for fold in self.folds),
             "leakage": {
@@ -67,6 +79,10 @@ class Judged:
             "training_seconds": mean(cost.seconds for cost in costs),
             "milliseconds": mean(cost.milliseconds for cost in costs),
         }
+
+
+def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: mean(one[name] for one in scores) for name in scores[0]}
 
 
 def _truth(fold: Answers) -> Numbers:
@@ -104,6 +120,7 @@ def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
                 {"protocol": protocol, "method": name, "title": ENTRIES[name].title}
                 | intervals
                 | {"folds_mean": made["folds"]["mean"], "folds_deviation": made["folds"]["deviation"], "folds": made["folds"]["number"]}
+                | {"seeds_deviation": made["seeds"]["deviation"], "seeds": made["seeds"]["number"]}
                 | {key: made.get(key, "") for key in ("p", "p_corrected")}
                 | {key: made[key] for key in ("clips", "faceless", "parameters", "training_seconds", "milliseconds")}
             )
@@ -120,7 +137,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
     leaks = first["leakage"]
     seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
     scored = [head for title in figures.TITLES.values() for head in (title, intervals.head(confidence))]
-    heads = ("method", *scored, "folds", "p", "parameters", "training s", "ms a clip")
+    heads = ("method", *scored, "folds", "seeds", "p", "parameters", "training s", "ms a clip")
     lines = [
         f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
         f"| {' | '.join(heads)} |",
@@ -132,6 +149,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
             ENTRIES[name].title,
             *scores,
             f"{100 * made['folds']['mean']:.1f} ± {100 * made['folds']['deviation']:.1f}",
+            _spread(made["seeds"]),
             paired.shown(made["p_corrected"]) if "p" in made else "",
             f"{made['parameters']:,}",
             f"{made['training_seconds']:.1f}",
@@ -139,3 +157,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _spread(seeds: Told) -> str:
+    return "one seed" if seeds["deviation"] is None else f"± {100 * seeds['deviation']:.1f} over {seeds['number']}"
