@@ -7,46 +7,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vfer.evaluate.intervals import FEW, Interval, bounds, cells, intervals
+from benchmarks.judging import CLASSES, POPULATIONS, SUBJECTS, bootstrap, coverage, estimated, people
+from vfer.evaluate.intervals import FEW, bounds, cells, intervals
 from vfer.evaluate.scores import score
 
-CLASSES = 4
-CLIPS = 28
-SHARES = np.array([0.4, 0.3, 0.2, 0.1])
-People = tuple[NDArray[np.int64], NDArray[np.int64], list[str]]
-TYPES = {  # mean and spread of people's accuracies
-    "alike": (0.8, 0.02),
-    "unlike": (0.75, 0.12),
-    "near the edge": (0.95, 0.04),
-}
 
-
-def people(number: int, kind: str, rng: np.random.Generator) -> People:
-    """Truth and answers of people's clips; the third class is recognised less often than the others."""
-    mean, spread = TYPES[kind]
-    size = mean * (1 - mean) / spread**2 - 1
-    accuracy = rng.beta(mean * size, (1 - mean) * size, number).repeat(CLIPS)
-    truth = rng.choice(CLASSES, number * CLIPS, p=SHARES)
-    right = rng.random(len(truth)) < accuracy * np.where(truth == 2, 0.8, 1)
-    answers = np.where(right, truth, (truth + rng.integers(1, CLASSES, len(truth))) % CLASSES)
-    return truth, answers, [f"s{i // CLIPS}" for i in range(len(truth))]
-
-
-def estimated(given: People, confidence: float = 0.95) -> dict[str, Interval]:
-    truth, answers, subjects = given
-    return intervals(truth, answers, subjects, [f"r{i}" for i in range(len(truth))], CLASSES, confidence)
-
-
-@pytest.mark.parametrize("number", [3, 5, 12, 24])
+@pytest.mark.parametrize("number", SUBJECTS)
 def test_95_per_cent_intervals_hold_the_score_of_all_people_in_95_per_cent(number: int) -> None:
-    for kind in TYPES:
-        rng = np.random.default_rng(number)
-        truth, answers, _ = people(20_000, kind, rng)
-        everybody = asdict(score(truth, answers, CLASSES))
-        draws = [estimated(people(number, kind, rng)) for _ in range(250)]
-        for name, value in everybody.items():
-            held = np.mean([found[name].low <= value <= found[name].high for found in draws])  # type: ignore[operator]
-            assert held > 0.92, (kind, name)  # 250 draws of 0.95 are below that once in 70
+    for population in POPULATIONS:
+        for name, held in coverage(number, population, 250, seed=number).items():
+            assert held > 0.92, (population, name)  # 250 draws of 0.95 are below that once in 70
+
+
+@pytest.mark.parametrize(("number", "most"), [(3, 0.85), (5, 0.9)])
+def test_the_percentile_bootstrap_does_not_hold_what_it_promises(number: int, most: float) -> None:
+    rng = np.random.default_rng(0)
+    assert coverage(number, "unlike", 250, seed=number, estimate=lambda given: bootstrap(given, rng))["accuracy"] < most
 
 
 def test_two_subjects_tell_no_interval() -> None:

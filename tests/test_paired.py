@@ -2,50 +2,26 @@
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy import stats
 
+from benchmarks.judging import EQUAL, Pair, differences, mcnemar
 from vfer.evaluate.paired import Paired, holm, p_values, paired, shown
 
-EQUAL = [  # subjects, recordings of each, mean accuracy, spread over people, and by how much a model suits some people
-    (3, 14, 0.8, 0.1, 0.15),
-    (3, 28, 0.97, 0.03, 0.0),
-    (5, 14, 0.8, 0.1, 0.0),
-    (8, 5, 0.9, 0.1, 0.1),
-    (12, 14, 0.8, 0.1, 0.15),
-    (24, 28, 0.7, 0.1, 0.1),
-]
 
-
-def differences(
-    draws: int, people: int, clips: int, mean: float, spread: float, suits: float, better: float = 0, seed: int = 0
-) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Differences of two models, (draws, people * clips), the first `better` in accuracy, half of whose mistakes are common, and owners."""
-    rng = np.random.default_rng(seed)
-    base = rng.normal(mean, spread, (draws, people, 1))
-    first, second = (np.clip(base + gain + rng.normal(0, suits, (draws, people, 1)), 0, 1) for gain in (better, 0))
-    common, own = rng.random((2, draws, people, clips))
-    other = np.where(rng.random((draws, people, clips)) < 0.5, common, own)
-    found = (common < first).astype(int) - (other < second)
-    return found.reshape(draws, -1), np.repeat(np.arange(people), clips)
-
-
-@pytest.mark.parametrize("how", EQUAL)
-def test_equal_models_are_told_apart_no_more_often_than_promised(how: tuple[int, int, float, float, float]) -> None:
-    p = p_values(*differences(4000, *how))
+@pytest.mark.parametrize("pair", EQUAL, ids=str)
+def test_equal_models_are_told_apart_no_more_often_than_promised(pair: Pair) -> None:
+    p = p_values(*differences(4000, pair))
     for level in (0.05, 0.025, 0.01):
         assert np.mean(p < level) < level + 2.5 * np.sqrt(level * (1 - level) / 4000), level
 
 
 def test_the_former_test_over_single_clips_errs_more_often_and_this_one_finds_a_gain() -> None:
     """McNemar's test over twin files of people whom one of two equal models happens to suit."""
-    found, owner = differences(2000, 12, 14, 0.8, 0.1, 0.15)
-    won, lost = (2 * np.maximum(sign * found, 0).sum(axis=1) for sign in (1, -1))
-    over_clips = 2 * stats.binom.sf(np.maximum(won, lost) - 1, won + lost, 0.5)
-    assert np.mean(over_clips < 0.05) > 0.1
+    found, owner = differences(2000, Pair(12, 14, 0.8, 0.1, 0.15))
+    assert np.mean(mcnemar(found) < 0.05) > 0.1
     assert np.mean(p_values(found, owner) < 0.05) < 0.06
-    assert np.mean(p_values(*differences(2000, 24, 28, 0.7, 0.1, 0.05, better=0.08)) < 0.05) > 0.9
-    assert np.mean(p_values(*differences(2000, 3, 28, 0.6, 0.05, 0.02, better=0.35)) < 0.05) > 0.5, "three people can tell much"
+    assert np.mean(p_values(*differences(2000, Pair(24, 28, 0.7, 0.1, 0.05), better=0.08)) < 0.05) > 0.9
+    three = differences(2000, Pair(3, 28, 0.6, 0.05, 0.02), better=0.35)
+    assert np.mean(p_values(*three) < 0.05) > 0.5, "three people can tell much"
 
 
 def test_twins_count_once_and_the_side_does_not_matter() -> None:
