@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import project
 import pytest
 import yaml
 
@@ -16,14 +17,10 @@ from vfer.clips import closure, fingerprint, packages
 from vfer.errors import DataError, VferError
 
 HOME = Path(__file__).resolve().parents[1]
-WORK = {  # what a stage keeps under a fingerprint: the modules that make it
-    "frames": "CODE",
-    "faces": "CODE",
-    "features": "CODE",
-    "motion": "CODE",
-    "pretrain": "TRAINING",
-    "cnn": "CODE",
-    "lstm": "CODE",
+WORK = {  # what a stage keeps under a fingerprint: where the modules that make it are named
+    **{stage: f"stages.{stage}:CODE" for stage in ("frames", "faces", "features", "motion", "cnn", "lstm")},
+    "pretrain": "stages.pretrain:TRAINING",
+    "register": "vfer.register.inputs:CODE",
 }
 
 
@@ -120,7 +117,8 @@ def test_docstrings_do_nothing(own: Path) -> None:
 
 @pytest.mark.parametrize("stage", WORK)
 def test_a_stage_s_key_sees_its_code_and_its_packages_and_no_linter(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = getattr(importlib.import_module(f"stages.{stage}"), WORK[stage])
+    module, _, name = WORK[stage].partition(":")
+    code = getattr(importlib.import_module(module), name)
     work = closure.closure(code)
     before = fingerprint.fingerprint({}, code=code)
     installed, real = closure.version, closure.digest
@@ -132,6 +130,73 @@ def test_a_stage_s_key_sees_its_code_and_its_packages_and_no_linter(stage: str, 
         monkeypatch.setattr(closure, "digest", lambda path, changed=file: "0" if path == changed else real(path))
         assert fingerprint.fingerprint({}, code=code) != before, module
     assert work.packages, "a stage that computes with nothing does nothing"
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "comparison/dvc.yaml"])
+def test_dvc_sees_an_upgraded_runtime_and_another_delimiter(name: str) -> None:
+    stages = yaml.safe_load((HOME / name).read_text())["stages"]
+    for stage, wired in stages.items():
+        work = closure.closure([f"stages.{stage}"])
+        [recorded] = [param[packages.FILE] for param in wired["params"] if isinstance(param, dict) and packages.FILE in param]
+        assert {*work.packages} <= {*recorded}, stage
+        assert ("src/vfer/files.py" in wired["deps"]) is ("vfer.files" in work.files), stage
+    if name == "dvc.yaml":
+        assert all("src/vfer/files.py" in wired["deps"] for wired in stages.values()), "all write tables"
+        assert all("architectures" in stages[stage]["deps"] for stage in ("pretrain", "cnn")), "a user's networks"
+
+
+class KeyedError(Exception):
+    """Ends a stage where it would begin to train."""
+
+
+def training_key(stage: str, root: Path, changed: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Returns the key under which a stage's training would be found again."""
+
+    def stop(*given: Any) -> None:
+        raise KeyedError(given[3])
+
+    monkeypatch.setattr("vfer.register.tracking.training", stop)
+    params = yaml.safe_load((HOME / "params.yaml").read_text())
+    for section, values in changed.items():
+        params[section] = params[section] | values if isinstance(params[section], dict) else values
+    config = root / "params.yaml"
+    config.write_text(yaml.safe_dump(params))
+    arguments = {
+        "lstm": [root / name for name in ("outputs/features/features.parquet", "data/clips.csv", "data/places.csv")],
+        "cnn": [root / name for name in ("stills.parquet", "outputs/pretrain/weights", "weights")],
+    }
+    main = importlib.import_module(f"stages.{stage}").main
+    with pytest.raises(KeyedError) as caught:
+        main(*arguments[stage], config, root / "out")
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("toy")
+    project.make(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("stage", "changed", "same"),
+    [
+        ("lstm", {"register": {"significance": 0.01}}, True),
+        ("lstm", {"labels": {"merge": {"dark": "gloomy"}}}, False),
+        ("lstm", {"lstm": {"units": 3}}, False),
+        ("lstm", {"seed": 1}, False),
+        ("lstm", {"split": {"folds": 3, "fold": 1}}, False),
+        ("cnn", {"lstm": {"units": 3}}, True),
+        ("cnn", {"labels": {"merge": {"dark": "gloomy"}}}, False),
+        ("cnn", {"cnn": {"dropout": 0.1}}, False),
+    ],
+)
+def test_a_training_is_resumed_only_with_the_same_labels_settings_and_seed(
+    stage: str, changed: dict[str, Any], same: bool, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = {"labels": {"merge": {"dark": "dim"}}}
+    before, now = (training_key(stage, toy, given, monkeypatch) for given in (merged, merged | changed))
+    assert (before == now) is same
 
 
 def test_what_the_stages_run_under_is_what_is_installed(tmp_path: Path) -> None:
