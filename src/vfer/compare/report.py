@@ -45,7 +45,8 @@ class Judged:
     @property
     def confusion(self) -> Numbers:
         """Truth in rows, answers of all seeds in columns, int64 (classes, classes)."""
-        return np.sum([confusion(self.truth, answers, len(self.classes)) for answers in self.predicted], axis=0)
+        by_seed = [confusion(self.truth, answers, len(self.classes)) for answers in self.predicted]
+        return np.asarray(np.sum(by_seed, axis=0), np.int64)
 
     def by_subject(self) -> list[dict[str, object]]:
         """Returns the scores of every subject, each the mean over the seeds."""
