@@ -203,7 +203,7 @@ def test_a_better_model_is_champion_only_when_the_test_says_so_and_a_deleted_run
     project.train(toys.good_lstm, units=66)
     third = project.register()
     assert third["champion"], third["reason"]
-    assert third["reason"].endswith("whom neither has learned from, p 0.0039, below 0.0083")
+    assert third["reason"].endswith("whom neither has learned from, p 0.0039, below 0.0083, the level of look 2 at the test clips")
     assert aliases(client, "challenger") == aliases(client, "champion") == ["3"] * 3
 
     client.delete_run(third["run_id"])

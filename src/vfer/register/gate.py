@@ -49,7 +49,7 @@ def contest(own: Record, champion: Record, name: str, looks: Sequence[Look], sig
         return Verdict(False, f"no contest: each test clip shows somebody whom this model or {name} has learned from")
     known = {answer.digest: answer.predicted for answer in champion.answers}
     known |= ask([answer for answer in unseen if answer.digest not in known])
-    return _judge([answer for answer in unseen if answer.digest in known], known, name, len(unseen), level(significance, len(looks) + 1))
+    return _judge([answer for answer in unseen if answer.digest in known], known, name, len(unseen), significance, len(looks) + 1)
 
 
 def level(significance: float, look: int) -> float:
@@ -75,7 +75,9 @@ def _unseen(own: Record, champion: Record) -> list[Answer]:
     return [answer for answer in own.answers if answer.digest and answer.subject not in people and answer.digest not in contents]
 
 
-def _judge(answers: Sequence[Answer], champion: Mapping[str, str | None], name: str, unseen: int, most: float) -> Verdict:
+def _judge(
+    answers: Sequence[Answer], champion: Mapping[str, str | None], name: str, unseen: int, significance: float, look: int
+) -> Verdict:
     if not answers:
         return Verdict(False, f"no contest: {name} could not be asked about any of {unseen} clips")
     mine = np.array([answer.predicted == answer.expression for answer in answers])
@@ -89,6 +91,8 @@ def _judge(answers: Sequence[Answer], champion: Mapping[str, str | None], name: 
     if found.difference <= 0:
         return Verdict(False, f"not more accurate: {scores}", looked=True)
     judged = f"{scores}, p {shown(found.p)}"
+    most = level(significance, look)
+    needed = f"below {most:.2g}, the level of look {look} at the test clips"
     if found.p >= most:
-        return Verdict(False, f"more accurate, but it may be due to chance: {judged}, not below {most:.2g}", looked=True)
-    return Verdict(True, f"more accurate: {judged}, below {most:.2g}", looked=True)
+        return Verdict(False, f"more accurate, but it may be due to chance: {judged}, not {needed}", looked=True)
+    return Verdict(True, f"more accurate: {judged}, {needed}", looked=True)
