@@ -258,6 +258,7 @@ def test_every_format_keeps_what_it_is_given(suffix: str, tmp_path: Path) -> Non
     assert [name for name in documented("Predictions") if "<class>" not in name] == [name for name in first if not name.startswith("p_")]
     if suffix == ".parquet":
         assert pq.read_table(path)["p_happy"].type == "double"
+        assert pq.read_schema(path).metadata[b"notice"]
 
 
 def test_a_second_run_looks_only_at_what_has_changed(clips: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from vfer.predict.batch import Answered
 from vfer.predict.inputs import Input
 from vfer.predict.locks import locked
 from vfer.predict.prediction import Prediction
+from vfer.predict.timeline import NOTICE
 
 Row = dict[str, Any]
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
@@ -198,4 +199,4 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> N
         pa.field(name, pa.float64() if name.startswith(("p_", "plain_")) else kinds.get(name, pa.string())) for name in columns
     ]
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields)), temporary)
+        pq.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields, {"notice": NOTICE})), temporary)
