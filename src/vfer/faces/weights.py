@@ -9,6 +9,7 @@ import numpy as np
 from vfer.clips.digests import digest
 from vfer.errors import WeightsError
 from vfer.faces import centerface
+from vfer.faces.border import Bordered
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.faces.scrfd import Scrfd
@@ -29,7 +30,7 @@ class Chosen:
 
     def load(self, params: FacesParams) -> Detector:
         """Builds the detector; raises `WeightsError` where the file changed meanwhile or is no such detector."""
-        return build(self.name, self._read(), self.sha256, self.path, params)
+        return Bordered(build(self.name, self._read(), self.sha256, self.path, params), params.score)
 
     def check(self) -> None:
         """Raises `WeightsError` where the file cannot be read or changed meanwhile; builds nothing."""
@@ -88,7 +89,7 @@ def sums(weights: Path) -> dict[str, str]:
     path = weights / SUMS_FILE
     if not path.is_file():
         return {}
-    lines = [line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip()]
+    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if any(len(line) != 2 or len(line[0]) != 64 for line in lines):
         raise WeightsError(f"{path}: has a line that is not `<sha256>  <file>`; restore it with git, or install with {INSTALL}")
     return {name.lstrip("*").strip(): value.lower() for value, name in lines}
