@@ -245,6 +245,10 @@ def test_a_file_whose_end_is_missing_is_refused_if_that_is_much(tmp_path: Path, 
     assert "is truncated, " in refusal(cut)
 
 
+def test_a_short_clip_whose_last_frame_has_no_duration_is_whole(tmp_path: Path) -> None:
+    assert len(read(video(tmp_path / "a.wmv", [60] * 6, codec="wmv2", rate=25))[0]) == 6
+
+
 def test_an_unknown_codec_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(video(tmp_path / "b.mp4", [60] * 3).read_bytes().replace(b"avc1", b"zzzz"))

@@ -193,7 +193,7 @@ def _decoded(
             order.forget()  # the first frames do not decode, so other ones reach the ticks
         count = order.place(frame.pts, count)
         time = clock(frame)
-        ended = time + float(frame.duration * (frame.time_base or 0))
+        ended = time + (float(frame.duration * (frame.time_base or 0)) or 1 / rate)  # WMV does not say how long a frame lasts
         _check_length(path, time, count, longest)
         yield Decoded(frame, count - 1, time, pixels, int(stream.codec_context.field_order))
     notes[DAMAGED] += packets[False]
