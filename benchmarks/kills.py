@@ -1,0 +1,93 @@
+"""Kills `dvc repro` at random moments, then lets it end: `python -m benchmarks.kills`."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from benchmarks import processes
+from benchmarks.repository import HOME, Repository
+from vfer.cli import console
+from vfer.data import sample
+from vfer.errors import VferError
+
+FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}}
+FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
+ENDED = 300.0  # most seconds until a process group that was killed has ended
+
+
+class Pipeline(Repository):
+    """The whole pipeline under git and DVC, on 28 rendered clips."""
+
+    def prepare(self) -> None:
+        """Render the data and track it."""
+        for section, values in FAST.items():
+            self.set(section, **values)
+        sample.write(self.data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+        for words in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"], ["dvc", "add", "--quiet", "data"]):
+            processes.run(words, self.root)
+
+    def repro(self) -> float:  # type: ignore[override]
+        """Run the pipeline to its end and return how long that took."""
+        start = time.perf_counter()
+        processes.run(["dvc", "repro"], self.root)
+        return time.perf_counter() - start
+
+    def killed(self, seconds: float) -> bool:
+        """Run the pipeline, kill it and all its stages after some seconds, and return whether it was still at work."""
+        process = subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=self.root,
+            env=processes.environment({}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(ENDED)
+            return True
+        return False
+
+    def outputs(self) -> dict[str, str]:
+        """Return the hash of each output that the same inputs give the same bytes of; register's holds ids of MLflow's."""
+        stages = yaml.safe_load((self.root / "dvc.lock").read_bytes())["stages"]
+        unlike = ("run.json", "register")
+        return {
+            out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"] if not any(word in out["path"] for word in unlike)
+        }
+
+
+def main(
+    kills: Annotated[int, typer.Option(min=1, help="How often to kill it.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 7,
+    scratch: Annotated[Path, typer.Option(help="Folder for what is made.")] = HOME / ".bench" / "kills",
+) -> None:
+    """Compare the outputs of a run that was killed time and again with those of one that was left alone; fail where they differ."""
+    moments = random.Random(seed)
+    with console.Stage("kills") as stage:
+        alone, killed = (Pipeline.new(scratch / name, []) for name in ("alone", "killed"))
+        for pipeline in (alone, killed):
+            pipeline.prepare()
+        took = alone.repro()
+        done = 0
+        for number in range(kills):
+            done += killed.killed(moments.uniform(2, max(4.0, took / 2)))
+            console.console.print(f"kill {number + 1} of {kills}")
+        killed.repro()
+        unlike = [path for path, md5 in alone.outputs().items() if killed.outputs().get(path) != md5]
+        stage.made = f"{kills} runs, {done} of them killed at work (a whole one takes {took:.0f} s), {len(unlike)} outputs differ"
+        if unlike:
+            raise VferError(f"kills: {', '.join(unlike)} differ from those of a run that was left alone")
+
+
+if __name__ == "__main__":
+    console.run(main)
