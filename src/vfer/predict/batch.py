@@ -63,7 +63,8 @@ def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[Ans
         _start(model)
         results = ((job, attempt(_answer, job)) for job in jobs)
     else:
-        results = executor.each_clip(_answer, jobs, workers=workers, initializer=_start, initargs=(model,))
+        limit = model.settings.frames.timeout
+        results = executor.each_clip(_answer, jobs, workers=workers, initializer=_start, initargs=(model,), seconds=limit)
     for job, result in results:
         yield Answered(Prediction(job.clip, error=str(result)), "") if isinstance(result, ClipError) else result
 

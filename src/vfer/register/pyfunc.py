@@ -1,14 +1,17 @@
 """The registered model `vfer`: paths of videos in, expressions out. MLflow runs this file to load it; nothing is pickled."""
 
+import logging
 from pathlib import Path
 
 import mlflow
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pydantic import BaseModel
 
-from vfer.errors import ClipError
+from vfer.errors import ClipError, UnexpectedError
 from vfer.predict.model import from_artifacts
 from vfer.predict.recogniser import Recogniser, Recognition
+
+log = logging.getLogger(__name__)
 
 
 class Moment(BaseModel):
@@ -47,9 +50,12 @@ class VferModel(PythonModel):
     def _answer(self, path: str) -> Answer:
         try:
             shown = self._recogniser.recognise(Path(path), only_clip=True)
+            said = self._recogniser.answer(path, shown)
         except ClipError as error:
             return Answer(path=path, error=str(error))
-        said = self._recogniser.answer(path, shown)
+        except Exception as error:  # whatever is wrong with one video, the others are answered
+            log.exception("%r could not be answered", path)
+            return Answer(path=path, error=str(UnexpectedError.of(path, error)))
         return Answer(
             path=path,
             expression=said.expression,
