@@ -5,9 +5,12 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The scripts in an environment name its folder: one that was moved or copied with the repository runs the old folder's packages, or nothing.
+MADE_IN := $(shell sed -n 's/^command = .* -m venv \(--clear \)\?//p' $(VENV)/pyvenv.cfg 2>/dev/null)
+MOVED := $(if $(MADE_IN),$(shell [ "$(MADE_IN)" = "$(CURDIR)/$(VENV)" ] || echo --clear))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help env repro test test-slow coverage check deps compare bench ui sample ship
+.PHONY: $(if $(MOVED),$(READY)) help env repro test test-slow coverage check deps compare bench fuzz ui sample ship
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +20,7 @@ env: $(READY) ## Create .venv from requirements.lock
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "error: Python 3.11, 3.12 or 3.13 is required; install one, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(MOVED) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@# Compiled once here: where Python may write no bytecode, as in many containers, each process would compile TensorFlow for 6 s.
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
@@ -58,7 +61,11 @@ compare: $(READY) ## Train every method under every protocol, and show the table
 bench: $(READY) ## Measure all, or ONLY=loading,added, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --only "$(ONLY)"
 
+fuzz: $(READY) ## Decode CLIPS=2000 mutated clips of six containers; any that is not refused or decoded is a failure
+	$(BIN)/python -m benchmarks.fuzz --clips "$(or $(CLIPS),2000)" --seed "$(or $(SEED),7)"
+
 ui: $(READY) ## Open the MLflow UI on http://127.0.0.1:5000
+	@$(BIN)/vfer relocate
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 sample: $(READY) ## Render the embedded sample again (for maintainers)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from filelock import FileLock
 
 from stages import HOME, launch
 from vfer import env, files, params
@@ -17,7 +16,7 @@ from vfer.compare.params import CompareParams
 from vfer.compare.report import Judged
 from vfer.compare.table import ENTRIES
 from vfer.evaluate import figures, plots
-from vfer.register import experiment, project, tracking
+from vfer.register import experiment, project, refusal, tracking
 from vfer.register.inputs import version
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[rep
     }
     key = fingerprint({"settings": settings, "figures": scores, "data": data})
     try:
-        with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the comparison twice
+        with tracking.alone(root, ".register.lock", seconds=-1):  # two at once would log the comparison twice
             if experiment.find(client, store, key):
                 return
             tags = {"vfer.kind": "comparison", "vfer.key": key, "data.md5": data, **tracking.experiment_tags(), **experiment.revision(HOME)}
@@ -108,7 +107,7 @@ def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[rep
                     mlflow.log_artifact(str(out / path))
                 mlflow.log_artifacts(str(out / "plots"), "plots")
     except MlflowException as error:
-        raise tracking.failed(root, error, "run `make compare` again") from error
+        raise refusal.failed(root, error, "run `make compare` again") from error
 
 
 def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made: report.Told, judged: Judged) -> None:

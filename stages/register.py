@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from filelock import FileLock
 
 from stages import HOME, launch
 from vfer import env, files, params
@@ -14,7 +13,7 @@ from vfer.data import split
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
 from vfer.nets.session import Session
-from vfer.register import aliases, experiment, models, project, record, tracking
+from vfer.register import address, aliases, experiment, models, project, record, refusal, tracking
 from vfer.register.contest import Contest
 from vfer.register.inputs import Inputs, collect
 from vfer.register.params import RegisterParams
@@ -47,13 +46,13 @@ def main(
         from mlflow.exceptions import MlflowException
 
         try:
-            with FileLock(root / "mlruns" / ".register.lock"):  # two at once would log the experiment twice
+            with tracking.alone(root, ".register.lock", seconds=-1):  # two at once would log the experiment twice
                 run_id, versions = logged(client, experiment_id, names, inputs, own, found)
                 contest = Contest(client, own, inputs.key, clips, chosen.significance, Store(env.store()))
-                pause = aliases.PAUSE if tracking.is_shared(root) else 0
+                pause = aliases.PAUSE if address.is_shared(root) else 0
                 verdict = aliases.settle(client, names, versions, inputs.key, contest.judge, pause)
         except MlflowException as error:
-            raise tracking.failed(root, error, "nothing is lost: fix it and run `dvc repro`") from error
+            raise refusal.failed(root, error, "nothing is lost: fix it and run `dvc repro`") from error
         made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
         files.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"

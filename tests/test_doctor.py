@@ -319,7 +319,8 @@ def test_the_store_of_a_training_is_found_and_a_deleted_experiment_named(root: P
         database.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
         database.commit()
     found = repository.mlflow(root)
-    assert (found.status, found.detail) == ("fail", "the experiment vfer is deleted")
+    assert (found.status, found.detail) == ("fail", "the MLflow experiment vfer has been deleted")
+    assert "mlflow experiments restore -x" in found.remedy
 
 
 def test_a_file_that_is_no_database_fails(root: Path) -> None:
@@ -337,7 +338,7 @@ def test_a_server_that_is_down_fails(root: Path, monkeypatch: pytest.MonkeyPatch
     found = repository.mlflow(root)
     assert found.status == "fail"
     assert "does not answer" in found.detail
-    assert found.remedy == repository.MLFLOW_REMEDY
+    assert "unset MLFLOW_TRACKING_URI" in found.remedy
 
 
 @pytest.fixture

@@ -279,7 +279,7 @@ def test_a_small_file_that_unpacks_to_much_takes_no_memory(tmp_path: Path, name:
     command = [sys.executable, "-c", BOMB, str(tmp_path / "a.zip"), str(tmp_path / "data")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
-    assert "nothing that fer2013 can read" in lines[-2], done.stderr
+    assert "nothing was changed" in lines[-2], done.stderr
     assert int(lines[-1]) < 400_000  # kilobytes, of which Python with its libraries takes most
 
 

@@ -20,7 +20,7 @@ from repository import Repository
 from stages.register import main
 from vfer.errors import DataError
 from vfer.predict import model as models
-from vfer.register import experiment, tracking
+from vfer.register import address, experiment, tracking
 from vfer.register import project as names
 from vfer.register.inputs import collect
 
@@ -167,7 +167,7 @@ def test_the_champion_answers_in_a_fresh_process_elsewhere_without_tensorflow(
     video = toys.render(tmp_path / "happy.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DVC_ROOT")}
-    command = [sys.executable, "-c", PREDICT, tracking.uri(project.root), str(video), str(tmp_path / "bad.mp4"), "none.mp4"]
+    command = [sys.executable, "-c", PREDICT, address.uri(project.root), str(video), str(tmp_path / "bad.mp4"), "none.mp4"]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found, loaded = (json.loads(line) for line in ended.stdout.splitlines()[-2:])

@@ -22,7 +22,7 @@ import toys
 from project import Project
 
 from vfer.cli.doctor import repository
-from vfer.register import aliases, tracking
+from vfer.register import address, aliases, tracking
 from vfer.register.gate import Verdict
 from vfer.register.project import Names
 
@@ -210,13 +210,13 @@ def test_what_is_refused_as_a_bad_request_is_asked_for_once_more(code: str, call
 
 def test_only_the_repositorys_own_store_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert not tracking.is_shared(tmp_path)
-    own, another = (tracking.uri(root) for root in (tmp_path, tmp_path / "another"))
+    assert not address.is_shared(tmp_path)
+    own, another = (address.uri(root) for root in (tmp_path, tmp_path / "another"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", own)  # as MLflow sets it when a stage connects
-    assert not tracking.is_shared(tmp_path)
-    for address in ("http://mlflow.example.org", another):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        assert tracking.is_shared(tmp_path)
+    assert not address.is_shared(tmp_path)
+    for uri in ("http://mlflow.example.org", another):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert address.is_shared(tmp_path)
 
 
 @pytest.mark.parametrize(("given", "then"), [(tracking.ANSWER, tracking.UPLOAD), ("7", "7")])

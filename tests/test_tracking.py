@@ -153,5 +153,5 @@ def test_a_database_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrackingError) as caught:
         tracking.connect(tmp_path)
     assert "file is not a database" in str(caught.value)
-    assert "move that file away" in str(caught.value)
+    assert "rename" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ from vfer.cli.audit import audit
 from vfer.cli.deps import deps
 from vfer.cli.doctor.command import doctor
 from vfer.cli.predict import predict
+from vfer.cli.relocate import relocate
 from vfer.cli.sample import sample
 from vfer.cli.summary import summary
 from vfer.cli.timeline import timeline
@@ -30,6 +31,7 @@ app.command()(audit)
 app.command()(deps)
 app.command()(doctor)
 app.command()(predict)
+app.command()(relocate)
 app.command()(timeline)
 app.command()(summary)
 

@@ -60,7 +60,7 @@ def _compared(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        return {protocol: methods["lstm"] for protocol, methods in json.loads(path.read_text()).items() if "lstm" in methods}
+        return {protocol: methods["lstm"] for protocol, methods in json.loads(path.read_bytes()).items() if "lstm" in methods}
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is damaged; run `make compare`") from error
 

@@ -137,14 +137,16 @@ def _warn(outcome: "Outcome", warning: str) -> None:
 def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
     if outcome.usable:
         return
-    reasons = Counter(item.reason for item in outcome.passed)
-    why = [f"{count} passed over ({reason})" for reason, count in reasons.most_common()]
+    expected = f"expected {READERS[reader].layout}"
+    passed = Counter(item.reason for item in outcome.passed).most_common()
+    counts = [f"{len(outcome.refused)} refused"] if outcome.refused else []
+    counts += [f"{count} passed over ({reason})" for reason, count in passed]
     if outcome.refused:
-        why.append(f"{len(outcome.refused)} refused, the first {outcome.refused[0].origin}: {outcome.refused[0].reason}")
+        first = outcome.refused[0]
+        raise DataError(f"{first.origin}: {first.reason}; nothing was changed, {', '.join(counts)}; {expected}")
     where = ", ".join(str(path) for path in paths)
-    raise DataError(
-        f"{where}: nothing that {reader} can read, nothing was changed; expected {READERS[reader].layout}; {'; '.join(why) or 'no files'}"
-    )
+    what = f"nothing that {reader} can read, nothing was changed"
+    raise DataError(f"{where}: {what}; {expected}; {', '.join(counts) or 'no files'}")
 
 
 def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:

@@ -18,7 +18,7 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     from vfer.evaluate.figures import TITLES
     from vfer.evaluate.intervals import cells
     from vfer.files import flatten
-    from vfer.register import tracking
+    from vfer.register import address
 
     outputs = root / "outputs"
     evaluate, register = _read(outputs / "evaluate" / "metrics.json"), _read(outputs / "register" / "register.json")
@@ -35,10 +35,10 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     models = ", ".join(f"{name} version {version}" for name, version in register["versions"].items())
     console.print(f"report      {outputs / 'evaluate' / 'report.html'} (one page, for any browser)", markup=False)
     console.print(f"plots       {outputs / 'evaluate' / 'plots'} (pictures), `dvc plots show` (interactive)", markup=False)
-    console.print(f"MLflow run  {register['run_id']} in {tracking.uri(root.resolve())}", markup=False)
+    console.print(f"MLflow run  {register['run_id']} in {address.uri(root.resolve())}", markup=False)
     console.print(f"models      {models}", markup=False)
     console.print(f"champion    {'yes' if register['champion'] else 'no'}: {register['reason']}", markup=False)
-    uri = tracking.uri(root.resolve())
+    uri = address.uri(root.resolve())
     served = uri.startswith("http")
     page = f"{uri if served else 'http://127.0.0.1:5000'}/#/experiments/{register['experiment_id']}/runs?workflowType=machine_learning"
     console.print(f"look at it  {'' if served else '`make ui`, then '}{page}", markup=False)
@@ -46,6 +46,6 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: is missing or damaged; run `dvc repro`") from error

@@ -230,7 +230,7 @@ class _Checkpoint:
         state = self._folder / "state.json"
         if not state.is_file():
             return [], self._model.get_weights()
-        content = json.loads(state.read_text())
+        content = json.loads(state.read_bytes())
         history: list[Logs] = content["history"]
         best = self._load(self._weights_of(_best(history, self._monitor) + 1))
         if self._average.decay:

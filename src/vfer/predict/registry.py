@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlparse
 from vfer import env
 from vfer.errors import TrackingError
 from vfer.predict import server
+from vfer.register import address as store_address
 from vfer.register import project
 
 CHAMPION = "champion"
@@ -41,12 +42,11 @@ class Registered:
 
 def store(start: Path) -> str | None:
     """Returns the address of the MLflow store: the user's server where one is set, or the database of the repository around `start`."""
-    if address := env.tracking_uri():
-        return address
-    for folder in (env.repository(), start, *start.parents):
-        if folder and (folder / "mlflow.db").is_file():
-            return f"sqlite:///{folder / 'mlflow.db'}"
-    return None
+    around = [folder for folder in (env.repository(), start, *start.parents) if folder]
+    if given := env.tracking_uri():
+        root = next((folder for folder in around if (folder / "dvc.yaml").is_file()), start)
+        return store_address.anchored(given, root)
+    return next((store_address.local(folder) for folder in around if (folder / store_address.DATABASE).is_file()), None)
 
 
 def project_name(start: Path) -> str:
@@ -77,8 +77,11 @@ def find(reference: str, address: str) -> Registered | None:
 
 
 def database(address: str) -> Path:
-    """Returns the file of an address `sqlite:///PATH`."""
-    return Path(unquote(address.partition("?")[0].removeprefix("sqlite:///")))
+    """Returns the file of an address `sqlite:///PATH`; raises `TrackingError` where it names none."""
+    path = store_address.database(address)
+    if path is None:
+        raise TrackingError(f"{address}: names no file; expected sqlite:///PATH")
+    return path
 
 
 def _query(path: Path, name: str, alias: str, version: str) -> tuple[Any, ...] | None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from vfer import env
 from vfer.errors import TrackingError
+from vfer.register.refusal import LOGIN, PAGE
 
 TIMEOUT = (5, 60)  # seconds to connect, and between two parts of an answer
 CHUNK = 1 << 20
@@ -90,7 +91,7 @@ def _ask(address: str, call: str, **query: object) -> dict[str, Any] | None:
     try:
         content = answer.json()
     except ValueError as error:
-        raise TrackingError(f"{address}: answers, but not as an MLflow server does; {REMEDY}") from error
+        raise TrackingError(f"{address}: {PAGE}; check MLFLOW_TRACKING_URI, and {LOGIN}") from error
     if answer.ok:
         return dict(content)
     if content.get("error_code") in ABSENT:
@@ -115,7 +116,7 @@ def _get(address: str, call: str, query: dict[str, object], *, stream: bool = Fa
     except requests.RequestException as error:
         raise TrackingError(f"{address}: does not answer ({type(error).__name__}); {REMEDY}") from error
     if answer.status_code in (401, 403):
-        raise TrackingError(f"{address}: refuses ({answer.status_code}); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+        raise TrackingError(f"{address}: denies access ({answer.status_code}); {LOGIN}")
     if not answer.ok and answer.status_code >= 500:
         raise TrackingError(f"{address}: fails ({answer.status_code}); {REMEDY}")
     if stream and not answer.ok:

@@ -51,7 +51,7 @@ class Inputs:
 def version(data: Path) -> dict[str, Any]:
     """Returns the hash, the size and the number of files that a DVC file gives; raises `DataError` where it gives none."""
     try:
-        tracked = yaml.safe_load(data.read_text())["outs"][0]
+        tracked = yaml.safe_load(data.read_bytes())["outs"][0]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise DataError(f"{data}: names no version of the data ({error}); restore it with `git checkout {data.name}`") from error
     return {name: tracked[name] for name in ("md5", "size", "nfiles") if name in tracked}
@@ -64,10 +64,10 @@ def collect(outputs: Path, params: Path, data: Path) -> Inputs:
     nor the runs that trained the models count, nor when a model is champion. So the same experiment has the same key wherever it runs.
     """
     try:
-        settings = yaml.safe_load(params.read_text())
-        metrics = {stage: json.loads((outputs / stage / "metrics.json").read_text()) for stage in METRICS}
+        settings = yaml.safe_load(params.read_bytes())
+        metrics = {stage: json.loads((outputs / stage / "metrics.json").read_bytes()) for stage in METRICS}
         dataset = version(data)
-        runs = {stage: json.loads((outputs / stage / "run.json").read_text())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
+        runs = {stage: json.loads((outputs / stage / "run.json").read_bytes())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
         models = [outputs / stage / "model.onnx" for stage in ("cnn", "lstm")]
         made = {"params": {name: section for name, section in settings.items() if name != "register"}, "metrics": metrics, "data": dataset}
         key = fingerprint(made, code=CODE, inputs=models)

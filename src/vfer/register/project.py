@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vfer import params
-from vfer.register import tracking
+from vfer.register import address
 from vfer.register.params import RegisterParams
 
 OWN = "vfer"
@@ -42,7 +42,7 @@ def name(config: Path, root: Path) -> str:
 
 def default(root: Path) -> str:
     """Returns the name of a project that names itself nowhere, by its remote `origin`, or by its folder."""
-    if not tracking.is_shared(root):
+    if not address.is_shared(root):
         return OWN
     asked = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)

@@ -63,7 +63,7 @@ def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows:
     """Returns the record of the system that the stages before `register` have made; raises `DataError` where an output is missing."""
     try:
         table = pq.read_table(outputs / "evaluate" / "predictions.parquet", columns=list(COLUMNS))
-        validation = json.loads((outputs / "lstm" / "metrics.json").read_text())["validation"]["accuracy"]
+        validation = json.loads((outputs / "lstm" / "metrics.json").read_bytes())["validation"]["accuracy"]
         rules = Rules(
             list(classes), dict(params["labels"]["merge"]), str(params["lstm"].get("baseline", "none")), str(params["evaluate"]["faceless"])
         )
@@ -86,7 +86,7 @@ def write(folder: Path, record: Record) -> None:
 def read(folder: Path) -> Record:
     """Reads a record; raises `DataError` where the folder holds none."""
     try:
-        content = json.loads((folder / FILE).read_text())
+        content = json.loads((folder / FILE).read_bytes())
         answers = [Answer(**row) for row in pq.read_table(folder / ANSWERS, columns=list(COLUMNS)).to_pylist()]
         rules = Rules(**content["rules"])
         return Record(rules, learned.read(folder / learned.FILE), answers, float(content["validation"]), str(content["validated"]))

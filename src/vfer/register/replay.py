@@ -41,7 +41,7 @@ def replay(folder: Path, videos: Mapping[str, Path], store: Store, recipe: Recip
         paths = {digest: Path(scratch) / f"{digest}.json" for digest in videos}
         for digest, path in paths.items():
             if store.take(recipe, keys[digest], path):
-                known[digest] = json.loads(path.read_text())
+                known[digest] = json.loads(path.read_bytes())
         asked = [digest for digest in videos if digest not in known]
         for digest, answer in zip(asked, _answers(folder, [videos[digest] for digest in asked]), strict=False):
             known[digest] = answer

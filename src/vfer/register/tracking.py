@@ -1,8 +1,10 @@
 """The MLflow store: where it is, that it answers, and the live run of a training."""
 
+import errno
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +17,7 @@ from rich.progress import Progress
 from vfer import env
 from vfer.cli import console
 from vfer.errors import TrackingError
+from vfer.register import address, refusal, relocate
 
 log = logging.getLogger(__name__)
 
@@ -22,21 +25,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
+LOCKED = 300  # most seconds that another process may take to make the store
 ANSWER, UPLOAD = "20", "600"  # most seconds that the store may take to answer, and to take in a model
 
 
-def uri(root: Path) -> str:
-    """Address of the MLflow store: the user's server where one is set, else SQLite in the repository at `root`."""
-    return env.tracking_uri() or f"sqlite:///{(root / 'mlflow.db').resolve()}"
-
-
-def is_shared(root: Path) -> bool:
-    """Whether other machines may use the store, too: any but the repository's own."""
-    return uri(root) != f"sqlite:///{(root / 'mlflow.db').resolve()}"
-
-
 def connect(root: Path, project: str = "vfer") -> tuple["MlflowClient", str]:
-    """Returns a client of the store and the id of the project's experiment there; makes both on first use.
+    """Return a client of the store and the id of the project's experiment there; create both on first use.
 
     Raises `TrackingError` where the store does not answer within seconds.
     """
@@ -49,38 +43,87 @@ def connect(root: Path, project: str = "vfer") -> tuple["MlflowClient", str]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # MLflow passes it on while it opens a database
 
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    address, served = uri(root), env.tracking_uri() is not None  # asked now: set_tracking_uri sets the variable, too
-    artifacts = (root / "mlruns").resolve()
-    artifacts.mkdir(exist_ok=True)
+    store, artifacts = address.uri(root), address.artifacts(root)
     try:
-        # Workers that start together must not each create the database.
-        with FileLock(artifacts / ".lock"):
-            mlflow.set_tracking_uri(address)
+        with alone(root):  # workers that start together must not each create the database
+            follow(root, project)
+            mlflow.set_tracking_uri(store)
             client = mlflow.MlflowClient()
-            experiment = _experiment(client, project, None if served else artifacts.as_uri())
+            experiment = _experiment(client, project, artifacts.as_uri() if artifacts else None)
             mlflow.set_experiment(experiment_id=experiment)
     except (MlflowException, SQLAlchemyError) as error:
-        raise TrackingError(_unreachable(address, error, served=served)) from error
+        raise refusal.unreachable(store, error) from error
+    os.environ.pop("MLFLOW_RUN_ID", None)  # of a job that started this process: its run is not the one of the experiment
     return client, experiment
+
+
+@contextmanager
+def alone(root: Path, name: str = ".lock", seconds: float = LOCKED) -> Iterator[None]:
+    """Hold a lock of the repository at `root` for what two processes must not do at once; a negative number of seconds waits for ever.
+
+    Raises `TrackingError` where the lock, or the database, may not be written.
+    """
+    path, database = (root / address.ARTIFACTS).resolve() / name, address.database(address.uri(root))
+    lock = FileLock(path, timeout=seconds)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        if database is not None:
+            _check_writable(database)
+        lock.acquire()
+    except Timeout as error:
+        raise TrackingError(f"{path}: locked by another process for {seconds:g} s; wait until it has finished, then run again") from error
+    except (OSError, NotImplementedError) as error:
+        raise refusal.unwritable(Path(getattr(error, "filename", None) or path), error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_writable(database: Path) -> None:
+    """Raise `OSError` where a database may not be written; MLflow would try for two minutes."""
+    for path in (database, database.parent):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if not database.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(database.parent))
+
+
+def follow(root: Path, project: str) -> relocate.Relocated | None:
+    """Make the places in the repository's own store follow the repository, and log that; raise `TrackingError` where that fails."""
+    path, artifacts = address.database(address.uri(root)), address.artifacts(root)
+    if address.is_shared(root) or path is None or artifacts is None:
+        return None
+    try:
+        moved = relocate.relocate(path, project, artifacts)
+    except sqlite3.Error as error:
+        raise refusal.unreachable(address.uri(root), error) from error
+    if moved:
+        kept = f"; {moved.left} still point to {moved.former}, where their files are" if moved.left else ""
+        log.warning(f"{path}: was in {moved.former.parent} before; {moved.moved} artifact locations now point to {artifacts}{kept}")
+    return moved
 
 
 def _experiment(client: "MlflowClient", project: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    if found := client.get_experiment_by_name(project):
-        return str(found.experiment_id)
-    try:
-        return str(client.create_experiment(project, artifact_location=artifacts))
-    except MlflowException:
-        if found := client.get_experiment_by_name(project):  # another machine was quicker
-            return str(found.experiment_id)
-        raise
+    found = client.get_experiment_by_name(project)
+    if not found:
+        try:
+            return str(client.create_experiment(project, artifact_location=artifacts))
+        except MlflowException:
+            found = client.get_experiment_by_name(project)  # another machine was quicker
+            if not found:
+                raise
+    if found.lifecycle_stage != "active":
+        raise refusal.deleted(client.tracking_uri, project, found.experiment_id)
+    return str(found.experiment_id)
 
 
 def again(call: Callable[[], T]) -> T:
-    """Returns what a call of the store does; makes it a second time where the first was refused as a bad request.
+    """Return what a call of the store does; repeat it where the first was refused as a bad request.
 
     MLflow looks for a row and inserts it if there is none. Of two machines at once one is refused, and finds the row when it asks again.
     """
@@ -98,17 +141,6 @@ def allow_uploads() -> None:
     """Lets a request to the store that has answered take as long as a model's upload, unless the user has set a limit."""
     if os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") == ANSWER:
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = UPLOAD
-
-
-def failed(root: Path, error: Exception, remedy: str) -> TrackingError:
-    """Returns what to raise where the store failed half-way."""
-    return TrackingError(f"MLflow at {uri(root)} failed ({_one_line(error)}); {remedy}")
-
-
-def _unreachable(address: str, error: Exception, *, served: bool) -> str:
-    own = "move that file away, and the next run makes a new one"
-    remedy = "start the server, or unset MLFLOW_TRACKING_URI to use the repository's own" if served else own
-    return f"MLflow store {address} does not answer ({_one_line(error)}); {remedy}"
 
 
 class LiveRun:
@@ -140,7 +172,7 @@ class LiveRun:
             call()
         except MlflowException as error:
             self._answers = False
-            log.warning(f"the training goes on, but its figures are no longer logged: {_one_line(error)}")
+            log.warning(f"the training goes on, but its figures are no longer logged: {refusal.one_line(error)}")
 
 
 class Training:
@@ -218,7 +250,3 @@ def experiment_tags() -> dict[str, str]:
     """Tags that lead from an MLflow run back to the DVC experiment and the commit that it starts from."""
     tags = {"dvc.experiment": env.experiment(), "dvc.baseline": env.experiment_baseline()}
     return {name: value for name, value in tags.items() if value}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

@@ -46,7 +46,7 @@ def _pushed(pointer: Path) -> str:
     """Returns the hash of the dataset that belongs on the default remote; nothing where there is none, or it has its own."""
     if not pointer.is_file():
         return ""
-    out = yaml.safe_load(pointer.read_text())["outs"][0]
+    out = yaml.safe_load(pointer.read_bytes())["outs"][0]
     return "" if "remote" in out else str(out["md5"])
 
 

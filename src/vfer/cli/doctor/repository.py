@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import yaml
 
-from vfer import env, params
+from vfer import params
 from vfer.cli.doctor.check import Verdict, check
 from vfer.errors import DataError, ParamsError
-from vfer.register import project, tracking
+from vfer.register import address, project, refusal, relocate
 
 SECTIONS = {
     "labels": "vfer.data.labels:LabelsParams",
@@ -26,7 +26,6 @@ SECTIONS = {
     "evaluate": "vfer.evaluate.params:EvaluateParams",
     "register": "vfer.register.params:RegisterParams",
 }
-MLFLOW_REMEDY = "start the server, or unset MLFLOW_TRACKING_URI to use the repository's own store"
 
 
 @check("params.yaml")
@@ -107,7 +106,7 @@ def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict
     from vfer.data import manifest
     from vfer.data.readers.outcome import SAMPLE
 
-    out = yaml.safe_load((root / "data.dvc").read_text())["outs"][0]
+    out = yaml.safe_load((root / "data.dvc").read_bytes())["outs"][0]
     what, own = f"the dataset {out['md5']} is in the cache", out.get("remote")
     if own is None and default is None:
         return "warn", f"{what} alone: there is no default remote", "add one with `dvc remote add -d mine URL`, then `dvc push`"
@@ -123,12 +122,12 @@ def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict
 @check("mlflow")
 def mlflow(root: Path) -> Verdict:
     """Does the MLflow store answer, and does it hold vfer's experiment?"""
-    address, name = tracking.uri(root), _project(root)
-    if address.startswith("sqlite:"):
-        return _database(Path(address.removeprefix("sqlite:///")), name, None if env.tracking_uri() else root / "mlruns")
-    if not address.startswith(("http:", "https:", "databricks")):
-        return "warn", f"{address} was not looked into, since MLflow would make its tables", "look with `mlflow experiments search`"
-    return _server(address, name)
+    uri, name = address.uri(root), _project(root)
+    if path := address.database(uri):
+        return _database(path, name, None if address.is_shared(root) else address.artifacts(root))
+    if not uri.startswith(("http:", "https:", "databricks")):
+        return "warn", f"{uri} was not looked into, since MLflow would make its tables", "look with `mlflow experiments search`"
+    return _server(uri, name)
 
 
 def _project(root: Path) -> str:
@@ -152,13 +151,13 @@ def _database(path: Path, name: str, artifacts: Path | None) -> Verdict:
     if not found:
         return "ok", f"{path} has no experiment {name} yet; the first training makes it"
     if found[2] != "active":
-        return "fail", f"the experiment {name} is deleted", f"bring it back with `mlflow experiments restore -x {found[0]}`"
-    if artifacts and not Path(found[1].removeprefix("file://")).is_relative_to(artifacts):
-        return "warn", f"artifacts go to {found[1]}, not to {artifacts}", "move the repository back, or move mlflow.db away to begin anew"
+        raise refusal.deleted(f"sqlite:///{path}", name, found[0])
+    if artifacts and relocate.folder(found[1]) != artifacts:
+        return "warn", f"artifacts go to {found[1]}, not to {artifacts}", "run `vfer relocate`; the next training does so, too"
     return "ok", f"{path}, {runs} runs"
 
 
-def _server(address: str, name: str) -> Verdict:
+def _server(uri: str, name: str) -> Verdict:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
@@ -166,7 +165,7 @@ def _server(address: str, name: str) -> Verdict:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = MlflowClient(tracking_uri=address).get_experiment_by_name(name)
+        found = MlflowClient(tracking_uri=uri).get_experiment_by_name(name)
     except MlflowException as error:
-        return "fail", f"{address} does not answer ({' '.join(str(error).split())[:160]})", MLFLOW_REMEDY
-    return "ok", f"{address} answers, {'and has the' if found else 'has no'} experiment {name}{'' if found else ' yet'}"
+        raise refusal.unreachable(uri, error) from error
+    return "ok", f"{uri} answers, {'and has the' if found else 'has no'} experiment {name}{'' if found else ' yet'}"
