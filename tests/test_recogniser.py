@@ -87,7 +87,7 @@ def test_a_video_that_cannot_be_used_is_a_clip_error(video: Path, models: tuple[
         recogniser(models, detector, FRAMES.model_copy(update={"min_frames": 50})).recognise(video)
 
 
-def test_a_picture_is_seen_as_a_video_of_one_frame(models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
+def test_a_picture_is_refused(models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((64, 64), np.uint8))
-    with pytest.raises(ClipError, match="gives 1 frame"):
+    with pytest.raises(ClipError, match="is a picture"):
         recogniser(models, detector).recognise(tmp_path / "picture.png")
