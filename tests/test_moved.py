@@ -149,7 +149,7 @@ def test_a_repository_may_be_in_any_folder(name: str, tmp_path: Path) -> None:
     [
         ("sqlite:///mlflow.db", "mlflow.db", "mlruns"),
         ("sqlite:///below/team.db", "below/team.db", "below/mlruns"),
-        ("sqlite:////srv/team.db?timeout=9", "/srv/team.db", "/srv/mlruns"),
+        ("sqlite:////var/team.db?timeout=9", "/var/team.db", "/var/mlruns"),
         ("postgresql://mlflow@db/mlflow", None, "mlruns"),
         ("https://mlflow.example.org", None, None),
     ],
