@@ -44,7 +44,8 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         jobs = [FramesJob(str(n), video, Path(scratch) / f"{n}.parquet", "scene", section) for n, video in enumerate(videos)]
         write(jobs[0])  # in vain: the libraries and the files are read
-        spent, counts = profile(write, jobs, FRAMES)
+        spent, written = profile(write, jobs, FRAMES)
+        counts = [clip.frames for clip in written]
         console.console.print(f"{len(jobs)} clips, {sum(counts)} frames, {chosen.name}; milliseconds a frame")
         show("frames", spent, sum(counts))
         truth: list[table.Faces] = []

@@ -196,7 +196,7 @@ def test_a_server_is_asked_and_its_model_fetched_once(server: type[Server]) -> N
     assert not any("code" in call for call in server.calls), "nothing that is not needed"
 
 
-@pytest.mark.parametrize(("status", "part"), [(401, "refuses"), (500, "fails")])
+@pytest.mark.parametrize(("status", "part"), [(401, "denies access"), (500, "fails")])
 def test_a_server_that_does_not_give_is_one_line(status: int, part: str, server: type[Server]) -> None:
     server.status = status
     with pytest.raises(TrackingError, match=part):
