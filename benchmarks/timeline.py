@@ -67,8 +67,10 @@ def accuracy(folder: Path) -> list[Row]:
         rows += [
             row(f"segment F1 at IoU 0.5: {what}", [one[0] for one in figures], ""),
             row(f"CCC with the strength: {what}", [one[1] for one in figures], ""),
-            row(f"delay of onset: {what}", [one[2] for one in figures], "s"),
         ]
+        delays = [one[2] for one in figures if one[2] is not None]
+        late = f"delay of onset: {what}"
+        rows.append(row(late, delays, "s") if delays else missing(late, "no segment is right"))
     if "windows" not in kinds:
         rows.append(missing("windows", "there is no registered model here; run `make repro` first"))
     return rows
@@ -89,8 +91,8 @@ def film(seed: int, expressions: Sequence[str]) -> Film:
     return Film(SIZE, FPS, [roles], seed)
 
 
-def measured(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tuple[float, float, float]:
-    """Returns F1, CCC and the median delay in seconds on one film."""
+def measured(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tuple[float, float, float | None]:
+    """Returns F1, CCC and the median delay in seconds on one film; None where no segment is right."""
     timeline = recogniser.timeline(path)
     who = people(timeline, truth)
     wanted = performances(truth)
@@ -102,7 +104,7 @@ def measured(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tupl
     pairs = matched(wanted, found)
     delays = [other.start - one.at for one, other in pairs]
     f1 = 2 * len(pairs) / max(1, len(wanted) + len(found))
-    return f1, concordance(*curves(timeline, truth, who)), float(np.median(delays)) if delays else float("nan")
+    return f1, concordance(*curves(timeline, truth, who)), float(np.median(delays)) if delays else None
 
 
 def people(timeline: Timeline, truth: Sequence[Truth]) -> dict[str, int]:
