@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vfer import env
 from vfer.cli import console
+from vfer.features import Embeddings
 from vfer.lstm.params import LstmParams
 
 LSTM = "LSTM"
@@ -20,9 +21,10 @@ Vectors = list[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Clips:
-    """n clips that show a face: what the CNN makes of their frames, float32 (frames, width) each, and class numbers, int64 (n,)."""
+    """n clips that show a face: what the CNN makes of their frames, its probabilities, float32 (frames, classes) each, and class numbers,
+    int64 (n,)."""
 
-    embeddings: Vectors
+    embeddings: list[Embeddings]
     shares: Vectors
     labels: Numbers
 
@@ -49,31 +51,34 @@ Method = Callable[[Clips, Clips, Task], Answer]
 
 
 def lstm(train: Clips, validation: Clips, task: Task) -> Answer:
-    """Trains the product's sequence model, or several of seeds that follow each other, whose probabilities are averaged."""
+    """Train the product's sequence model, or several of seeds that follow each other, whose probabilities are averaged."""
     env.prepare_tensorflow()
     with console.hushed():
         import keras
 
         from vfer.lstm import train as training
-        from vfer.lstm.sequences import pad
+        from vfer.lstm.learn import KerasNetwork
+        from vfer.lstm.sequences import predict
 
     keras.backend.clear_session()
     parts = {name: training.Part(clips.embeddings, clips.labels) for name, clips in (("train", train), ("validation", validation))}
     classes, seeds = len(task.names), range(task.seed, task.seed + task.repeats)
     models = [training.train(parts, classes, task.lstm, seed, None, lambda *_: None)[0] for seed in seeds]
 
+    networks = [KerasNetwork(model, task.names, {}) for model in models]
+
     def answer(clips: Clips) -> Numbers:
-        padded = pad(clips.embeddings, task.lstm.max_frames)
-        return np.asarray(np.mean([model(padded, training=False)["probabilities"] for model in models], axis=0).argmax(axis=1))
+        answers = [predict(network, clips.embeddings, task.lstm.max_frames) for network in networks]
+        return np.asarray(np.mean(answers, axis=0).argmax(axis=1))
 
     return answer
 
 
 def of_vectors(vector: Callable[[NDArray[np.float32]], NDArray[np.float32]], model: Callable[[float, int], Any]) -> Method:
-    """Returns the method that makes one vector of a clip's embeddings and fits a model, given strength and seed, to those."""
+    """Return the method that makes one vector of a clip's embeddings and fit a model, given strength and seed, to those."""
 
     def inputs(clips: Clips) -> NDArray[np.float32]:
-        return np.stack([vector(embedding) for embedding in clips.embeddings])
+        return np.stack([vector(clip.values) for clip in clips.embeddings])
 
     def method(train: Clips, validation: Clips, task: Task) -> Answer:
         def fitted(clips: Clips, strength: float) -> Answer:
@@ -86,20 +91,20 @@ def of_vectors(vector: Callable[[NDArray[np.float32]], NDArray[np.float32]], mod
 
 
 def mean_answer(train: Clips, validation: Clips, task: Task) -> Answer:
-    """Fits a logistic regression to single frames; its probabilities are averaged over a clip's frames."""
+    """Fit a logistic regression to single frames; its probabilities are averaged over a clip's frames."""
 
     def fitted(clips: Clips, strength: float) -> Answer:
-        labels = np.repeat(clips.labels, [len(embedding) for embedding in clips.embeddings])
-        found = scaled(logistic(strength, task.seed)).fit(np.concatenate(clips.embeddings), labels)
+        labels = np.repeat(clips.labels, [len(clip) for clip in clips.embeddings])
+        found = scaled(logistic(strength, task.seed)).fit(np.concatenate([clip.values for clip in clips.embeddings]), labels)
         return lambda others: np.array(
-            [found.classes_[found.predict_proba(embedding).mean(axis=0).argmax()] for embedding in others.embeddings]
+            [found.classes_[found.predict_proba(clip.values).mean(axis=0).argmax()] for clip in others.embeddings]
         )
 
     return refitted(fitted, train, validation)
 
 
 def cnn_alone(train: Clips, validation: Clips, task: Task) -> Answer:  # noqa: ARG001
-    """Averages the CNN's answers to a clip's frames, over the expressions that the clips have too; it learns from none of them."""
+    """Average the CNN's answers to a clip's frames, over the expressions that the clips have too; it learns from none of them."""
     common = [name for name in task.known if name in task.names]
     columns = [task.known.index(name) for name in common]
     numbers = np.array([task.names.index(name) for name in common])
@@ -107,7 +112,7 @@ def cnn_alone(train: Clips, validation: Clips, task: Task) -> Answer:  # noqa: A
 
 
 def refitted(fitted: Callable[[Clips, float], Answer], train: Clips, validation: Clips) -> Answer:
-    """Chooses the strength that does best on validation, and fits once more, to both."""
+    """Choose the strength that does best on validation, and fit once more, to both."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # so small a problem only loses by threads
@@ -116,21 +121,21 @@ def refitted(fitted: Callable[[Clips, float], Answer], train: Clips, validation:
 
 
 def logistic(strength: float, seed: int) -> Any:
-    """Returns an untrained logistic regression."""
+    """Return an untrained logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=strength, max_iter=2000, random_state=seed)
 
 
 def support(strength: float, seed: int) -> Any:
-    """Returns an untrained linear support vector machine."""
+    """Return an untrained linear support vector machine."""
     from sklearn.svm import SVC
 
     return SVC(kernel="linear", C=strength, random_state=seed)
 
 
 def scaled(model: Any) -> Any:
-    """Returns the model behind a standardisation of its inputs."""
+    """Return the model behind a standardisation of its inputs."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -138,7 +143,7 @@ def scaled(model: Any) -> Any:
 
 
 def methods(task: Task) -> dict[str, Method]:
-    """Returns the methods by name; the CNN alone is among them where it knows two of the clips' expressions."""
+    """Return the methods by name; the CNN alone is among them where it knows two of the clips' expressions."""
     found: dict[str, Method] = {
         LSTM: lstm,
         "mean embedding, logistic regression": of_vectors(lambda embedding: embedding.mean(axis=0), logistic),

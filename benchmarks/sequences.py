@@ -1,16 +1,18 @@
 """Sequence models over a dataset of clips, CK+ for example, subject by subject: the LSTM against what single frames tell.
 
-    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip
-    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip --tune 20 --architecture resnet
+    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip --set epochs=60
+    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip --set epochs=60 --set baseline=subject
+    python -m benchmarks.sequences --cnn outputs/cnn/model.onnx --clips data --flip --set epochs=60 --tune 20 --architecture resnet
 
-The stages `frames` and `faces` give the crops, by params.yaml, and the CNN what is learned from; with `--flip` that is the mean over
-each crop and its mirror image. Every clip is a test clip once: the folds are those of `split.protocol: subject`, the next fold
-validates, the others train. The LSTM learns from train and takes the epoch that does best on validation; the others choose there how
-much they are regularised, and then learn from both. The CNN alone learns from no clip, and chooses among the expressions that the
-clips have; a clip of one that it does not know is wrong, as is for all a clip that shows no face. With `--tune` the CNN, of which the
-Keras file beside the ONNX file is taken, is first fine-tuned to the training clips' crops in each fold, and all methods get that
-network. Intervals and the p of the difference to the LSTM, on the same clips, are over subjects. The LSTM's
-settings are to be chosen by its accuracy on the validation clips of all folds, which is told too, not by the test clips.
+The stages `frames` and `faces` give the crops, by params.yaml, and the CNN what is learned from; with `--flip` that is the mean over each
+crop and its mirror image. Every clip is a test clip once: the folds are those of `split.protocol: subject`, the next fold validates, the
+others train. The LSTM learns from train and takes the epoch that does best on validation; the others choose there how much they are
+regularised, and then learn from both. The CNN alone learns from no clip, and chooses among the expressions that the clips have; a clip of
+one that it does not know is wrong, as is for all a clip that shows no face. With `--tune` the CNN, of which the Keras file beside the
+ONNX file is taken, is first fine-tuned to the training clips' crops in each fold, and all methods get that network. With `baseline` all
+methods see embeddings relative to each person's own, which is a protocol of its own. Intervals and the p of the difference to the LSTM,
+on the same clips, are over subjects. The LSTM's settings are to be chosen by its accuracy on the validation clips of all folds, which is
+told too, not by the test clips.
 """
 
 import tempfile
@@ -21,6 +23,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+import yaml
 
 from benchmarks import machine, tuning
 from benchmarks.methods import LSTM, Clips, Numbers, Task, methods
@@ -29,6 +32,7 @@ from stages import faces, frames
 from vfer import env, features, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
+from vfer.compare.relative import relative
 from vfer.data import manifest, split
 from vfer.data.labels import classes
 from vfer.data.split import PARTS, Row, SplitParams
@@ -52,31 +56,19 @@ def main(
     flip: Annotated[bool, typer.Option(help="Average the CNN over each crop and its mirror image.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="LSTMs, of seeds that follow each other, whose probabilities are averaged.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 7,
-    units: Annotated[int, typer.Option(min=1)] = 128,
-    dropout: Annotated[float, typer.Option(min=0, max=0.99)] = 0.5,
-    epochs: Annotated[int, typer.Option(min=1)] = 60,
-    patience: Annotated[int, typer.Option(min=1)] = 60,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, max=1)] = 0.003,
-    class_balance: Annotated[float, typer.Option(min=0, max=1)] = 0.5,
+    config: Annotated[Path, typer.Option("--params", help="The params file, whose section lstm says how to train.")] = HOME / "params.yaml",
+    sets: Annotated[
+        list[str], typer.Option("--set", help="A param of that section to replace, such as epochs=60 or baseline=subject.")
+    ] = [],  # noqa: B006  # read, never changed
     tune: Annotated[
         int, typer.Option(min=0, help="Epochs of fine-tuning the CNN in each fold, after two of its new head; 0 for none.")
     ] = 0,
     tune_rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate of the fine-tuning.")] = 0.001,
     architecture: Annotated[str, typer.Option(help="That of the CNN, for the fine-tuning.")] = "resnet",
 ) -> None:
-    """Runs all folds and writes the figures; without `--tune` the same arguments give the same figures on one machine."""
-    chosen = LstmParams(
-        units=units,
-        dropout=dropout,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        class_balance=class_balance,
-        max_frames=params.load(HOME / "params.yaml", "lstm", LstmParams).max_frames,
-        deterministic=True,
-    )
+    """Run all folds and write the figures; without `--tune` the same arguments give the same figures on one machine."""
+    given = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in sets)}
+    chosen = LstmParams.model_validate(params.load(config, "lstm", LstmParams).model_dump() | given)
     with console.Stage("sequences") as stage:
         facts, session = machine.facts(), Session(cnn, threads=env.workers())
         listed = manifest.read(clips / "clips.csv")
@@ -104,7 +96,7 @@ def main(
 
 
 def cropped(clips: Path, scratch: Path) -> Iterator[tuple[str, faces_table.Faces]]:
-    """Runs the stages that find the faces, and yields those of each clip that they have not refused."""
+    """Run the stages that find the faces, and yield those of each clip that they have not refused."""
     config = HOME / "params.yaml"
     frames.main(clips / "clips.csv", config, scratch / "frames")
     faces.main(scratch / "frames" / "clips", HOME / "weights", config, scratch / "faces")
@@ -114,12 +106,12 @@ def cropped(clips: Path, scratch: Path) -> Iterator[tuple[str, faces_table.Faces
 
 
 def embedded(session: Session, crops: Mapping[str, faces_table.Faces], flip: bool) -> Seen:
-    """Returns what the CNN makes of each clip."""
+    """Return what the CNN makes of each clip."""
     return {name: embed(session, name, found, flip) for name, found in crops.items()}
 
 
 def embed(session: Session, name: str, found: faces_table.Faces, flip: bool) -> features.Sequence:
-    """Returns what the CNN makes of a clip's crops, or its mean over them and their mirror images."""
+    """Return what the CNN makes of a clip's crops, or its mean over them and their mirror images."""
     plain = features.embed(session, name, found, BATCH)
     if not flip:
         return plain
@@ -129,13 +121,13 @@ def embed(session: Session, name: str, found: faces_table.Faces, flip: bool) -> 
 
 
 def split_of(clips: list[manifest.Clip], folds: int, fold: int, seed: int, where: Path) -> list[Row]:
-    """Returns a fold's split."""
+    """Return a fold's split."""
     section = SplitParams(protocol="subject", folds=folds, fold=fold)
     return split.split(clips, [clip.expression for clip in clips], section, seed, where)
 
 
 def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task: Task) -> dict[str, Any]:
-    """Runs every method on the split of every fold; returns the figures over all clips, of which each is tested once.
+    """Run every method on the split of every fold; return the figures over all clips, of which each is tested once.
 
     `seen_in` tells what the CNN makes of the clips, given a split.
     """
@@ -147,7 +139,10 @@ def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task:
         shown = {part: [row for row in chosen if row.part == part and row.clip in seen and len(seen[row.clip].faces)] for part in PARTS}
         if empty := [part for part in PARTS if not shown[part]]:
             raise DataError(f"fold {fold}: no clip of the part {empty[0]} shows a face; lower --folds or add clips")
-        train, validation, test = (clips_of(shown[part], seen, task.names) for part in PARTS)
+        embeddings = {clip: one.shown for clip, one in seen.items()}
+        everyone = [row for part in PARTS for row in shown[part]]
+        _, moved = relative(everyone, embeddings, task.lstm.baseline, task.lstm.neutral, task.lstm.neutral_clips)
+        train, validation, test = (clips_of(shown[part], seen, moved, task.names) for part in PARTS)
         hits = {}
         for name, method in methods(task).items():
             answer = method(train, validation, task)
@@ -171,22 +166,22 @@ def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task:
     return whole | {"methods": judged}
 
 
-def clips_of(rows: list[Row], seen: Seen, names: list[str]) -> Clips:
-    """Returns what the CNN makes of the frames that show a face."""
+def clips_of(rows: list[Row], seen: Seen, moved: Mapping[str, features.Embeddings], names: list[str]) -> Clips:
+    """Return what the CNN makes of the frames that show a face, its embeddings relative to people's baselines, if any."""
     found = [seen[row.clip] for row in rows]
     shares = [one.probabilities[one.status != "none"] for one in found]
-    return Clips([one.faces for one in found], shares, np.array([names.index(row.expression) for row in rows]))
+    return Clips([moved[row.clip] for row in rows], shares, np.array([names.index(row.expression) for row in rows]))
 
 
 def judge(truth: Numbers, predicted: Numbers, lstm: Numbers, subjects: list[str], recordings: list[str], task: Task) -> dict[str, Any]:
-    """Returns a method's scores with their intervals, and the p of its difference to the LSTM."""
+    """Return a method's scores with their intervals, and the p of its difference to the LSTM."""
     found = intervals(truth, predicted, subjects, recordings, len(task.names), CONFIDENCE)
     p = None if predicted is lstm else paired(predicted == truth, lstm == truth, subjects, recordings).p
     return {name: asdict(interval) for name, interval in found.items()} | {"p": p}
 
 
 def report(told: dict[str, Any]) -> str:
-    """Returns the figures as Markdown, in per cent."""
+    """Return the figures as Markdown, in per cent."""
     heads = ["method", "accuracy", "95 % interval", "UAR", "macro F1", "p against the LSTM"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in told["methods"].items():

@@ -35,13 +35,13 @@ def main(
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the pictures.")],
 ) -> None:
-    """Writes metrics.json, table.md, table.csv, per_subject.csv and pictures, and one MLflow run with one below for each row."""
+    """Write metrics.json, table.md, table.csv, per_subject.csv and pictures, and one MLflow run with one below for each row."""
     chosen = params.load(settings, "compare", CompareParams)
     seed = params.seed(config)
     with console.Stage("compare") as stage:
         judged: Everything[Judged] = {
             protocol: {name: Judged(answers.read(said / name / f"{protocol}.parquet"), chosen) for name in chosen.methods}
-            for protocol in chosen.protocols
+            for protocol in chosen.tables
         }
         tables: Everything[report.Told] = {protocol: report.table(methods) for protocol, methods in judged.items()}
         write(out, judged, tables, chosen)
@@ -59,7 +59,7 @@ def main(
 
 
 def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams) -> None:
-    """Writes the tables and the pictures; the confusion matrices are those of the last protocol."""
+    """Write the tables and the pictures; the confusion matrices are those of the last protocol."""
     shutil.rmtree(out / "plots", ignore_errors=True)
     files.write_json(out / "metrics.json", tables)
     files.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence).encode())
@@ -82,7 +82,7 @@ def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told]
 
 
 def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any], data: str) -> None:
-    """Makes one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
+    """Make one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
     root = env.repository() or HOME
     client, store = tracking.connect(root, name)
     import mlflow

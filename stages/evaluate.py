@@ -22,10 +22,11 @@ from vfer.evaluate import figures, plots, report
 from vfer.evaluate import stills as stills_report
 from vfer.evaluate.intervals import cells, intervals
 from vfer.evaluate.params import EvaluateParams
+from vfer.evaluate.relative import Relative, relative
 from vfer.evaluate.scores import confusion, score
 from vfer.evaluate.vote import vote
-from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import predict
+from vfer.lstm.settings import settings_of
 from vfer.nets.session import Session
 
 
@@ -40,20 +41,19 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
 ) -> None:
-    """Scores every test clip; one without a face has no answer, and counts as `evaluate.faceless` says."""
+    """Score every test clip; one without a face has no answer, and counts as `evaluate.faceless` says."""
     chosen = params.load(config, "evaluate", EvaluateParams)
-    most = params.load(config, "lstm", LstmParams).max_frames
     seed = params.seed(config)
     with console.Stage("evaluate") as stage:
         session = Session(model)
-        names = session.classes
+        names, settings = session.classes, settings_of(session)
         rows, network = split.read(parts), learned.read(examples)
         sequences = {sequence.clip: sequence for sequence in features.read(cache)}
         test = [row for row in rows if row.part == "test"]
         if not test:
             raise DataError(f"{parts}: has no test clip; lower split.folds")
-        faces = [sequences[row.clip].faces for row in test]
-        probabilities = predict(session, faces, most)
+        shown = [sequences[row.clip].shown for row in test]
+        probabilities = predict(session, shown, settings.max_frames)
         truth = np.array([names.index(row.expression) for row in test])
         train = [row for row in rows if row.part == "train" and len(sequences[row.clip].faces)]
         labels = np.array([names.index(row.expression) for row in train])
@@ -61,19 +61,26 @@ def main(
         subjects = [row.subject for row in test]
         scored = intervals(truth, predicted, subjects, [row.recording for row in test], len(names), chosen.confidence)
         error, curve = figures.calibration(truth, probabilities)
-        votes = vote([sequences[row.clip].faces for row in train], labels, faces, len(names), chosen.vote_frames, seed)
-        shown = np.concatenate([sequences[row.clip].status for row in test])
+        plain = dict(zip([row.clip for row in test], predicted.tolist(), strict=True))
+        known = relative_to_people(session, rows, sequences, plain, np.bincount(labels, minlength=len(names)), chosen)
+        votes = vote(
+            [sequences[row.clip].faces for row in train], labels, [clip.values for clip in shown], len(names), chosen.vote_frames, seed
+        )
+        statuses = np.concatenate([sequences[row.clip].status for row in test])
         metrics = {
             **{name: asdict(interval) for name, interval in scored.items()},
             "calibration_error": error,
-            "coverage": float((shown != "none").mean()),
+            **figures.proper(truth, probabilities),
+            "coverage": float((statuses != "none").mean()),
             "clips": len(test),
-            "faceless": sum(not len(found) for found in faces),
+            "faceless": sum(not len(clip) for clip in shown),
             "subjects": len(set(subjects)),
             "people": fingerprint({"subjects": sorted(set(subjects))})[:8],
             "leakage": audit.leakage(rows, network),
             "frame_vote": asdict(score(truth, votes, len(names))),
         }
+        if known:
+            metrics["baseline"] = known.metrics
         of_stills = predictions.read(said).of("test")
         if of_stills.still:
             metrics["stills"] = stills_report.report(of_stills, stills, chosen.confidence, out)
@@ -85,7 +92,7 @@ def main(
         files.write_csv(out / "reliability.csv", ["confidence", "accuracy", "clips"], curve)
         pairs = [{"actual": row.expression, "predicted": names[i] if i >= 0 else "none"} for row, i in zip(test, predicted, strict=True)]
         files.write_csv(out / "confusion.csv", ["actual", "predicted"], pairs)
-        write_predictions(out / "predictions.parquet", test, predicted, votes, probabilities, names)
+        write_predictions(out / "predictions.parquet", test, predicted, votes, probabilities, names, known)
         plots.confusion(out / "plots" / "confusion.png", confusion(truth, predicted, len(names)), names)
         plots.per_class(out / "plots" / "per_class.png", classes)
         plots.reliability(out / "plots" / "reliability.png", curve)
@@ -97,14 +104,42 @@ def main(
         stage.made = f"{told} -> {out}"
 
 
+def relative_to_people(
+    session: Session,
+    rows: list[split.Row],
+    sequences: Mapping[str, features.Sequence],
+    plain: Mapping[str, int],
+    prior: NDArray[np.int64],
+    chosen: EvaluateParams,
+) -> Relative | None:
+    """Return the answers relative to each person's own baseline; None of a model that is trained without."""
+    settings = settings_of(session)
+    if settings.baseline == "none":
+        return None
+    embeddings = {row.clip: sequences[row.clip].shown for row in rows}
+    return relative(session, settings, rows, embeddings, plain, prior, chosen)
+
+
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Returns the figures of one line that never stand alone."""
+    """Return the figures of one line that never stand alone."""
     flat = files.flatten(metrics)
     value, interval = cells(metrics["accuracy"])
     return (
         f"{flat['clips']:.0f} test clips of {flat['subjects']:.0f} subjects: accuracy {value} ({interval}), UAR {flat['uar.value']:.3f}, "
         f"macro F1 {flat['macro_f1.value']:.3f}; frame vote {flat['frame_vote.accuracy']:.3f}; seen in training: "
-        f"{flat['leakage.recording']:.0%} of their recordings, {flat['leakage.subject']:.0%} of their subjects"
+        f"{flat['leakage.recording']:.0%} of their recordings, {flat['leakage.subject']:.0%} of their subjects" + with_baseline(metrics)
+    )
+
+
+def with_baseline(metrics: Mapping[str, Any]) -> str:
+    """Return the figures relative to each person's own baseline, and what they know of the person; empty where there are none."""
+    if "baseline" not in metrics:
+        return ""
+    made = metrics["baseline"]
+    scored = {name: cells(made[name]) for name in ("accuracy", "uar")}
+    return (
+        f"; relative to each person's baseline ({made['mode']}: {made['protocol']}): accuracy {scored['accuracy'][0]} "
+        f"({scored['accuracy'][1]}), UAR {scored['uar'][0]}, of {made['clips']} clips"
     )
 
 
@@ -115,13 +150,21 @@ def write_predictions(
     votes: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     names: list[str],
+    known: Relative | None,
 ) -> None:
-    """Writes one row a test clip: the truth, the answer (null without a face), the frames' vote, and a column a class."""
+    """Write one row a test clip: the truth, the answer (null without a face), the frames' vote, and a column a class.
+
+    With baselines, `with_baseline` is the answer relative to the person's own, and `scored_with_baseline` false where the clip made one.
+    """
     answers = {"predicted": predicted, "frame_vote": votes}
+    if known:
+        answers["with_baseline"] = np.array([known.answers.get(row.clip, -1) for row in test])
     kept = ("clip", "digest", "expression", "subject", "recording")
     columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in kept}
     columns |= {name: [names[i] if i >= 0 else None for i in values] for name, values in answers.items()}
     columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
+    if known:
+        columns["scored_with_baseline"] = [row.clip in known.answers for row in test]
     with files.replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 

@@ -1,10 +1,9 @@
 """`lstm`: splits the clips and trains the sequence model on their embeddings."""
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -18,16 +17,12 @@ from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.split import PARTS, Row, SplitParams
 from vfer.errors import DataError
-from vfer.evaluate.scores import score
+from vfer.features import Embeddings
+from vfer.lstm import people
 from vfer.lstm.params import LstmParams
-from vfer.lstm.sequences import predict
-from vfer.nets.session import Session
 from vfer.register import project, tracking
 
-if TYPE_CHECKING:
-    from vfer.lstm.train import Part
-
-CODE = ("vfer.lstm.train", "vfer.nets.export")
+CODE = ("vfer.lstm.learn", "vfer.nets.export")
 
 
 def main(
@@ -37,43 +32,39 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, the split, the history and the metrics.")],
 ) -> None:
-    """Trains on the split's train part and stops early on validation; the test part is left to `evaluate`."""
+    """Train on the split's train part and stops early on validation; the test part is left to `evaluate`."""
     chosen = params.load(config, "lstm", LstmParams)
     seed = params.seed(config)
     with console.Stage("lstm") as stage:
-        sequences = features.faces(cache)
-        names, rows = rows_of(clips, placed, config, sequences, seed)
+        embeddings = features.embeddings(cache)
+        names, rows = rows_of(clips, placed, config, embeddings, seed)
+        check(rows, embeddings, chosen, clips)
         env.prepare_tensorflow()
         with console.hushed():
-            from vfer.lstm import train
+            from vfer.lstm.learn import learn
             from vfer.nets import export
 
-        data = {part: part_of(part, rows, names, sequences, clips) for part in ("train", "validation")}
         settings = chosen.model_dump() | {"seed": seed, "classes": names} | params.load(config, "split", SplitParams).model_dump()
-        arrays: list[Input] = []
-        for part in data.values():
-            arrays += [part.labels, *part.sequences]
-        key = fingerprint(settings, code=CODE, inputs=arrays)
+        key = fingerprint(settings, code=CODE, inputs=inputs(rows, embeddings))
         root = env.repository() or HOME
         with tracking.training(root, "lstm", settings, key, chosen.epochs, project.name(config, root)) as live:
-            model, fit = train.train(data, len(names), chosen, seed, live.checkpoint, live.on_epoch)
-            sample = np.asarray(train.batches(data["validation"], len(names), chosen, seed, fitted=False)[0][0], np.float32)
-            export.save(model, out, sample, names)
-            probabilities = predict(Session(out / "model.onnx"), data["validation"].sequences, chosen.max_frames)
-            validation = asdict(score(data["validation"].labels, probabilities.argmax(axis=1), len(names)))
-            live.run.log({f"validation.{name}": value for name, value in validation.items()})
+            learned = learn(rows, names, embeddings, chosen, seed, live.checkpoint, live.on_epoch)
+            export.save(learned.model, out, learned.sample, names)
+            export.annotate(out / "model.onnx", learned.metadata)
+            live.run.log(files.flatten(learned.figures))
         split.write(out / "split.parquet", rows)
-        files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
+        files.write_csv(out / "history.csv", ["epoch", *learned.fit.history[0]], learned.fit.rows())
         counts = Counter(row.part for row in rows)
-        faceless = sum(not len(sequences[row.clip]) for row in rows)
-        made = {"validation": validation, "epochs": len(fit.history), "best_epoch": fit.best + 1, "faceless": faceless}
-        files.write_json(out / "metrics.json", made | {"clips": {part: counts[part] for part in PARTS}})
+        faceless = sum(not len(embeddings[row.clip]) for row in rows)
+        course = {"epochs": len(learned.fit.history), "best_epoch": learned.fit.best + 1, "faceless": faceless}
+        files.write_json(out / "metrics.json", learned.figures | course | {"clips": {part: counts[part] for part in PARTS}})
         files.write_json(out / "run.json", {"run_id": live.run.id})
-        stage.made = f"{chosen.units} units of {len(fit.history)} epochs, validation accuracy {validation['accuracy']:.3f} -> {out}"
+        trained = f"{chosen.architecture} of {chosen.units} units, {course['epochs']} epochs"
+        stage.made = f"{trained}, validation accuracy {learned.figures['validation']['accuracy']:.3f} -> {out}"
 
 
 def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], seed: int) -> tuple[list[str], list[Row]]:
-    """Returns the classes and the split of the clips that are in the cache and show one of the classes."""
+    """Return the classes and the split of the clips that are in the cache and show one of the classes."""
     found = labelled(clips, params.load(config, "labels", LabelsParams), cached, env.store(), env.workers())
     for reason in found.reasons:
         console.warn(reason)
@@ -89,16 +80,33 @@ def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], se
     return found.classes, rows
 
 
-def part_of(part: str, rows: list[Row], names: list[str], sequences: "dict[str, np.typing.NDArray[np.float32]]", where: Path) -> "Part":
-    """Returns the clips of a part that show a face; clips without one cannot be learned from, but `evaluate` scores them."""
-    from vfer.lstm.train import Part
+def inputs(rows: list[Row], embeddings: Mapping[str, Embeddings]) -> list[Input]:
+    """Return what a training reads of the clips to train and validate on; those to test decide nothing."""
+    used = [row for row in rows if row.part != "test"]
+    found: list[Input] = []
+    for row in used:
+        described = "\0".join((row.part, row.expression, row.subject, row.recording))
+        found += [described, embeddings[row.clip].values, embeddings[row.clip].time]
+    return found
 
-    chosen = [row for row in rows if row.part == part and len(sequences[row.clip])]
-    if not chosen:
-        raise DataError(f"{where}: no clip of the part {part} shows a face; look at outputs/faces/refused.csv")
-    if part == "train" and len(shown := {row.expression for row in chosen}) < 2:
-        raise DataError(f"{where}: all clips to train on show {shown.pop()}; lower split.folds, choose another fold, or add clips")
-    return Part([sequences[row.clip] for row in chosen], np.array([names.index(row.expression) for row in chosen]))
+
+def check(rows: list[Row], embeddings: Mapping[str, Embeddings], chosen: LstmParams, where: Path) -> None:
+    """Warn of what is odd about the clips; raises `DataError` where they cannot be learned from.
+
+    Clips without a face are no help to the training, but `evaluate` scores them.
+    """
+    for part in ("train", "validation"):
+        expressions = {row.expression for row in rows if row.part == part and len(embeddings[row.clip])}
+        if not expressions:
+            raise DataError(f"{where}: no clip of the part {part} shows a face; look at outputs/faces/refused.csv")
+        if part == "train" and len(expressions) < 2:
+            only = expressions.pop()
+            raise DataError(f"{where}: all clips to train on show {only}; lower split.folds, choose another fold, or add clips")
+    for row in rows:
+        if len(embeddings[row.clip]) > 1 and np.diff(embeddings[row.clip].time).min() <= 0:
+            raise DataError(f"{row.clip}: its frames are not in the order of their time; run `dvc repro frames`")
+    for warning in people.check(rows, chosen.baseline, chosen.neutral, where):
+        console.warn(warning)
 
 
 if __name__ == "__main__":

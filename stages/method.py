@@ -20,11 +20,15 @@ from vfer.compare.answers import Answers
 from vfer.compare.methods.base import Task
 from vfer.compare.methods.params import MethodsParams
 from vfer.compare.params import CompareParams
+from vfer.compare.relative import relative
 from vfer.compare.table import ENTRIES, Entry
 from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.split import Row
+from vfer.lstm import people
+from vfer.lstm.baseline import Mode
+from vfer.lstm.params import LstmParams
 
 
 def main(
@@ -38,60 +42,67 @@ def main(
     method: Annotated[str, typer.Option(help="The method.")],
     out: Annotated[Path, typer.Option(help="Folder for the answers, a Parquet file a protocol.")],
 ) -> None:
-    """Runs all trainings; each is kept in the clip store when it is finished, so that none is trained twice."""
+    """Run all trainings; each is kept in the clip store when it is finished, so that none is trained twice."""
     chosen = params.load(settings, "compare", CompareParams)
     how = params.load(settings, "methods", MethodsParams)
     seed = params.seed(config)
     with console.Stage(method) as stage:
-        embeddings = features.faces(cache)
+        embeddings = features.embeddings(cache)
         found = labelled(clips, params.load(config, "labels", LabelsParams), embeddings, env.store(), env.workers())
         names, known = found.classes, places.read(placed)
-        task = Task(len(names), seed, how.nets, how.encodings)
+        lstm = params.load(config, "lstm", LstmParams)
+        task = Task(len(names), seed, lstm, how.nets, how.encodings)
         store = Store(env.store())
         entry = ENTRIES[method]
         inputs = [digest(path) for path in (cache, *seen(entry, faces, moves))]
-        used = {"method": method, "seed": seed, "classes": names, **how.model_dump(include=entry.settings)}
-        made = recipe("folds", used, ("vfer.compare.folds", entry.code))
+        used = {"method": method, "seed": seed, "classes": names}
+        used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
+        made = recipe("folds", used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
-        def trained(protocol: str, number: int, repeat: int, parts: list[Row]) -> Answers:
+        def trained(name: str, number: int, repeat: int, parts: list[Row], mode: Mode) -> Answers:
             for lacking in split.absent(parts, ["train"]):
-                console.warn(f"{protocol}, fold {number + 1}: {lacking}")
+                console.warn(f"{name}, fold {number + 1}: {lacking}")
+            for warning in people.check(parts, mode, lstm.neutral, clips):
+                console.warn(f"{name}, fold {number + 1}: {warning}")
+            parts, values = relative(parts, embeddings, mode, lstm.neutral, lstm.neutral_clips)
             env.prepare_tensorflow("float32")
             logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
             with console.hushed():
                 train = table.load(method)
             how_to = replace(task, seed=seed + repeat)
-            return folds.run(
-                number, repeat, parts, names, train, how_to, lambda rows: folds.clips_of(rows, names, embeddings, faces, moves)
-            )
+            return folds.run(number, repeat, parts, names, train, how_to, lambda rows: folds.clips_of(rows, names, values, faces, moves))
 
         fresh, total = 0, 0
-        for protocol, asked in chosen.protocols.items():
+        for name, (protocol, mode) in chosen.tables.items():
             ready = []
-            for number, repeat in product(split.fold_numbers(found.clips, chosen.split(protocol, 0), known), range(asked.seeds)):
+            for number, repeat in product(
+                split.fold_numbers(found.clips, chosen.split(protocol, 0), known), range(chosen.protocols[protocol].seeds)
+            ):
                 parts = split.split(found.clips, found.expressions, chosen.split(protocol, number), seed, clips, known, found.digests)
-                path = out / f"{protocol}-{number}-{repeat}.parquet"
-                key = fingerprint({"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts]}, inputs=inputs)
+                path = out / f"{name}-{number}-{repeat}.parquet"
+                people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
+                work = {"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
+                key = fingerprint(work, inputs=inputs)
                 if not store.take(made, key, path):
-                    said = trained(protocol, number, repeat, parts)
+                    said = trained(name, number, repeat, parts, mode)
                     answers.write(path, [said])
                     if failure := store.keep(made, key, path):
                         console.warn(f"{failure}; this fold will be trained again: free space or correct its permissions")
                     fresh += 1
                     console.console.print(
-                        f"{method}, {protocol}, fold {number + 1}, seed {seed + repeat}: {said.cost.seconds:.1f} s", markup=False
+                        f"{method}, {name}, fold {number + 1}, seed {seed + repeat}: {said.cost.seconds:.1f} s", markup=False
                     )
                 ready += answers.read(path)
                 path.unlink()
-            answers.write(out / f"{protocol}.parquet", ready)
+            answers.write(out / f"{name}.parquet", ready)
             total += len(ready)
         kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
-        stage.made = f"{total} trainings{kept} of {len(chosen.protocols)} protocols -> {out}"
+        stage.made = f"{total} trainings{kept} of {len(chosen.tables)} protocols -> {out}"
 
 
 def seen(entry: Entry, faces: Path, moves: Path) -> list[Path]:
-    """Returns what a method sees of the clips beside their embeddings."""
+    """Return what a method sees of the clips beside their embeddings."""
     return [path for word, path in (("crops", faces), ("motion", moves)) if word in entry.sees]
 
 

@@ -22,7 +22,7 @@ from vfer.compare import answers, folds, pictures
 from vfer.compare.answers import Answers, Cost
 from vfer.compare.methods.base import Clips, Fitted, Task
 from vfer.compare.params import CompareParams
-from vfer.compare.report import Judged, markdown, table
+from vfer.compare.report import Judged, heading, markdown, table
 from vfer.compare.table import ENTRIES
 from vfer.data import split
 from vfer.data.split import Row
@@ -117,6 +117,18 @@ def test_a_method_answers_for_every_clip_once_under_every_protocol(root: Path) -
             assert fold.cost.parameters > 0
             assert min(fold.cost.seconds, fold.cost.milliseconds) > 0
             assert all("is in fold" in row.reason for row in fold.rows)
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_baseline_has_a_table_of_its_own(root: Path) -> None:
+    settings(root, protocols={"subject": {"folds": 3, "seeds": 1}}, baselines=["none", "subject"])
+    out = run(root, "frames_mean")
+    assert sorted(path.stem for path in out.iterdir()) == ["subject", "subject-baseline-subject"]
+    plain, moved = (answers.read(path) for path in sorted(out.iterdir()))
+    assert [fold.rows for fold in plain] == [fold.rows for fold in moved]
+    assert not np.allclose(plain[0].probabilities, moved[0].probabilities, equal_nan=True)
+    assert heading("subject") == "By subject"
+    assert "(subject: knows the person's other clips, not their labels)" in heading("subject-baseline-subject")
 
 
 @pytest.mark.usefixtures("quick")
@@ -257,7 +269,9 @@ def rows(train: str, validation: str = "ab", test: str = "ab") -> list[Row]:
 
 
 def made_of(given: list[Row]) -> Clips:
-    return Clips(np.array(["ab".index(row.expression) for row in given]), [np.ones((2, 3), np.float32)] * len(given))
+    return Clips(
+        np.array(["ab".index(row.expression) for row in given]), [np.ones((2, 3), np.float32)] * len(given), [np.arange(2.0)] * len(given)
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,7 +283,7 @@ def made_of(given: list[Row]) -> Clips:
 )
 def test_a_fold_that_teaches_nothing_is_one_line(given: list[Row], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        folds.run(4, 0, given, ["a", "b"], trained("lstm"), Task(2, 0, None, None), made_of)  # type: ignore[arg-type]
+        folds.run(4, 0, given, ["a", "b"], trained("lstm"), Task(2, 0, None, None, None), made_of)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
 
 
@@ -280,7 +294,7 @@ def test_a_fold_whose_tested_clips_show_no_face_has_answers_of_none() -> None:
         return made_of([row for row in some if row.part != "test"])
 
     silent = Fitted(1, lambda _: pytest.fail("there is nothing to answer"))
-    said = folds.run(0, 0, given, ["a", "b"], lambda *_: silent, Task(2, 0, None, None), clips)  # type: ignore[arg-type]
+    said = folds.run(0, 0, given, ["a", "b"], lambda *_: silent, Task(2, 0, None, None, None), clips)  # type: ignore[arg-type]
     assert np.isnan(said.probabilities).all()
     assert len(said.rows) == 2
 

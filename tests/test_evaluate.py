@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from project import LEARNED
 from sklearn import metrics as sk
 
-from stages.evaluate import main
+from stages.evaluate import main, summary
 from vfer import features, files
 from vfer.cnn import predictions
 from vfer.data import learned, split, stills
@@ -269,3 +269,31 @@ def test_a_split_without_test_clips_is_one_line(cached: Path) -> None:
     split.write(cached / "split.parquet", [row for row in split.read(cached / "split.parquet") if row.part != "test"])
     with pytest.raises(DataError, match=r"split\.parquet: has no test clip; lower split\.folds"):
         evaluate(cached)
+
+
+@pytest.mark.parametrize("mode", ["subject", "neutral", "iterative"])
+def test_a_model_with_a_baseline_has_figures_of_both_protocols(cached: Path, mode: str) -> None:
+    plain = json.loads((evaluate(cached, "plain") / "metrics.json").read_text())
+    toys.lstm(cached / "model.onnx", [[2, 0], [0, 2]], baseline=mode, neutral_clips=1)
+    out = evaluate(cached)
+    found = json.loads((out / "metrics.json").read_text())
+    made, kept = found.pop("baseline"), 4 if mode == "neutral" else 0
+    assert found == plain, "the plain figures stay as they are"
+    assert (made["mode"], made["clips"]) == (mode, 16 - kept)
+    rows = pq.read_table(out / "predictions.parquet").to_pylist()
+    scored, left_out = ([row for row in rows if row["scored_with_baseline"] == wanted] for wanted in (True, False))
+    assert len(left_out) == kept
+    assert all((row["expression"], row["with_baseline"]) == ("dark", None) for row in left_out)
+    for scores, column in ((made, "with_baseline"), (made["plain"], "predicted")):
+        right = sum(row[column] == row["expression"] for row in scored)
+        assert scores["accuracy"]["value"] == pytest.approx(right / len(scored))
+    assert f"relative to each person's baseline ({mode}: knows" in summary(found | {"baseline": made})
+    assert "protocol of its own" in (out / "report.html").read_text()
+
+
+def test_proper_scores_are_those_of_the_formulas_and_leave_faceless_clips_out() -> None:
+    probabilities = np.array([[0.8, 0.2], [0.5, 0.5], [np.nan, np.nan]], np.float32)
+    found = figures.proper(np.array([0, 1, 1]), probabilities)
+    assert found["log_loss"] == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 2, abs=1e-6)
+    assert found["brier"] == pytest.approx((0.2**2 + 0.2**2 + 0.5) / 2, abs=1e-6)
+    assert figures.proper(np.array([1]), probabilities[2:]) == {"log_loss": 0, "brier": 0}

@@ -9,6 +9,8 @@ import toys
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from vfer.features import Embeddings
+from vfer.lstm.sequences import pad
 from vfer.nets.export import annotate, settle
 from vfer.nets.session import Session
 
@@ -67,12 +69,13 @@ def test_of_two_equal_results_of_a_loop_the_second_is_the_copy() -> None:
 
 def test_texts_are_added_to_a_file_and_change_neither_the_others_nor_the_answers(tmp_path: Path) -> None:
     path = toys.good_lstm(tmp_path / "model.onnx")
-    batch = np.random.default_rng(0).random((2, 3, 2))
-    before = Session(path)(batch)["probabilities"]
+    batch = pad([Embeddings(np.random.default_rng(0).random((3, 2)).astype(np.float32), np.arange(3.0))], 3)
+    plain = Session(path)
+    before = plain(batch)["probabilities"]
     annotate(path, {"first": "one", "second": "zwei ü"})
     annotate(path, {"second": "two"})
     session = Session(path)
-    assert session.metadata == {"classes": '["dark", "light"]', "first": "one", "second": "two"}
+    assert session.metadata == plain.metadata | {"first": "one", "second": "two"}
     assert session.classes == toys.CLASSES
     np.testing.assert_array_equal(session(batch)["probabilities"], before)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -78,16 +79,27 @@ def test_frames_without_a_face_are_zero_and_left_out_of_faces(tmp_path: Path) ->
     np.testing.assert_array_equal(found.frame, faces.frame)
 
 
-def test_the_faces_alone_are_those_of_the_whole_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embeddings_alone_are_those_of_the_whole_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "ROWS", 6)
     path = tmp_path / "features.parquet"
     features.write(path, [sequence("b", 4), sequence("a", 3, (0, 2)), sequence("c", 2, (0, 1)), sequence("d", 9)], {})
-    found = features.faces(path)
+    found = features.embeddings(path)
     assert list(found) == ["b", "a", "c", "d"]
-    assert [len(faces) for faces in found.values()] == [4, 1, 0, 9]
+    assert [len(shown) for shown in found.values()] == [4, 1, 0, 9]
+    assert found["a"].time.tolist() == [1 / 7]
     for whole in features.read(path):
-        np.testing.assert_array_equal(found[whole.clip], whole.faces)
-        assert found[whole.clip].dtype == np.float32
+        np.testing.assert_array_equal(found[whole.clip].values, whole.faces)
+        np.testing.assert_array_equal(found[whole.clip].time, whole.time[whole.status != "none"])
+        assert found[whole.clip].values.dtype == np.float32
+
+
+def test_other_tools_read_the_vectors_as_vectors(tmp_path: Path) -> None:
+    clips = [sequence("a", 3), sequence("b", 2)]
+    features.write(tmp_path / "features.parquet", clips, {})
+    frames = pd.read_parquet(tmp_path / "features.parquet")
+    np.testing.assert_array_equal(np.stack(frames["embedding"].to_list()), np.concatenate([clip.embedding for clip in clips]))
+    kind = pq.read_schema(tmp_path / "features.parquet").field("embedding").type
+    assert (kind.list_size, kind.value_type) == (3, pa.float32())
 
 
 def test_a_clip_without_any_face_keeps_its_frames(tmp_path: Path) -> None:
@@ -125,7 +137,7 @@ def test_a_failure_midway_leaves_no_cache_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("damage", ["missing", "garbage", "cut", "other columns", "other types", "lists"])
+@pytest.mark.parametrize("damage", ["missing", "garbage", "cut", "other columns", "other types"])
 def test_a_damaged_cache_is_one_line(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
     if damage == "garbage":
@@ -135,15 +147,12 @@ def test_a_damaged_cache_is_one_line(damage: str, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "other columns":
         pq.write_table(pa.table({"clip": ["a"]}), path)
-    elif damage == "lists":  # how the vectors lay before
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(4, np.float32)), 2)
-        pq.write_table(pa.table({"clip": ["a", "a"], "status": ["none", "none"], "embedding": vectors, "probabilities": vectors}), path)
     elif damage == "other types":
         pq.write_table(pa.table({name: ["a"] for name in ("clip", "frame", "time", "status", "embedding", "probabilities")}), path)
     with pytest.raises(DataError, match="is no feature cache that can be read; run `dvc repro features`"):
         features.read(path)
     with pytest.raises(DataError, match="is no feature cache that can be read; run `dvc repro features`"):
-        features.faces(path)
+        features.embeddings(path)
 
 
 @pytest.fixture

@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.judging import reigns
 from vfer.clips.store import Recipe, Store
+from vfer.data import learned
 from vfer.data.learned import Example
 from vfer.errors import DataError
+from vfer.files import write_json
 from vfer.register import record, replay
 from vfer.register.gate import Look, Verdict, contest, level
 from vfer.register.record import Answer, Record, Rules
@@ -160,3 +164,20 @@ def test_a_champion_is_asked_in_its_own_process_and_once(
     assert "answered 2 of 4 clips, then failed: RuntimeError: no such codec" in caplog.text
     monkeypatch.setattr(replay, "_answers", lambda _, paths: ["new"] * len(paths))
     assert replay.replay(model, {"a": Path("happy-1"), "d": Path("sad-3")}, store, recipe) == {"a": "happy", "d": "new"}
+
+
+@pytest.mark.parametrize("mode", ["none", "subject"])
+def test_a_system_is_judged_by_the_answers_that_its_baseline_implies(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "evaluate").mkdir()
+    columns: dict[str, list[object]] = {name: ["a", "b"] for name in ("digest", "clip", "subject", "recording")}
+    columns |= {"expression": ["dark", "dark"], "predicted": ["light", "light"]}
+    columns |= {"with_baseline": ["dark", None], "scored_with_baseline": [True, False]} if mode != "none" else {}
+    pq.write_table(pa.table(columns), tmp_path / "evaluate" / "predictions.parquet")
+    write_json(tmp_path / "lstm" / "metrics.json", {"validation": {"accuracy": 0.5}, "validation_baseline": {"accuracy": 0.75}})
+    learned.write(tmp_path / "cnn" / learned.FILE, [])
+    params = {"labels": {"merge": {}}, "lstm": {"baseline": mode}, "evaluate": {"faceless": "wrong"}}
+    made = record.collect(tmp_path, params, ["dark", "light"], [])
+    assert [(answer.clip, answer.predicted) for answer in made.answers] == (
+        [("a", "light"), ("b", "light")] if mode == "none" else [("a", "dark")]
+    )
+    assert (made.rules.baseline, made.validation) == (mode, 0.5 if mode == "none" else 0.75)

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from test_lstm import PARAMS
 
 from vfer.compare.methods.base import Clips, Task
 from vfer.compare.methods.params import EncodingParams, NetParams
@@ -12,12 +14,17 @@ from vfer.compare.table import ENTRIES, load
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # those of TensorFlow
 
-NETS = NetParams(
-    units=16, dropout=0.1, epochs=20, patience=20, batch_size=8, learning_rate=0.01, class_balance=0.5, max_frames=20, volume_frames=8
-)
-TASK = Task(3, 0, NETS, EncodingParams(components=8, centres=2, frames=10_000, strengths=[0.1, 1, 10]))
-QUICKLY = replace(TASK, nets=NETS.model_copy(update={"epochs": 1, "dropout": 0.0}))
+SHARED = {"units": 16, "dropout": 0.1, "epochs": 20, "patience": 20, "batch_size": 8, "learning_rate": 0.01, "class_balance": 0.5}
+NETS = NetParams.model_validate(SHARED | {"volume_frames": 8})
+LSTM = PARAMS.model_copy(update=SHARED)
+TASK = Task(3, 0, LSTM, NETS, EncodingParams(components=8, centres=2, frames=10_000, strengths=[0.1, 1, 10]))
+ONCE = {"epochs": 1, "dropout": 0.0}
+QUICKLY = replace(TASK, nets=NETS.model_copy(update=ONCE), lstm=LSTM.model_copy(update=ONCE))
 WIDTH = 12
+
+
+def times(embeddings: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
+    return [np.arange(len(clip)) / 10 for clip in embeddings]
 
 
 def still(seed: int, count: int) -> Clips:
@@ -32,7 +39,7 @@ def still(seed: int, count: int) -> Clips:
         pictures = rng.integers(0, 90, (n, 48, 48))
         pictures[:, 16 * label : 16 * (label + 1)] += 120
         crops.append(pictures.astype(np.uint8))
-    return Clips(labels, embeddings, crops, [np.zeros((n, 48, 48, 2), np.float32) for n in lengths])
+    return Clips(labels, embeddings, times(embeddings), crops, [np.zeros((n, 48, 48, 2), np.float32) for n in lengths])
 
 
 def moving(seed: int, count: int) -> Clips:
@@ -51,7 +58,7 @@ def moving(seed: int, count: int) -> Clips:
         field = np.zeros((n, 48, 48, 2), np.float32)
         field[1:, :, :, 1] = -2 * [1, -1, 0][label]
         motion.append(field)
-    return Clips(labels, embeddings, crops, motion)
+    return Clips(labels, embeddings, times(embeddings), crops, motion)
 
 
 def right(name: str, made: Callable[[int, int], Clips], count: int = 45) -> float:
@@ -112,11 +119,14 @@ def test_the_answer_to_a_clip_depends_on_no_other_clip(name: str) -> None:
     np.testing.assert_allclose(fitted.answer(chosen(test, order)), together[order], atol=1e-5)
     longer = chosen(test, [0, 0])
     longer.embeddings[1] = np.tile(longer.embeddings[1], (3, 1))
+    longer.times[1] = np.arange(len(longer.embeddings[1])) / 10
     np.testing.assert_allclose(fitted.answer(longer)[0], together[0], atol=1e-5)
 
 
 def chosen(clips: Clips, numbers: Sequence[int]) -> Clips:
-    return Clips(clips.labels[numbers], *([values[i] for i in numbers] for values in (clips.embeddings, clips.crops, clips.motion)))
+    return Clips(
+        clips.labels[numbers], *([values[i] for i in numbers] for values in (clips.embeddings, clips.times, clips.crops, clips.motion))
+    )
 
 
 def some(clips: Clips, *labels: int) -> Clips:

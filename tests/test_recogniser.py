@@ -15,6 +15,7 @@ from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.lstm.sequences import predict
 from vfer.nets.session import Session
+from vfer.predict.answering import Answerer, Shown
 from vfer.predict.recogniser import Recogniser
 from vfer.video import frames
 from vfer.video.frames import FramesJob, FramesParams
@@ -60,7 +61,7 @@ def test_it_gives_the_stages_embeddings_and_probabilities_to_the_last_bit(
     np.testing.assert_array_equal(shown.sequence.time, cached.time)
     np.testing.assert_array_equal(shown.sequence.embedding, cached.embedding)
     np.testing.assert_array_equal(shown.sequence.probabilities, cached.probabilities)
-    np.testing.assert_array_equal(shown.probabilities, predict(Session(models[1]), [cached.faces], MOST)[0])
+    np.testing.assert_array_equal(shown.probabilities, predict(Session(models[1]), [cached.shown], MOST)[0])
     assert shown.probabilities.sum() == pytest.approx(1)
 
 
@@ -91,3 +92,14 @@ def test_a_picture_is_refused(models: tuple[Path, Path], detector: Detector, tmp
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((64, 64), np.uint8))
     with pytest.raises(ClipError, match="is a picture"):
         recogniser(models, detector).recognise(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize(("mode", "counts"), [("none", [5] * 6), ("subject", [5] * 6), ("iterative", [1, 1, 2, 2, 2, 2])])
+def test_a_served_model_takes_the_clips_that_it_was_trained_to_take(tmp_path: Path, mode: str, counts: list[int]) -> None:
+    """Of six clips, the most neutral quarter are two; `dark` is the toy's neutral."""
+    lstm = toys.lstm(tmp_path / "lstm.onnx", [[2, 0], [0, 2]], baseline=mode)
+    answerer = Answerer(Session(toys.cnn(tmp_path / "cnn.onnx")), Session(lstm), 20)
+    values = [np.array([[1 - light, light]] * 3, np.float32) for light in (0.0, 0.1, 0.8, 0.9, 1.0, 0.7)]
+    own = answerer.from_others([Shown(one, one, np.arange(3) / 10) for one in values])
+    assert sorted(count for _, count in own) == counts
+    assert all(np.allclose(made.scale, 1) for made, _ in own) == (mode == "iterative")

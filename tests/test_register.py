@@ -112,7 +112,7 @@ def test_the_first_models_take_both_aliases(first: dict[str, Any], client: "Mlfl
     ("name", "given", "made"),
     [
         ("vfer-cnn", {"crop": (-1, 48, 48, 1)}, {"embedding": (-1, 2), "probabilities": (-1, 2)}),
-        ("vfer-lstm", {"embeddings": (-1, -1, 2)}, {"probabilities": (-1, 2)}),
+        ("vfer-lstm", {"embeddings": (-1, -1, 2), "time": (-1, -1)}, {"probabilities": (-1, 2)}),
     ],
 )
 def test_a_network_has_a_signature_of_free_batch_and_time_and_an_example_that_runs(

@@ -34,7 +34,8 @@ TRAIN = {
     "vfer.cnn.transfer",
     "vfer.pretrain.model",
     "vfer.pretrain.train",
-    "vfer.lstm.model",
+    "vfer.nets.sequences",
+    "vfer.lstm.learn",
     "vfer.lstm.train",
     "vfer.compare.methods.nets",
     "vfer.compare.methods.sequences",
@@ -113,7 +114,7 @@ def test_every_package_that_is_imported_is_known_to_compute_or_not_to() -> None:
 def test_every_method_reads_the_settings_it_says() -> None:
     for entry in ENTRIES.values():
         inside = [file for name, file in closure([entry.code]).files.items() if name.startswith("vfer.compare.methods.")]
-        read = {part for part in ("nets", "encodings") if any(f"task.{part}" in path.read_text() for path in inside)}
+        read = {part for part in ("nets", "encodings", "lstm") if any(f"task.{part}" in path.read_text() for path in inside)}
         assert entry.settings == read, entry.module
     assert sorted(yaml.safe_load((HOME / PARAMS[1]).read_text())["compare"]["methods"]) == sorted(ENTRIES)
 

@@ -18,6 +18,8 @@ from vfer.data.sample.dataset import Recording
 from vfer.data.sample.dataset import frames as rendered
 from vfer.data.sample.video import Writer
 from vfer.faces import table
+from vfer.lstm import baseline
+from vfer.lstm.settings import KEY, SequenceSettings
 from vfer.nets.session import Session
 
 CLASSES = ["dark", "light"]
@@ -28,10 +30,17 @@ def _constant(name: str, values: "NDArray[np.generic]") -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(np.asarray(values), name)
 
 
-def _save(path: Path, nodes: list[onnx.NodeProto], given: list[object], made: list[object], constants: list[onnx.TensorProto]) -> Path:
+def _save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    given: list[object],
+    made: list[object],
+    constants: list[onnx.TensorProto],
+    metadata: dict[str, str] | None = None,
+) -> Path:
     model = helper.make_model(helper.make_graph(nodes, "toy", given, made, constants), opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
-    helper.set_model_props(model, {"classes": json.dumps(CLASSES)})
+    helper.set_model_props(model, {"classes": json.dumps(CLASSES)} | (metadata or {}))
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
@@ -108,21 +117,31 @@ def judged_stills(stills_file: Path, predictions_file: Path, network: Path, coun
     predictions.write(predictions_file, said[1:])
 
 
-def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0, 0)) -> Path:
-    """Saves a sequence model that answers by the weighted sum over time; padding, being negative, counts as nothing."""
+def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0, 0), **settings: object) -> Path:
+    """Saves a sequence model that answers by the weighted sum over time; padding counts as nothing."""
     nodes = [
-        helper.make_node("Relu", ["embeddings"], ["seen"]),
-        helper.make_node("ReduceSum", ["seen", "time"], ["sum"], keepdims=0),
+        helper.make_node("GreaterOrEqual", ["time", "zero"], ["shown"]),
+        helper.make_node("Cast", ["shown"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["embeddings", "column"], ["seen"]),
+        helper.make_node("ReduceSum", ["seen", "axis"], ["sum"], keepdims=0),
         helper.make_node("MatMul", ["sum", "weights"], ["weighted"]),
         helper.make_node("Add", ["weighted", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
     constants = [
-        _constant("time", np.array([1], np.int64)),
+        _constant("zero", np.array(0, np.float32)),
+        _constant("last", np.array([2], np.int64)),
+        _constant("axis", np.array([1], np.int64)),
         _constant("weights", np.array(weights, np.float32)),
         _constant("bias", np.array(bias, np.float32)),
     ]
-    return _save(path, nodes, [_value("embeddings", ["batch", "time", len(weights)])], [_value("probabilities", ["batch", 2])], constants)
+    width = len(weights)
+    given = [_value("embeddings", ["batch", "time", width]), _value("time", ["batch", "time"])]
+    used = {"baseline": "none", "neutral": "dark", "neutral_clips": 1, "max_frames": 256, "step": 0.1, "seconds": 2.0} | settings
+    everybody = baseline.Reference(*(np.full(width, level, np.float32) for level in (0.5, 0.3, 0.5)))
+    metadata = {KEY: SequenceSettings.model_validate(used).model_dump_json(), baseline.KEY: everybody.to_json()}
+    return _save(path, nodes, given, [_value("probabilities", ["batch", 2])], constants, metadata)
 
 
 def good_lstm(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,7 @@ from vfer.params import Params
 
 REPEATED = ["clip", "status"]  # columns worth a dictionary
 COUNTED = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing
-PAGE = 1 << 30  # bytes of a page at most, so that a column of a row group is one page
-HEADER = 128  # bytes that the header of one page stays below
 ROWS = 65_536  # rows buffered and written as one row group
-VECTOR = np.dtype("<f4")
 VECTORS = ("embedding", "probabilities")
 
 
@@ -31,6 +28,21 @@ class FeaturesParams(Params):
     """The `features` section of params.yaml."""
 
     batch_size: Annotated[int, Field(ge=1, le=65_536)]
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """The n frames of a clip that show a face: `values`, float32 (n, d), and their `time`, float64 (n,), increasing, in seconds."""
+
+    values: NDArray[np.float32]
+    time: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def moved(self, by: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> "Embeddings":
+        """Return the same frames with other embeddings, such as those relative to a person's baseline."""
+        return Embeddings(by(self.values), self.time)
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,20 @@ class Sequence:
     @property
     def faces(self) -> NDArray[np.float32]:
         """Embeddings of the frames that show a face, float32 (m, d)."""
-        present = self.status != "none"
-        return self.embedding if present.all() else self.embedding[present]
+        return self.shown.values
+
+    @property
+    def shown(self) -> Embeddings:
+        """The frames that show a face."""
+        return _shown(self.embedding, self.time, self.status != "none")
+
+
+def _shown(embedding: NDArray[np.float32], time: NDArray[np.float64], present: NDArray[np.bool_]) -> Embeddings:
+    return Embeddings(embedding, time) if present.all() else Embeddings(embedding[present], time[present])
 
 
 def embed(session: Session, clip: str, found: faces_table.Faces, batch_size: int) -> Sequence:
-    """Runs the cut CNN over the crops of one clip."""
+    """Run the cut CNN over the crops of one clip."""
     crops = found.crop[found.present][..., np.newaxis]
     parts = [session(crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)] or [session(np.zeros((1, 48, 48, 1)))]
     embedding, probabilities = (_spread(parts, name, found.present) for name in ("embedding", "probabilities"))
@@ -81,12 +101,12 @@ class Worker:
 
     @classmethod
     def start(cls, model: Path, batch_size: int) -> None:
-        """Loads this process's session, on one thread, since the clips already fill the cores."""
+        """Load this process's session, on one thread, since the clips already fill the cores."""
         cls.session, cls.batch_size = Session(model), batch_size
 
     @classmethod
     def work(cls, job: FeaturesJob) -> int:
-        """Writes one clip's part and returns its number of rows."""
+        """Write one clip's part and return its number of rows."""
         return write_part(job.target, (embed(cls.session, job.clip, piece, cls.batch_size) for piece in faces_table.pieces(job.source)))
 
 
@@ -98,17 +118,16 @@ def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDA
 
 
 def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> int:
-    """Writes the cache, atomically, in the order of the clips, or of pieces of them, as they come; returns the number of rows.
+    """Write the cache, atomically, in the order of the clips, or of pieces of them, as they come; return the number of rows.
 
-    The vectors are float32, little-endian, as binary of a fixed size, neither compressed nor encoded: Parquet's lists of
-    numbers take ten times as long to read. No clip is spread over two row groups.
+    The vectors are lists of float32 of a fixed size, so that pandas, polars and DuckDB read them as vectors.
     """
     total = 0
     with replacing(path) as temporary, ExitStack() as stack:
         writer = None
         for group in _groups(sequences, metadata):
             if writer is None:
-                options: dict[str, Any] = {"use_dictionary": REPEATED, "write_statistics": COUNTED, "data_page_size": PAGE}
+                options: dict[str, Any] = {"use_dictionary": REPEATED, "write_statistics": COUNTED}
                 writer = stack.enter_context(pq.ParquetWriter(temporary, group.schema, compression="none", **options))
             writer.write_table(group, row_group_size=group.num_rows)
             total += group.num_rows
@@ -119,19 +138,19 @@ def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]
 
 def _groups(sequences: Iterable[Sequence], metadata: Mapping[str, str]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
-    rows, clip = 0, ""
+    rows = 0
     for sequence in sequences:
-        if rows >= ROWS and sequence.clip != clip:
+        waiting.append(_table(sequence, metadata))
+        rows += waiting[-1].num_rows
+        if rows >= ROWS:
             yield pa.concat_tables(waiting)
             waiting, rows = [], 0
-        waiting.append(_table(sequence, metadata))
-        rows, clip = rows + waiting[-1].num_rows, sequence.clip
     if rows:
         yield pa.concat_tables(waiting)
 
 
 def write_part(path: Path, pieces: Iterable[Sequence]) -> int:
-    """Writes one clip's rows without its name, atomically, as an Arrow file; returns their number."""
+    """Write one clip's rows without its name, atomically, as an Arrow file; return their number."""
     rows = 0
     with replacing(path) as temporary, ExitStack() as stack:
         writer = None
@@ -144,19 +163,19 @@ def write_part(path: Path, pieces: Iterable[Sequence]) -> int:
 
 
 def read_part(path: Path, clip: str) -> Iterator[Sequence]:
-    """Reads one clip's rows, a piece of it at a time."""
+    """Read one clip's rows, a piece of it at a time."""
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         for index in range(reader.num_record_batches):
             rows = pa.table(reader.get_batch(index))
-            embedding, probabilities = (_matrix(rows[name]) for name in ("embedding", "probabilities"))
+            embedding, probabilities = (_matrix(rows[name]) for name in VECTORS)
             yield Sequence(
                 clip, rows["frame"].to_numpy(), rows["time"].to_numpy(), rows["status"].to_numpy().astype(str), embedding, probabilities
             )
 
 
 def rows_in(path: Path) -> int:
-    """Returns the number of rows in a part."""
+    """Return the number of rows in a part."""
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         return sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
@@ -180,99 +199,58 @@ def _columns(sequence: Sequence) -> "dict[str, pa.Array[Any]]":
 
 
 def _vectors(values: NDArray[np.float32]) -> "pa.Array[Any]":
-    packed = np.ascontiguousarray(values, VECTOR)
-    return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(packed.shape[1] * VECTOR.itemsize), len(packed), [None, pa.py_buffer(packed.data)]
-    )
+    flat: pa.Array[Any] = pa.array(np.ascontiguousarray(values).reshape(-1), pa.float32())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
 def read(path: Path) -> list[Sequence]:
-    """Reads the cache; returns one sequence a clip, in the order of the file.
+    """Read the cache; return one sequence a clip, in the order of the file.
 
     Raises `DataError` where the file is missing or is no such table.
     """
-    table, vectors = _columns_of(path, ["clip", "frame", "time", "status"], VECTORS)
-    embedding, probabilities = vectors["embedding"], vectors["probabilities"]
-    frame, time = table["frame"].to_numpy(), table["time"].to_numpy()
-    statuses, codes = _named(table["status"])
-    status = np.array(statuses)[codes]
+    table = _read(path, ["clip", "frame", "time", "status", *VECTORS])
+    embedding, probabilities = (table[name] for name in VECTORS)
     return [
-        Sequence(clip, frame[a:b], time[a:b], status[a:b], embedding[a:b], probabilities[a:b])
-        for clip, a, b in zip(*_clips(table), strict=True)
+        Sequence(clip, table["frame"][a:b], table["time"][a:b], table["status"][a:b], embedding[a:b], probabilities[a:b])
+        for clip, a, b in _clips(table["clip"])
     ]
 
 
-def faces(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Reads no more of the cache than each clip's `Sequence.faces`, by clip, in the order of the file; raises as `read` does."""
-    table, vectors = _columns_of(path, ["clip", "status"], ("embedding",))
-    embedding = vectors["embedding"]
-    statuses, codes = _named(table["status"])
-    clips, starts, ends = _clips(table)
-    found = [embedding[a:b] for a, b in zip(starts, ends, strict=True)]
-    if "none" in statuses:
-        absent = codes == statuses.index("none")
-        for i in np.flatnonzero(np.logical_or.reduceat(absent, starts)).tolist():
-            found[i] = found[i][~absent[starts[i] : ends[i]]]
-    return dict(zip(clips, found, strict=True))
+def embeddings(path: Path) -> dict[str, Embeddings]:
+    """Read no more of the cache than `Sequence.shown` of each clip, by clip, in the order of the file; raise as `read` does."""
+    table = _read(path, ["clip", "time", "status", "embedding"])
+    present = table["status"] != "none"
+    return {clip: _shown(table["embedding"][a:b], table["time"][a:b], present[a:b]) for clip, a, b in _clips(table["clip"])}
 
 
-def _columns_of(path: Path, columns: list[str], vectors: tuple[str, ...]) -> tuple[pa.Table, dict[str, NDArray[np.float32]]]:
-    """Reads some columns of the cache as a table, and others, of vectors, as arrays (rows, width)."""
+def _read(path: Path, columns: list[str]) -> dict[str, NDArray[Any]]:
+    """Return columns of the cache as arrays: (rows,), and (rows, width) of vectors."""
     try:
-        with pq.ParquetFile(path, memory_map=True, read_dictionary=REPEATED) as file:
-            plain = {name: found for name in vectors if (found := _plain(path, file.metadata, name)) is not None}
-            table = file.read([*columns, *(name for name in vectors if name not in plain)]).unify_dictionaries()
-        return table, {name: plain[name] if name in plain else _matrix(table[name]) for name in vectors}
+        table = pq.read_table(path, columns=columns, memory_map=True, read_dictionary=REPEATED).combine_chunks().unify_dictionaries()
+        return {name: _array(table[name], name) for name in columns}
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:  # AttributeError: a column is of another type
         raise DataError(f"{path}: is no feature cache that can be read; run `dvc repro features`") from error
 
 
-def _plain(path: Path, metadata: pq.FileMetaData, name: str) -> NDArray[np.float32] | None:
-    """Returns a column of vectors where it is neither compressed nor encoded, with one page a row group; None elsewhere.
-
-    The values are then the last bytes of each chunk, and are read straight into the array, in half the time of decoding them. Source:
-    the file format of Apache Parquet, "Data Pages".
-    """
-    column = metadata.schema.names.index(name)
-    width = metadata.schema.column(column).length or 0
-    chunks = [metadata.row_group(index).column(column) for index in range(metadata.num_row_groups)]
-    headers = [chunk.total_uncompressed_size - chunk.num_values * width for chunk in chunks]
-    coded = any(chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page for chunk in chunks)
-    if coded or not width or width % VECTOR.itemsize or not all(0 < header < HEADER for header in headers):
-        return None
-    values = np.empty((metadata.num_rows, width // VECTOR.itemsize), VECTOR)
-    with path.open("rb", buffering=0) as file:
-        start = 0
-        for chunk, header in zip(chunks, headers, strict=True):
-            part = values[start : start + chunk.num_values]
-            file.seek(chunk.data_page_offset + header)
-            if file.readinto(part.data.cast("B")) != part.nbytes:
-                raise OSError("it ends early")
-            start += chunk.num_values
-    return values
+def _array(column: "pa.ChunkedArray[Any]", name: str) -> NDArray[Any]:
+    if name in VECTORS:
+        return _matrix(column)
+    if name in REPEATED:
+        coded: Any = column.combine_chunks()
+        names: NDArray[np.str_] = np.array(coded.dictionary.to_pylist(), np.str_)
+        return np.asarray(names[coded.indices.to_numpy()])
+    plain: NDArray[Any] = column.to_numpy()
+    return plain
 
 
-def _clips(table: pa.Table) -> tuple[list[str], list[int], list[int]]:
-    """Returns each clip's name, and where its rows start and end."""
-    names, codes = _named(table["clip"])
-    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1])[: len(codes)])
-    return [names[code] for code in codes[starts].tolist()], starts.tolist(), [*starts[1:].tolist(), len(codes)]
-
-
-def _named(column: "pa.ChunkedArray[Any]") -> tuple[list[str], NDArray[np.int32]]:
-    """Returns the names in a column, and each row's place among them; comparing numbers takes a tenth of the time of strings."""
-    coded = _whole(column)
-    return coded.dictionary.to_pylist(), coded.indices.to_numpy()
+def _clips(names: NDArray[np.str_]) -> Iterator[tuple[str, int, int]]:
+    """Yield each clip's name, and where its rows start and end."""
+    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1])[: len(names)]).tolist()
+    yield from zip(names[starts].tolist(), starts, [*starts[1:], len(names)], strict=True)
 
 
 def _matrix(column: "pa.ChunkedArray[Any]") -> NDArray[np.float32]:
-    packed = _whole(column)
-    if not pa.types.is_fixed_size_binary(packed.type):
-        raise pa.ArrowTypeError("vectors are expected as binary of a fixed size")
-    values = np.frombuffer(packed.buffers()[1], VECTOR).reshape(-1, packed.type.byte_width // VECTOR.itemsize)
-    return np.asarray(values[packed.offset : packed.offset + len(packed)])
-
-
-def _whole(column: "pa.ChunkedArray[Any]") -> Any:
-    """Returns a column as one array; `combine_chunks` would copy a single chunk too."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    width = column.type.list_size
+    chunks: Any = column.chunks
+    values = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in chunks]
+    return np.concatenate(values) if len(values) > 1 else np.asarray(values[0], np.float32)

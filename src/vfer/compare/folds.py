@@ -15,6 +15,7 @@ from vfer.data import audit
 from vfer.data.split import Row
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
+from vfer.features import Embeddings
 from vfer.video import motion
 
 T = TypeVar("T")
@@ -36,19 +37,20 @@ class Lazy(Sequence[T]):
 
 
 def crops(path: Path) -> NDArray[np.uint8]:
-    """Returns the crops of a clip's frames that show a face, uint8 (frames, 48, 48)."""
+    """Return the crops of a clip's frames that show a face, uint8 (frames, 48, 48)."""
     found = faces_table.read(path)
     return found.crop[found.present]
 
 
-def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, NDArray[np.float32]], faces: Path, moves: Path) -> Clips:
-    """Returns the clips that show a face, of those given; `faces` and `moves` are the folders of their tables."""
+def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, Embeddings], faces: Path, moves: Path) -> Clips:
+    """Return the clips that show a face, of those given; `faces` and `moves` are the folders of their tables."""
     shown = [row for row in rows if len(embeddings[row.clip])]
     labels = np.array([names.index(row.expression) for row in shown], np.int64)
     paths = [f"{row.clip}.parquet" for row in shown]
     return Clips(
         labels,
-        [embeddings[row.clip] for row in shown],
+        [embeddings[row.clip].values for row in shown],
+        [embeddings[row.clip].time for row in shown],
         Lazy([faces / path for path in paths], crops),
         Lazy([moves / path for path in paths], motion.read),
     )
@@ -57,7 +59,7 @@ def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, NDArray
 def run(
     fold: int, repeat: int, rows: list[Row], names: list[str], method: Method, task: Task, clips: Callable[[list[Row]], Clips]
 ) -> Answers:
-    """Trains on a fold and returns what the method says of each test clip; one without a face gets a row of NaN.
+    """Train on a fold and return what the method says of each test clip; one without a face gets a row of NaN.
 
     Raises `DataError` where no clip to train or to validate on shows a face, or all to train on show one expression.
     """
@@ -85,7 +87,7 @@ def run(
 
 
 def _milliseconds(answer: Callable[[Clips], object], single: list[Clips]) -> float:
-    """Returns the median time of an answer to one clip, after one that does not count."""
+    """Return the median time of an answer to one clip, after one that does not count."""
     answer(single[0])
     times = []
     for clip in single:

@@ -7,7 +7,11 @@ from pydantic import Field, field_validator
 from vfer.compare.table import ENTRIES
 from vfer.data.split import FoldCount, Protocol, SplitParams
 from vfer.evaluate.figures import Faceless
+from vfer.lstm.baseline import Mode
 from vfer.params import Params
+
+RELATIVE = "-baseline-"
+"""Stands in a table's name between the protocol and the baseline."""
 
 
 class Folds(Params):
@@ -22,6 +26,7 @@ class CompareParams(Params):
 
     methods: list[str] = Field(min_length=1)
     protocols: dict[Protocol, Folds] = Field(min_length=1)
+    baselines: list[Mode] = Field(min_length=1)
     faceless: Faceless
     confidence: Annotated[float, Field(gt=0, lt=1)]
 
@@ -41,6 +46,12 @@ class CompareParams(Params):
                 raise ValueError(f"{name} is no method; expected some of {', '.join(ENTRIES)}")
         return names
 
+    @property
+    def tables(self) -> dict[str, tuple[Protocol, Mode]]:
+        """The protocol and the baseline of each table, by its name."""
+        pairs = [(protocol, mode) for protocol in self.protocols for mode in self.baselines]
+        return {protocol if mode == "none" else f"{protocol}{RELATIVE}{mode}": (protocol, mode) for protocol, mode in pairs}
+
     def split(self, protocol: Protocol, fold: int) -> SplitParams:
-        """Returns the params of one fold of a protocol."""
+        """Return the params of one fold of a protocol."""
         return SplitParams(protocol=protocol, folds=self.protocols[protocol].folds, fold=fold)

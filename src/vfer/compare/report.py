@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.compare.answers import Answers
-from vfer.compare.params import CompareParams
+from vfer.compare.params import RELATIVE, CompareParams
 from vfer.compare.table import ENTRIES
 from vfer.evaluate import figures, intervals, paired
 from vfer.evaluate.figures import Numbers
 from vfer.evaluate.scores import confusion, score
+from vfer.lstm.baseline import KNOWS
 
 LSTM = "lstm"
 Told = dict[str, Any]
@@ -49,19 +50,19 @@ class Judged:
         return np.asarray(np.sum(by_seed, axis=0), np.int64)
 
     def by_subject(self) -> list[dict[str, object]]:
-        """Returns the scores of every subject, each the mean over the seeds."""
+        """Return the scores of every subject, each the mean over the seeds."""
         by_seed = [figures.per_subject(self.truth, answers, self.subjects, len(self.classes)) for answers in self.predicted]
         return [rows[0] | {name: mean(row[name] for row in rows) for name in figures.TITLES} for rows in zip(*by_seed, strict=True)]
 
     def by_fold(self) -> list[dict[str, float]]:
-        """Returns the scores of every fold that has a test clip, each the mean over the seeds."""
+        """Return the scores of every fold that has a test clip, each the mean over the seeds."""
         return [_mean([self._score(one) for one in self._of("fold", fold.fold)]) for fold in self.folds if fold.rows]
 
     def _score(self, one: Answers) -> dict[str, float]:
         return asdict(score(_truth(one), _answers(one, self._params), len(self.classes)))
 
     def told(self) -> Told:
-        """Returns its figures over all tested clips, with intervals over subjects, and what it cost."""
+        """Return its figures over all tested clips, with intervals over subjects, and what it cost."""
         costs, confidence = [one.cost for one in self.trained], self._params.confidence
         whole = intervals.intervals(self.truth, self.predicted, self.subjects, self.recordings, len(self.classes), confidence)
         single = [row["accuracy"] for row in self.by_fold()]
@@ -95,7 +96,7 @@ def _answers(fold: Answers, params: CompareParams) -> Numbers:
 
 
 def table(judged: Mapping[str, Judged]) -> dict[str, Told]:
-    """Returns the figures of a protocol's methods, the most accurate first, with the p of each one's difference to the LSTM.
+    """Return the figures of a protocol's methods, the most accurate first, with the p of each one's difference to the LSTM.
 
     p is of a paired test over subjects, corrected for the number of methods by Holm's procedure.
     """
@@ -108,7 +109,7 @@ def table(judged: Mapping[str, Judged]) -> dict[str, Told]:
 
 
 def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
-    """Returns one row a protocol and method, for CSV and plots."""
+    """Return one row a protocol and method, for CSV and plots."""
     rows: list[dict[str, object]] = []
     for protocol, methods in tables.items():
         for name, made in methods.items():
@@ -129,8 +130,14 @@ def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
 
 
 def markdown(tables: Mapping[str, Mapping[str, Told]], confidence: float) -> str:
-    """Returns the figures as a Markdown table a protocol, in per cent."""
+    """Return the figures as a Markdown table a protocol, in per cent."""
     return "\n".join(_section(protocol, methods, confidence) for protocol, methods in tables.items())
+
+
+def heading(name: str) -> str:
+    """Return how a table's clips were split, and what was known of their people."""
+    protocol, relative, mode = name.partition(RELATIVE)
+    return f"By {protocol}" + (f", relative to each person's baseline ({mode}: {KNOWS[mode]})" if relative else "")
 
 
 def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> str:
@@ -140,7 +147,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
     scored = [head for title in figures.TITLES.values() for head in (title, intervals.head(confidence))]
     heads = ("method", *scored, "folds", "seeds", "p", "parameters", "training s", "ms a clip")
     lines = [
-        f"### By {protocol}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
+        f"### {heading(protocol)}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
         f"| {' | '.join(heads)} |",
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]

@@ -27,9 +27,10 @@ class Entry:
 
     @property
     def settings(self) -> set[str]:
-        """The parts of the section `methods` that it reads."""
+        """The settings that it reads: `nets` and `encodings` of the section `methods`, and the pipeline's section `lstm`."""
         used = {name.removeprefix(f"{METHODS}.") for name in closure([self.code]).files}
-        return ({"nets"} & used) | ({"encodings"} if used & {"encodings", "frames"} else set())
+        read = {"nets": {"nets"}, "encodings": {"encodings", "frames"}, "lstm": {"sequences"}}
+        return {part for part, modules in read.items() if used & modules}
 
 
 def _sequence(title: str) -> Entry:

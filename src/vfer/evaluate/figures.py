@@ -15,7 +15,7 @@ Faceless = Literal["wrong", "prior"]
 
 
 def answers(probabilities: NDArray[np.float32], prior: NDArray[Any], faceless: Faceless) -> Numbers:
-    """Returns the likeliest class of each clip, int64 (n,), from probabilities (n, classes); a row of NaN is a clip without a face.
+    """Return the likeliest class of each clip, int64 (n,), from probabilities (n, classes); a row of NaN is a clip without a face.
 
     Such a clip gets -1, which is wrong, or the likeliest class of the `prior`, the shares of the classes among the training clips.
     """
@@ -25,7 +25,7 @@ def answers(probabilities: NDArray[np.float32], prior: NDArray[Any], faceless: F
 
 
 def per_class(truth: Numbers, predicted: Numbers, names: list[str]) -> list[dict[str, object]]:
-    """Returns precision, recall, F1 and support of every class, in their order; 0 stands where a figure is undefined."""
+    """Return precision, recall, F1 and support of every class, in their order; 0 stands where a figure is undefined."""
     table = confusion(truth, predicted, len(names))
     support, answers = np.bincount(truth, minlength=len(names)), table.sum(axis=0)
     hits = np.diag(table)
@@ -46,7 +46,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def per_subject(truth: Numbers, predicted: Numbers, subjects: list[str], classes: int) -> list[dict[str, object]]:
-    """Returns the scores of every subject, sorted by name."""
+    """Return the scores of every subject, sorted by name."""
     names = np.array(subjects)
     rows: list[dict[str, object]] = []
     for name in sorted(set(subjects)):
@@ -56,8 +56,21 @@ def per_subject(truth: Numbers, predicted: Numbers, subjects: list[str], classes
     return rows
 
 
+def proper(truth: Numbers, probabilities: NDArray[np.float32]) -> dict[str, float]:
+    """Return the mean negative log likelihood and the Brier score of the answered clips; both are lower for better probabilities.
+
+    Source: Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    """
+    answered = ~np.isnan(probabilities).any(axis=1)
+    shares, right = probabilities[answered].astype(float), np.eye(probabilities.shape[1])[truth[answered]]
+    if not len(shares):
+        return {"log_loss": 0.0, "brier": 0.0}
+    loss = -np.log(np.maximum((shares * right).sum(axis=1), 1e-7)).mean()
+    return {"log_loss": float(loss), "brier": float(np.square(shares - right).sum(axis=1).mean())}
+
+
 def calibration(truth: Numbers, probabilities: NDArray[np.float32], bins: int = 10) -> tuple[float, list[dict[str, float]]]:
-    """Returns the expected calibration error and the reliability curve of the answered clips, in bins of equal width.
+    """Return the expected calibration error and the reliability curve of the answered clips, in bins of equal width.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017.
     """

@@ -23,7 +23,7 @@ def write(
     histories: Sequence[Path],
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes `report.html` into the folder of an evaluation, whose pictures lie in its `plots`; draws the trainings' curves there.
+    """Write `report.html` into the folder of an evaluation, whose pictures lie in its `plots`; draw the trainings' curves there.
 
     `told` is its figures in a sentence, `confidence` that of its intervals, `rows` the split, `tables` the scores by `expression` and by
     `subject`, and `notes` are further sentences about the test clips.
@@ -33,11 +33,14 @@ def write(
     beside = {
         "accuracy of a vote of single frames": metrics["frame_vote"]["accuracy"],
         "expected calibration error": metrics["calibration_error"],
+        "negative log likelihood": metrics["log_loss"],
+        "Brier score": metrics["brier"],
         "share of the frames that show a face": metrics["coverage"],
         "test clips without a face": metrics["faceless"],
     }
     sections = [
         Section("Test clips", ". ".join([told, *notes]), warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
+        *_relative(metrics, confidence),
         Section("The split", rows=split.counts(rows, ("recording", "subject"))),
         Section("Beside it", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
         Section("By expression", rows=_headed(tables["expression"]), pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
@@ -49,6 +52,17 @@ def write(
         pictures = [drawn / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
         sections.append(Section("The CNN on single test stills", rows=_scores(metrics["stills"], confidence), pictures=pictures))
     page.write(out / "report.html", "vfer: evaluation", sections)
+
+
+def _relative(metrics: Mapping[str, Any], confidence: float) -> list[Section]:
+    if "baseline" not in metrics:
+        return []
+    made = metrics["baseline"]
+    note = (
+        f"Each answer {made['protocol']} (lstm.baseline: {made['mode']}). This is a protocol of its own; compare it with no plain figure."
+    )
+    rows = [{"answers": name, **row} for name, one in (("relative", made), ("plain", made["plain"])) for row in _scores(one, confidence)]
+    return [Section(f"Relative to each person's own baseline: {made['clips']} clips", note, rows=rows)]
 
 
 def _scores(metrics: Mapping[str, Any], confidence: float) -> Rows:

@@ -14,12 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
-from vfer.nets.session import Session
+from vfer.nets.session import Network
 
 Mode = Literal["none", "subject", "neutral", "iterative"]
 Vector = NDArray[np.float32]
 Clips = Sequence[NDArray[np.float32]]
 
+KNOWS = {
+    "subject": "knows the person's other clips, not their labels",
+    "neutral": "knows some of the person's neutral clips, which are not scored",
+    "iterative": "knows the person's other clips, not their labels, and finds the neutral ones",
+}
+"""What an answer relative to a person's baseline knows of the person; it must stand beside every figure of such answers."""
 PRIOR = 2
 """How many clips everybody's statistics count for beside a person's own."""
 KEY = "baseline"
@@ -52,13 +58,13 @@ class Reference:
     neutral: Vector | None = None
 
     def to_json(self) -> str:
-        """Returns the reference as JSON, in which the values keep their float32 precision."""
+        """Return the reference as JSON, in which the values keep their float32 precision."""
         neutral = None if self.neutral is None else self.neutral.tolist()
         return json.dumps({"mean": self.mean.tolist(), "spread": self.spread.tolist(), "neutral": neutral})
 
     @classmethod
     def from_json(cls, text: str) -> "Reference":
-        """Returns the reference that `to_json` wrote.
+        """Return the reference that `to_json` wrote.
 
         Raises:
             WeightsError: The text is no such JSON, or its vectors differ in length.
@@ -74,15 +80,15 @@ class Reference:
         return cls(mean, spread, neutral)
 
 
-def reference_of(session: Session) -> Reference:
-    """Returns the reference that a loaded network holds.
+def reference_of(network: Network) -> Reference:
+    """Return the reference that a loaded network holds.
 
     Raises:
         WeightsError: It holds none, or an unreadable one.
     """
-    if KEY not in session.metadata:
+    if KEY not in network.metadata:
         raise WeightsError("the model holds no baseline statistics; train it again with this version of vfer")
-    return Reference.from_json(session.metadata[KEY])
+    return Reference.from_json(network.metadata[KEY])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +99,17 @@ class Baseline:
     offset: Vector
 
     def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns embeddings, float32 (..., d), relative to everybody."""
+        """Return embeddings, float32 (..., d), relative to everybody."""
         return np.asarray(embeddings * self.scale + self.offset, np.float32)
 
 
 def identity(reference: Reference) -> Baseline:
-    """Returns the baseline of a person of whom nothing is known: embeddings stay as they are."""
+    """Return the baseline of a person of whom nothing is known: embeddings stay as they are."""
     return Baseline(np.ones_like(reference.mean), np.zeros_like(reference.mean))
 
 
 def from_clips(statistics: Statistics | None, reference: Reference) -> Baseline:
-    """Returns the baseline of a person from clips that show a mix of expressions, unlabelled.
+    """Return the baseline of a person from clips that show a mix of expressions, unlabelled.
 
     The person's mean and spread are shrunk towards everybody's by n / (n + 2) for n clips, so that few clips change little and none
     change nothing.
@@ -123,7 +129,7 @@ def from_clips(statistics: Statistics | None, reference: Reference) -> Baseline:
 
 
 def from_neutral(statistics: Statistics | None, reference: Reference) -> Baseline:
-    """Returns the baseline of a person from clips that show the person's neutral face; their mean is shrunk as in `from_clips`.
+    """Return the baseline of a person from clips that show the person's neutral face; their mean is shrunk as in `from_clips`.
 
     Raises:
         WeightsError: The reference has no neutral mean.
@@ -154,23 +160,24 @@ class Moments:
 
     def __init__(self, clips: Clips, recordings: Sequence[str] | None = None) -> None:
         names = list(recordings or map(str, range(len(clips))))
-        self._recordings = np.unique(names, return_inverse=True)[1]
+        self.recordings = np.unique(names, return_inverse=True)[1]
         self._shown = np.array([len(clip) > 0 for clip in clips], bool)
         self._moments = np.array([_moments(clip) for clip in clips if len(clip)], np.float64)
 
     def statistics(self, chosen: NDArray[np.bool_] | None = None) -> Statistics | None:
-        """Returns the statistics of the `chosen` clips, bool (n,), or of all; None where none of them shows a frame."""
-        return _statistics(self._by_recording(chosen)[1])
+        """Return the statistics of the `chosen` clips, bool (n,), or of all; None where none of them shows a frame."""
+        return joined(self.by_recording(chosen)[1])
 
     def of_others(self, chosen: NDArray[np.bool_] | None = None) -> list[Statistics | None]:
-        """Returns, for each clip, the statistics of the `chosen` clips of other recordings."""
-        names, rows = self._by_recording(chosen)
-        return [_statistics(rows[names != own]) for own in self._recordings]
+        """Return, for each clip, the statistics of the `chosen` clips of other recordings."""
+        numbers, rows = self.by_recording(chosen)
+        return [joined(rows[numbers != own]) for own in self.recordings]
 
-    def _by_recording(self, chosen: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Returns the numbers of the recordings of some clips, sorted, and the mean moments of each, float64 (recordings, 2, d)."""
+    def by_recording(self, chosen: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the numbers of the recordings of the `chosen` clips, sorted, as `recordings` has them for each clip, and the mean
+        moments of each, float64 (recordings, 2, d)."""
         used = np.ones(len(self._moments), bool) if chosen is None else chosen[self._shown]
-        names, places, counts = np.unique(self._recordings[self._shown][used], return_inverse=True, return_counts=True)
+        names, places, counts = np.unique(self.recordings[self._shown][used], return_inverse=True, return_counts=True)
         sums = np.zeros((len(names), *self._moments.shape[1:]))
         np.add.at(sums, places, self._moments[used])
         return names, sums / counts.reshape(-1, *[1] * (sums.ndim - 1))
@@ -180,7 +187,8 @@ def _moments(clip: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([clip.mean(axis=0, dtype=np.float64), np.square(clip, dtype=np.float64).mean(axis=0)])
 
 
-def _statistics(rows: NDArray[np.float64]) -> Statistics | None:
+def joined(rows: NDArray[np.float64]) -> Statistics | None:
+    """Return the statistics of recordings from the moments of each, float64 (recordings, 2, d); None of none."""
     if not len(rows):
         return None
     mean, square = rows.mean(axis=0)
@@ -188,12 +196,12 @@ def _statistics(rows: NDArray[np.float64]) -> Statistics | None:
 
 
 def statistics(clips: Clips, recordings: Sequence[str] | None = None) -> Statistics | None:
-    """Returns the statistics of a person's clips; None where none shows a frame. For the arguments see `Moments`."""
+    """Return the statistics of a person's clips; None where none shows a frame. For the arguments see `Moments`."""
     return Moments(clips, recordings).statistics()
 
 
 def everybody(people: Sequence[Statistics | None], neutral: Sequence[Statistics | None] = ()) -> Reference:
-    """Returns the reference of the people that a model is trained on, one at least.
+    """Return the reference of the people that a model is trained on, one at least.
 
     Args:
         people: Statistics of each person's clips; None where none shows a frame.
@@ -210,7 +218,7 @@ def _mean(vectors: Sequence[NDArray[np.floating]]) -> Vector:
 
 
 def each_from_others(moments: Moments, reference: Reference, mode: Mode, neutral: NDArray[np.bool_]) -> list[Baseline]:
-    """Returns the baseline of each of a person's n clips, made of the person's other recordings alone.
+    """Return the baseline of each of a person's n clips, made of the person's other recordings alone.
 
     Args:
         moments: Those of the clips.
@@ -226,7 +234,7 @@ def each_from_others(moments: Moments, reference: Reference, mode: Mode, neutral
 
 
 def find_neutral(clips: Clips, reference: Reference, answer: Callable[[Clips], NDArray[np.floating]]) -> NDArray[np.bool_]:
-    """Finds a person's most neutral clips without any labels, by the model's own answers, until they stay the same.
+    """Find a person's most neutral clips without any labels, by the model's own answers, until they stay the same.
 
     At first the median frame stands for neutral.
 

@@ -1,39 +1,67 @@
 """Sequences of embeddings as padded batches, and inference over them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.nets.session import Session
+from vfer.errors import WeightsError
+from vfer.features import Embeddings
+from vfer.nets.session import Network
 
-PADDING = -1.0  # no embedding is negative, so that no real frame is taken for padding
+PADDING = -1.0
+"""The time of what is no frame."""
 BATCH = 64
 
 
-def thin(embeddings: NDArray[np.float32], most: int) -> NDArray[np.float32]:
-    """Returns at most `most` of the frames, float32 (n, d), evenly spaced from the first to the last."""
-    if len(embeddings) <= most:
-        return embeddings
-    return np.asarray(embeddings[np.linspace(0, len(embeddings) - 1, most).round().astype(int)])
+def places(count: int, most: int) -> NDArray[np.int64]:
+    """Return the numbers of at most `most` of `count` frames, int64, evenly spaced from the first to the last."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
-def pad(sequences: list[NDArray[np.float32]], most: int, *, full: bool = False) -> NDArray[np.float32]:
-    """Returns sequences, float32 (n, d) each, as one array (batch, longest, d), padded on the right; the longest counts at most `most`.
+def thin(values: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Return at most `most` of the frames, float32 (n, d), evenly spaced from the first to the last."""
+    return values if len(values) <= most else np.asarray(values[places(len(values), most)])
 
-    Where `full`, the array is `most` long, however short they are.
+
+def pad(clips: Sequence[Embeddings], length: int) -> dict[str, NDArray[np.float32]]:
+    """Return clips as the inputs of a sequence model, padded on the right.
+
+    Args:
+        clips: The clips, one at least.
+        length: Frames of each padded clip; a longer clip is thinned evenly.
+
+    Returns:
+        `embeddings`, float32 (clips, length, d), 0 where there is no frame, and `time`, float32 (clips, length), seconds since the first
+        frame of the clip, -1 where there is none.
     """
-    thinned = [thin(sequence, most) for sequence in sequences]
-    batch = np.full((len(thinned), most if full else max(map(len, thinned)), thinned[0].shape[1]), PADDING, np.float32)
-    for row, sequence in zip(batch, thinned, strict=True):
-        row[: len(sequence)] = sequence
-    return batch
+    embeddings = np.zeros((len(clips), length, clips[0].values.shape[1]), np.float32)
+    time = np.full((len(clips), length), PADDING, np.float32)
+    for row, clip in enumerate(clips):
+        kept = places(len(clip), length)
+        embeddings[row, : len(kept)] = clip.values[kept]
+        time[row, : len(kept)] = clip.time[kept] - clip.time[:1]
+    return {"embeddings": embeddings, "time": time}
 
 
-def predict(session: Session, sequences: list[NDArray[np.float32]], most: int) -> NDArray[np.float32]:
-    """Returns each sequence's probabilities, float32 (n, classes); an empty sequence has none, and its row is NaN."""
-    result = np.full((len(sequences), len(session.classes)), np.nan, np.float32)
-    # Sequences of like length go together, so that little of a batch is padding.
-    order = sorted((i for i, sequence in enumerate(sequences) if len(sequence)), key=lambda i: len(sequences[i]))
+def predict(network: Network, clips: Sequence[Embeddings], most: int) -> NDArray[np.float32]:
+    """Return each clip's probabilities, float32 (n, classes); a clip without frames has none, and its row is NaN.
+
+    Args:
+        network: A sequence model.
+        clips: The frames of each clip that show a face.
+        most: Frames to which a longer clip is thinned.
+
+    Raises:
+        WeightsError: The model was trained by a version of vfer whose models do not know the time of a frame.
+    """
+    if "time" not in network.inputs:
+        raise WeightsError("the sequence model was trained by another version of vfer and does not fit this one; train it again")
+    result = np.full((len(clips), len(network.classes)), np.nan, np.float32)
+    # Clips of like length go together, so that little of a batch is padding.
+    order = sorted((row for row, clip in enumerate(clips) if len(clip)), key=lambda row: len(clips[row]))
     for at in range(0, len(order), BATCH):
-        chosen = order[at : at + BATCH]
-        result[chosen] = session(pad([sequences[i] for i in chosen], most))["probabilities"]
+        rows = order[at : at + BATCH]
+        longest = min(most, len(clips[rows[-1]]))
+        result[rows] = network(pad([clips[row] for row in rows], longest))["probabilities"]
     return result

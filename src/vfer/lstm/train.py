@@ -1,5 +1,6 @@
 """Trains the sequence model on the clips' embeddings."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,47 +8,116 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.lstm import model as lstm_model
+from vfer.features import Embeddings
+from vfer.lstm.baseline import Baseline
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad
-from vfer.nets import training
+from vfer.nets import sequences, training
 from vfer.nets.training import Batches, Fit, OnEpoch
 
+Draw = Callable[[int, np.random.Generator], Baseline]
+"""Returns a baseline for a clip by its row, at random."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Part:
-    """The clips of one part: embeddings, float32 (frames, d) each, none empty, and class numbers, int64 (n,)."""
+    """The clips of one part: their frames, none empty, and class numbers, int64 (n,).
 
-    sequences: list[NDArray[np.float32]]
+    With `draw`, a clip that is trained on is moved by a baseline that is drawn for it.
+    """
+
+    clips: Sequence[Embeddings]
     labels: NDArray[np.int64]
+    draw: Draw | None = None
 
 
 def train(
     data: dict[str, Part], classes: int, params: LstmParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
 ) -> tuple[keras.Model, Fit]:
-    """Builds the sequence model, trains it on the part `train`, and stops early on `validation`."""
+    """Build the sequence model, train it on the part `train`, and keep the epoch that does best on `validation`.
+
+    Args:
+        data: The parts `train` and `validation`; without the latter the last epoch is kept.
+        classes: Number of expressions.
+        params: The section `lstm`.
+        seed: Seed of all randomness.
+        checkpoint: Folder from which a training that was killed goes on; None for none.
+        on_epoch: Called with each epoch, counted from 0, and its figures.
+
+    Returns:
+        The model and the course of its training.
+    """
     training.seed_everything(seed, deterministic=params.deterministic)
-    model = lstm_model.build(data["train"].sequences[0].shape[1], classes, params.units, params.dropout)
-    classifier = keras.Model(model.input, model.output["probabilities"], name="classifier")
     fitted = batches(data["train"], classes, params, seed, fitted=True)
-    training.compile_classifier(classifier, learning_rate=params.learning_rate, steps=len(fitted) * params.epochs)
-    held_out = batches(data["validation"], classes, params, seed, fitted=False)
+    model = build(data["train"], classes, params, seed)
+    classifier = keras.Model(model.input, model.output["probabilities"], name="classifier")
+    training.compile_classifier(
+        classifier,
+        learning_rate=params.learning_rate,
+        steps=len(fitted) * params.epochs,
+        weight_decay=params.weight_decay,
+        label_smoothing=params.label_smoothing,
+    )
     fit = training.fit(
-        classifier, fitted, held_out, epochs=params.epochs, patience=params.patience, checkpoint=checkpoint, on_epoch=on_epoch
+        classifier,
+        fitted,
+        batches(data["validation"], classes, params, seed, fitted=False) if "validation" in data else None,
+        epochs=params.epochs,
+        patience=params.patience,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        least=params.epochs // 2,  # while the learning rate is high, the loss rises and falls by chance
     )
     return model, fit
 
 
+def build(part: Part, classes: int, params: LstmParams, seed: int) -> keras.Model:
+    """Return the untrained model, whose scaling is that of the frames of a part as it is trained on."""
+    rng = np.random.default_rng(seed)
+    clips = [_moved(part, row, rng) for row in range(len(part.clips))]
+    scaling = sequences.scaling(np.concatenate([clip.values for clip in clips]), median_step(clips))
+    return sequences.build(
+        params.architecture,
+        clips[0].values.shape[1],
+        classes,
+        params.units,
+        params.dropout,
+        scaling,
+        input_dropout=params.input_dropout,
+        noise=params.noise,
+    )
+
+
+def median_step(clips: Sequence[Embeddings]) -> float:
+    """Return the median time between frames that follow each other, in seconds; 1 where no clip has two."""
+    steps = np.concatenate([np.diff(clip.time) for clip in clips])
+    return float(np.median(steps)) if len(steps) else 1.0
+
+
 def batches(part: Part, classes: int, params: LstmParams, seed: int, *, fitted: bool) -> Batches:
-    """Returns padded batches, float32 (n, longest, d); those the model is fitted to are shuffled and class-weighted.
+    """Return padded batches of the inputs of the model; those it is fitted to are shuffled, changed at random and class-weighted.
 
-    The longest is that of the whole part, since all batches have one shape but for their number of clips.
+    All have the length of the part's longest clip, so that they have one shape but for their number of clips.
     """
-    longest = min(max(map(len, part.sequences)), params.max_frames)
+    longest = min(max(map(len, part.clips)), params.max_frames)
 
-    def make(chosen: NDArray[np.int64], _: np.random.Generator) -> NDArray[np.float32]:
-        return pad([part.sequences[i] for i in chosen], longest, full=True)
+    def make(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        clips = [_changed(_moved(part, row, rng), params, rng) if fitted else part.clips[row] for row in rows.tolist()]
+        return pad(clips, longest)
 
     weights = training.class_weights(part.labels, classes, params.class_balance if fitted else 0)
     targets = np.eye(classes, dtype=np.float32)[part.labels]
     return Batches(make, targets, weights, params.batch_size, seed, shuffle=fitted)
+
+
+def _moved(part: Part, row: int, rng: np.random.Generator) -> Embeddings:
+    clip = part.clips[row]
+    return clip.moved(part.draw(row, rng)) if part.draw else clip
+
+
+def _changed(clip: Embeddings, params: LstmParams, rng: np.random.Generator) -> Embeddings:
+    """Return a clip without some of its frames, played faster or slower: as other cameras and detectors might have seen it."""
+    kept = rng.random(len(clip)) >= params.frame_dropout * rng.random()
+    kept[rng.integers(len(clip))] = True
+    speed = 1 + params.time_jitter * rng.uniform(-1, 1)
+    return Embeddings(clip.values[kept], clip.time[kept] * speed)

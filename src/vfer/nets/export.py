@@ -17,13 +17,15 @@ from vfer.errors import WeightsError
 from vfer.files import replacing
 from vfer.nets.session import Session
 
+Sample = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+"""A real batch of a model's input, or of each of its inputs by name."""
 TOLERANCE = 1e-4
 
 
-def save(model: keras.Model, folder: Path, sample: NDArray[np.float32], classes: list[str]) -> None:
-    """Saves `model.keras` and `model.onnx` into the folder.
+def save(model: keras.Model, folder: Path, sample: Sample, classes: list[str]) -> None:
+    """Save `model.keras` and `model.onnx` into the folder.
 
-    `sample` is a real batch of inputs; the ONNX file carries the names of the classes. Raises `WeightsError`, and leaves no
+    `sample` is a real batch; the ONNX file carries the names of the classes. Raises `WeightsError`, and leaves no
     ONNX file, where an output of the two models differs on it by more than 1e-4.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +34,7 @@ def save(model: keras.Model, folder: Path, sample: NDArray[np.float32], classes:
 
 
 def save_keras(model: keras.Model, path: Path) -> None:
-    """Saves a model so that the same weights give the same bytes; Keras writes dates and addresses in memory."""
+    """Save a model so that the same weights give the same bytes; Keras writes dates and addresses in memory."""
     raw, temporary = path.with_name("raw-" + path.name), path.with_name("tmp-" + path.name)
     model.save(raw)
     with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
@@ -53,13 +55,13 @@ def _renumbered(config: bytes) -> bytes:
     return re.sub(rb'(?<="shared_object_id": )\d+', lambda found: b"%d" % numbers.setdefault(found[0], len(numbers)), config)
 
 
-def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], classes: list[str]) -> None:
+def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]) -> None:
     """Exports a model of named outputs to ONNX under the same names, and compares the two on the sample."""
     expected = {name: np.asarray(value) for name, value in model(sample, training=False).items()}
     # Called once more in inference mode, or the BatchNorm of nets from keras.applications is exported in training mode.
-    frozen = keras.Model(model.input, model(model.input, training=False), name=model.name)
+    frozen = keras.Model(list(model.inputs), model(model.input, training=False), name=model.name)
     temporary = path.with_name("tmp-" + path.name)
-    frozen(sample)
+    frozen([sample[tensor.name] for tensor in model.inputs] if isinstance(sample, Mapping) else [sample])
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
@@ -78,7 +80,7 @@ def save_onnx(model: keras.Model, path: Path, sample: NDArray[np.float32], class
 
 
 def annotate(path: Path, metadata: Mapping[str, str]) -> None:
-    """Adds texts to what an ONNX file says of itself, or replaces those under the same names; writes it atomically."""
+    """Add texts to what an ONNX file says of itself, or replace those under the same names; write it atomically."""
     model = onnx.load(path)
     held = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, held | dict(metadata))
@@ -132,7 +134,7 @@ def _inner(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:
-    """Returns what a node reads, also in its inner graphs; of the latter the results, too."""
+    """Return what a node reads, also in its inner graphs; of the latter the results, too."""
     deeper = [name for inner in _inner(node) for one in inner.node for name in _reads(one)]
     return [*node.input, *deeper, *(value.name for inner in _inner(node) for value in inner.output)]
 

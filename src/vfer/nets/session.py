@@ -1,7 +1,9 @@
 """Inference in ONNX Runtime: one session a model, on as many threads as asked for."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -10,8 +12,20 @@ from numpy.typing import NDArray
 from vfer.errors import WeightsError
 
 
+class Network(Protocol):
+    """What maps named inputs to named outputs, and knows its classes and other `metadata`: a `Session`, or a Keras model like it."""
+
+    inputs: list[str]
+    classes: list[str]
+    metadata: dict[str, str]
+
+    def __call__(self, batch: Mapping[str, NDArray[np.float32]], /) -> Mapping[str, NDArray[np.float32]]:
+        """Run one batch."""
+        ...
+
+
 class Session:
-    """A loaded ONNX model that maps one named input to its named outputs.
+    """A loaded ONNX model that maps named inputs to named outputs.
 
     It knows the names of its classes, those of the classes of an output `votes`, and all else that its `metadata` holds.
 
@@ -27,13 +41,14 @@ class Session:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             raise WeightsError(f"{path}: is no ONNX model that can be loaded; run the stage that makes it again") from error
-        self._input = self._session.get_inputs()[0].name
+        self.inputs = [given.name for given in self._session.get_inputs()]
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.classes: list[str] = json.loads(self.metadata.get("classes", "[]"))
         self.votes: list[str] = json.loads(self.metadata.get("votes", "[]"))
 
-    def __call__(self, batch: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
-        """Runs one batch, as float32; returns each output under its name."""
-        values = self._session.run(self.outputs, {self._input: np.ascontiguousarray(batch, dtype=np.float32)})
+    def __call__(self, batch: NDArray[np.generic] | Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        """Run one batch, as float32: an array for the first input, or one for each by name; return each output under its name."""
+        given = batch if isinstance(batch, Mapping) else {self.inputs[0]: batch}
+        values = self._session.run(self.outputs, {name: np.ascontiguousarray(given[name], dtype=np.float32) for name in self.inputs})
         return dict(zip(self.outputs, values, strict=True))

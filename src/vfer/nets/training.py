@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Logs = dict[str, float]
 Weights = list[NDArray[np.generic]]
+Inputs = NDArray[Any] | dict[str, NDArray[Any]]
 OnEpoch = Callable[[int, Logs], None]
 Monitor = Literal["loss", "accuracy"]
 
@@ -28,14 +29,14 @@ Monitor = Literal["loss", "accuracy"]
 class Batches:
     """Shuffled, weighted batches whose content depends on seed, epoch and index alone.
 
-    `make(indices, rng)` returns one batch's inputs; `targets` is float32 (n, classes), `weights` float32 (n,). With `mixup` each example
-    is mixed with another of its batch by a share drawn from Beta(mixup, mixup). Source: Zhang et al., "mixup: Beyond Empirical Risk
-    Minimization", 2018.
+    `make(indices, rng)` returns one batch's inputs, an array or one for each input by name; `targets` is float32 (n, classes), `weights`
+    float32 (n,). With `mixup` each example is mixed with another of its batch by a share drawn from Beta(mixup, mixup); its inputs are
+    then one array. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
 
     def __init__(
         self,
-        make: Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.generic]],
+        make: Callable[[NDArray[np.int64], np.random.Generator], Inputs],
         targets: NDArray[np.float32],
         weights: NDArray[np.float32],
         batch_size: int,
@@ -49,7 +50,7 @@ class Batches:
         self.start(0)
 
     def start(self, epoch: int) -> None:
-        """Puts the examples into the order of an epoch."""
+        """Put the examples into the order of an epoch."""
         self._epoch = epoch
         order = np.arange(len(self._targets))
         self._order = np.random.default_rng([self._seed, epoch]).permutation(order) if self._shuffle else order
@@ -57,7 +58,7 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(len(self._targets) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.float32]]:
+    def __getitem__(self, index: int) -> tuple[Inputs, NDArray[np.float32], NDArray[np.float32]]:
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         rng = np.random.default_rng([self._seed, self._epoch, index])
         batch = self._make(chosen, rng), self._targets[chosen], self._weights[chosen]
@@ -73,7 +74,7 @@ class Batches:
         return (None, *part.shape[1:])
 
     def dataset(self) -> "tf.data.Dataset":
-        """Returns the batches of whichever epoch is started, made ahead of their use; made once, since each new one costs its tracing."""
+        """Return the batches of whichever epoch is started, made ahead of their use; made once, since each new one costs its tracing."""
         import tensorflow as tf
 
         signature = tf.nest.map_structure(lambda part: tf.TensorSpec(self.signature(part), part.dtype), self[0])
@@ -81,7 +82,7 @@ class Batches:
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
 
 
-def _mixed(part: NDArray[Any], share: NDArray[np.float32], other: NDArray[np.int64]) -> NDArray[Any]:
+def _mixed(part: Any, share: NDArray[np.float32], other: NDArray[np.int64]) -> NDArray[Any]:
     shares = share.reshape(-1, *[1] * (part.ndim - 1))
     return np.asarray(part * shares + part[other] * (1 - shares))
 
@@ -94,14 +95,14 @@ class Fit:
     best: int
 
     def rows(self) -> list[dict[str, float]]:
-        """Returns the history with the epochs' numbers, from 1."""
+        """Return the history with the epochs' numbers, from 1."""
         return [{"epoch": number, **logs} for number, logs in enumerate(self.history, start=1)]
 
 
 def fit(
     model: keras.Model,
     train: Batches,
-    validation: Batches,
+    validation: Batches | None,
     *,
     epochs: int,
     patience: int,
@@ -109,11 +110,14 @@ def fit(
     on_epoch: OnEpoch,
     averaging: float = 0,
     monitor: Monitor = "loss",
+    least: int = 0,
 ) -> Fit:
-    """Trains a compiled model and leaves it with the weights of its best validation: the lowest loss, or the highest accuracy.
+    """Train a compiled model and leave it with the weights of its best validation: the lowest loss, or the highest accuracy.
 
-    It stops after `patience` epochs without a better one. With `averaging`, the decay a step, the weights that are validated and kept
-    are a running average of those that are trained. With a checkpoint folder, a run that was killed goes on after its last whole epoch.
+    Without validation it runs all epochs and keeps the last weights.
+    It stops after `patience` epochs without a better one, but not within the first `least`. With `averaging`, the decay a step, the
+    weights that are validated and kept are a running average of those that are trained. With a checkpoint folder, a run that was killed
+    goes on after its last whole epoch.
     Raises `VferError` where the loss is no longer a number; it names the step, and the weights of the last whole epoch.
     """
     average = Average(model, averaging)
@@ -122,17 +126,18 @@ def fit(
     store = _Checkpoint(checkpoint, model, average, monitor) if checkpoint else None
     history, best_weights = store.restore() if store else ([], model.get_weights())
     best = _best(history, monitor)
-    fitted, held_out = train.dataset(), validation.dataset()
+    fitted, held_out = train.dataset(), validation.dataset() if validation else None
     for epoch in range(len(history), epochs):
-        if history and epoch - best > patience:
+        if epoch >= least and history and epoch - best > patience:
             break
         train.start(epoch)
         watch = _Watch(epoch, store.kept(epoch) if store else "", average)
         result = model.fit(fitted, shuffle=False, verbose=0, callbacks=[watch])  # told to shuffle a dataset, Keras warns that it cannot
         logs = {name: float(values[-1]) for name, values in result.history.items()}
         with average.taken():
-            logs |= {f"val_{name}": value for name, value in model.evaluate(held_out, verbose=0, return_dict=True).items()}
-            watch.check(logs["val_loss"], len(train))
+            if held_out:
+                logs |= {f"val_{name}": value for name, value in model.evaluate(held_out, verbose=0, return_dict=True).items()}
+                watch.check(logs["val_loss"], len(train))
             history.append(logs)
             if best != (best := _best(history, monitor)) or epoch == 0:
                 best_weights = model.get_weights()
@@ -144,6 +149,9 @@ def fit(
 
 
 def _best(history: list[Logs], monitor: Monitor) -> int:
+    if history and "val_loss" not in history[-1]:
+        return len(history) - 1
+
     def worse(epoch: int) -> tuple[float, float]:
         loss, accuracy = history[epoch]["val_loss"], history[epoch]["val_accuracy"]
         return (loss, 0) if monitor == "loss" else (-accuracy, loss)
@@ -163,7 +171,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self._average.follow()
 
     def check(self, loss: float, step: int) -> None:
-        """Raises `VferError` where the loss after a step, counted from 1, is no number."""
+        """Raise `VferError` where the loss after a step, counted from 1, is no number."""
         if not math.isfinite(loss):
             raise VferError(f"epoch {self._epoch + 1}, step {step}: the loss is no longer a number; lower the learning rate{self._kept}")
 
@@ -190,7 +198,7 @@ class Average:
         self._follow = follow
 
     def follow(self) -> None:
-        """Moves the average towards the present weights."""
+        """Move the average towards the present weights."""
         if self.decay:
             import tensorflow as tf
 
@@ -199,7 +207,7 @@ class Average:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Gives the model the average for a while."""
+        """Give the model the average for a while."""
         kept = self._model.get_weights()
         if self.decay:
             self._model.set_weights(self._means)
@@ -209,7 +217,7 @@ class Average:
             self._model.set_weights(kept)
 
     def restore(self, steps: int) -> None:
-        """Takes the model's present weights for the average after so many steps."""
+        """Take the model's present weights for the average after so many steps."""
         self.steps = steps
         for mean, variable in zip(self._means, self._model.weights, strict=True):
             mean.assign(variable)
@@ -226,7 +234,7 @@ class _Checkpoint:
         return f"; the model of epoch {epochs} is kept as {self._folder / self._model_of(epochs)}" if epochs else ""
 
     def restore(self) -> tuple[list[Logs], Weights]:
-        """Gives the model, its optimiser and the average the state of the last whole epoch; returns all figures and the best weights."""
+        """Give the model, its optimiser and the average the state of the last whole epoch; return all figures and the best weights."""
         state = self._folder / "state.json"
         if not state.is_file():
             return [], self._model.get_weights()
@@ -246,7 +254,7 @@ class _Checkpoint:
         return list(self._model.get_weights())
 
     def save(self, history: list[Logs]) -> None:
-        """Saves the model under the epoch's name, then the state that names it: a kill between the two loses one epoch."""
+        """Save the model under the epoch's name, then the state that names it: a kill between the two loses one epoch."""
         self._folder.mkdir(parents=True, exist_ok=True)
         epoch, best = len(history), _best(history, self._monitor) + 1
         self._model.save(self._folder / self._model_of(epoch))
@@ -269,12 +277,12 @@ class _Checkpoint:
 
 
 def _seeds(model: keras.Model) -> list[keras.Variable]:
-    """Returns the states of the dropouts' random generators, which a saved model lacks."""
+    """Return the states of the dropouts' random generators, which a saved model lacks."""
     return [variable for variable in model.non_trainable_variables if variable.name == "seed_generator_state"]
 
 
 def seed_everything(seed: int, *, deterministic: bool) -> None:
-    """Seeds Python, NumPy and TensorFlow; deterministic operations make a second training on one machine the same to the last bit."""
+    """Seed Python, NumPy and TensorFlow; deterministic operations make a second training on one machine the same to the last bit."""
     import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
@@ -344,14 +352,14 @@ class _FirstHead(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]  # Ke
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> NDArray[np.float32]:
-    """Returns a weight an example, float32 (n,), of mean 1: 0 weighs all alike, 1 gives every class the same say."""
+    """Return a weight an example, float32 (n,), of mean 1: 0 weighs all alike, 1 gives every class the same say."""
     counts = np.bincount(labels, minlength=classes)
     weights = (1 / np.maximum(counts, 1) ** balance)[labels]
     return np.asarray(weights / weights.mean(), dtype=np.float32)
 
 
 def precision(wanted: str) -> str:
-    """Returns the dtype policy of Keras for a param; `auto` is `mixed_bfloat16` where the processor or the GPU multiplies bfloat16."""
+    """Return the dtype policy of Keras for a param; `auto` is `mixed_bfloat16` where the processor or the GPU multiplies bfloat16."""
     if wanted != "auto":
         return wanted
     import tensorflow as tf

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from vfer import features
 from vfer.cnn import head
 from vfer.cnn.head import Head
+from vfer.features import Embeddings
 from vfer.lstm import baseline
 from vfer.lstm.baseline import Baseline, Reference
 from vfer.lstm.sequences import predict
+from vfer.lstm.settings import KEY, settings_of
 from vfer.nets.session import Session
 
 NEUTRAL = "neutral"
@@ -29,7 +31,7 @@ class Shown(NamedTuple):
 
     @classmethod
     def of(cls, sequence: features.Sequence) -> "Shown":
-        """Returns those frames of a clip."""
+        """Return those frames of a clip."""
         present = sequence.status != "none"
         return cls(sequence.embedding[present], sequence.probabilities[present], sequence.time[present])
 
@@ -48,12 +50,14 @@ class Answerer:
         self._head: Head | None = None
         self.classes = (lstm or cnn).classes
         self.single = lstm is None
+        settings = settings_of(lstm) if lstm and KEY in lstm.metadata else None
+        self._mode, self._neutral = (settings.baseline, settings.neutral) if settings else ("none", NEUTRAL)
 
     def __call__(self, clips: Sequence[Shown], own: Baseline | None = None) -> NDArray[np.float32]:
-        """Returns probabilities, float32 (n, classes), NaN for clips without frames; relative to a person's own baseline, if any."""
+        """Return probabilities, float32 (n, classes), NaN for clips without frames; relative to a person's own baseline, if any."""
         if self._lstm:
-            values = [own(clip.embeddings) if own else clip.embeddings for clip in clips]
-            return np.asarray(predict(self._lstm, values, self._max_frames), np.float32)
+            sequences = [Embeddings(own(clip.embeddings) if own else clip.embeddings, clip.time) for clip in clips]
+            return np.asarray(predict(self._lstm, sequences, self._max_frames), np.float32)
         result = np.full((len(clips), len(self.classes)), np.nan, np.float32)
         for row, clip in enumerate(clips):
             if len(clip.time):
@@ -66,21 +70,30 @@ class Answerer:
         return self._head(embeddings)
 
     def reference(self) -> Reference:
-        """Returns where everybody's embeddings lie; raises `WeightsError` where the model does not say."""
+        """Return where everybody's embeddings lie; raises `WeightsError` where the model does not say."""
         held = self._lstm is not None and baseline.KEY in self._lstm.metadata
         return baseline.reference_of(self._lstm if held and self._lstm else self._cnn)
 
     def find_neutral(self, clips: Sequence[Shown]) -> Baseline:
-        """Returns a person's baseline, found in clips or windows of which nothing is known.
+        """Return a person's baseline, found in clips or windows of which nothing is known.
 
         The most neutral of them, by the model's own answers, stand for the person's neutral face; where the model knows no such
         face, all of them stand for a mix of expressions.
         """
         everybody = self.reference()
         values = [clip.embeddings for clip in clips]
-        if NEUTRAL not in self.classes or everybody.neutral is None:
+        if not self._knows_neutral(everybody):
             return baseline.from_clips(baseline.statistics(values), everybody)
-        neutral = self.classes.index(NEUTRAL)
+        neutral = self._most_neutral(clips, everybody)
+        chosen = [clip for clip, is_neutral in zip(values, neutral, strict=True) if is_neutral]
+        return baseline.from_neutral(baseline.statistics(chosen), everybody)
+
+    def _knows_neutral(self, everybody: Reference) -> bool:
+        return self._neutral in self.classes and everybody.neutral is not None
+
+    def _most_neutral(self, clips: Sequence[Shown], everybody: Reference) -> NDArray[np.bool_]:
+        """Return which of a person's clips the model finds most neutral, bool (n,)."""
+        neutral = self.classes.index(self._neutral)
         times = [clip.time for clip in clips if len(clip.time)]
 
         def answer(moved: Sequence[NDArray[np.float32]]) -> NDArray[np.floating]:
@@ -89,15 +102,19 @@ class Answerer:
             shown = [Shown(one, np.empty((len(one), 0), np.float32), time) for one, time in zip(moved, times, strict=True)]
             return np.asarray(self(shown)[:, neutral])
 
-        found = baseline.find_neutral(values, everybody, answer)
-        chosen = [clip for clip, is_neutral in zip(values, found, strict=True) if is_neutral]
-        return baseline.from_neutral(baseline.statistics(chosen), everybody)
+        return baseline.find_neutral([clip.embeddings for clip in clips], everybody, answer)
 
     def from_neutral(self, clips: Sequence[Shown]) -> Baseline:
-        """Returns a person's baseline from clips or windows that are known to show the neutral face."""
+        """Return a person's baseline from clips or windows that are known to show the neutral face."""
         return baseline.from_neutral(baseline.statistics([clip.embeddings for clip in clips]), self.reference())
 
     def from_others(self, clips: Sequence[Shown]) -> list[tuple[Baseline, int]]:
-        """Returns, for each of a person's clips, the baseline that the person's other clips make, and how many they are."""
+        """Return, for each of a person's clips, the baseline that the person's other clips make, and how many of them make it.
+
+        A model that is trained with `lstm.baseline: neutral` or `iterative` takes those that it finds most neutral, and others take all.
+        """
         everybody, moments = self.reference(), baseline.Moments([clip.embeddings for clip in clips])
+        if self._mode in ("neutral", "iterative") and self._knows_neutral(everybody):
+            others = moments.of_others(self._most_neutral(clips, everybody))
+            return [(baseline.from_neutral(one, everybody), one.count if one else 0) for one in others]
         return [(baseline.from_clips(one, everybody), one.count if one else 0) for one in moments.of_others()]

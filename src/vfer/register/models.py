@@ -12,7 +12,7 @@ from vfer import features
 from vfer.data import split
 from vfer.faces import table
 from vfer.faces.weights import Chosen
-from vfer.lstm.sequences import predict
+from vfer.lstm.sequences import pad, predict
 from vfer.nets.session import Session
 from vfer.predict.settings import DetectorFile, Settings, threshold, windows
 from vfer.register import record
@@ -42,15 +42,15 @@ RECOGNISER = (
 
 
 def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, detector: Chosen, faces: Path) -> dict[str, str]:
-    """Logs and registers, in the active run, those of the three models that are wanted; returns the version of each by its name."""
-    examples = {"cnn": _crop(faces), "lstm": _embeddings(inputs)}
+    """Log and registers, in the active run, those of the three models that are wanted; return the version of each by its name."""
+    examples = {"cnn": {"crop": _crop(faces)}, "lstm": _clip(inputs)}
     networks = {names.cnn: "cnn", names.lstm: "lstm"}
     versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in wanted}
     return versions | ({names.project: _log_system(names.project, inputs, own, detector)} if names.project in wanted else {})
 
 
 def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -> list[str]:
-    """Returns the models of which there is no version, or whose files are gone."""
+    """Return the models of which there is no version, or whose files are gone."""
     from mlflow.artifacts import list_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -88,21 +88,21 @@ def _log_system(name: str, inputs: Inputs, own: Record, detector: Chosen) -> str
     return str(info.registered_model_version)
 
 
-def _log_network(inputs: Inputs, name: str, stage: str, example: np.typing.NDArray[np.float32]) -> str:
+def _log_network(inputs: Inputs, name: str, stage: str, example: dict[str, np.typing.NDArray[np.float32]]) -> str:
     import mlflow
     import onnx
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     model = onnx.load(str(inputs.model(stage, "onnx")))
-    free = {"cnn": (-1, *example.shape[1:]), "lstm": (-1, -1, example.shape[2])}[stage]
-    given = Schema([TensorSpec(np.dtype(np.float32), free, model.graph.input[0].name)])
+    free = {"cnn": 1, "lstm": 2}[stage]  # batch, and time
+    given = Schema([TensorSpec(np.dtype(np.float32), (*[-1] * free, *value.shape[free:]), name) for name, value in example.items()])
     made = Schema([TensorSpec(np.dtype(np.float32), (-1, _width(output)), output.name) for output in model.graph.output])
     info = mlflow.onnx.log_model(
         model,
         name=name,
         signature=ModelSignature(given, made),
-        input_example={model.graph.input[0].name: example},
+        input_example=example,
         pip_requirements=_pins(RUNTIME),
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
@@ -124,19 +124,20 @@ def _crop(faces: Path) -> np.typing.NDArray[np.float32]:
     return np.zeros((1, table.SIDE, table.SIDE, 1), np.float32)
 
 
-def _embeddings(inputs: Inputs) -> np.typing.NDArray[np.float32]:
-    sequences = features.read(inputs.outputs / "features" / "features.parquet")
-    return next((sequence.faces for sequence in sequences if len(sequence.faces)), sequences[0].embedding)[np.newaxis]
+def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
+    clips = features.embeddings(inputs.outputs / "features" / "features.parquet").values()
+    shown = next(clip for clip in clips if len(clip))  # one at least, or nothing had been trained
+    return pad([shown], len(shown))
 
 
 def _settings(inputs: Inputs, detector: Chosen) -> Settings:
-    """Returns what the model is used with: the params of the training, and what its clips and its validation say."""
+    """Return what the model is used with: the params of the training, and what its clips and its validation say."""
     rows = split.read(inputs.outputs / "lstm" / "split.parquet")
     sequences = {sequence.clip: sequence for sequence in features.read(inputs.outputs / "features" / "features.parquet")}
     train, validation = ([row for row in rows if row.part == part and row.clip in sequences] for part in ("train", "validation"))
     most = int(inputs.params["lstm"]["max_frames"])
     session = Session(inputs.model("lstm", "onnx"))
-    probabilities = predict(session, [sequences[row.clip].faces for row in validation], most)
+    probabilities = predict(session, [sequences[row.clip].shown for row in validation], most)
     truth = [session.classes.index(row.expression) for row in validation]
     return Settings(
         frames=inputs.params["frames"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vfer.clips.fingerprint import fingerprint
@@ -60,22 +61,29 @@ class Record:
 
 
 def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows: Sequence[Row]) -> Record:
-    """Returns the record of the system that the stages before `register` have made; raises `DataError` where an output is missing."""
+    """Return the record of the system that the stages before `register` have made; raises `DataError` where an output is missing."""
     try:
-        table = pq.read_table(outputs / "evaluate" / "predictions.parquet", columns=list(COLUMNS))
-        validation = json.loads((outputs / "lstm" / "metrics.json").read_bytes())["validation"]["accuracy"]
-        rules = Rules(
-            list(classes), dict(params["labels"]["merge"]), str(params["lstm"].get("baseline", "none")), str(params["evaluate"]["faceless"])
-        )
+        baseline = str(params["lstm"].get("baseline", "none"))
+        answers = _answers(pq.read_table(outputs / "evaluate" / "predictions.parquet"), baseline)
+        figures = json.loads((outputs / "lstm" / "metrics.json").read_bytes())
+        validation = figures["validation" if baseline == "none" else "validation_baseline"]["accuracy"]
+        rules = Rules(list(classes), dict(params["labels"]["merge"]), baseline, str(params["evaluate"]["faceless"]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
     examples = [*learned.of_split(rows), *learned.read(outputs / "cnn" / learned.FILE)]
     validated = fingerprint({"clips": sorted((row.digest, row.expression) for row in rows if row.part == "validation")})
-    return Record(rules, examples, [Answer(**row) for row in table.to_pylist()], float(validation), validated)
+    return Record(rules, examples, answers, float(validation), validated)
+
+
+def _answers(table: pa.Table, baseline: str) -> list[Answer]:
+    """Return the answers by which a system is judged: those relative to people's baselines where it is trained for them."""
+    if baseline != "none":
+        table = table.filter(pc.field("scored_with_baseline")).drop_columns(["predicted"]).rename_columns({"with_baseline": "predicted"})
+    return [Answer(**row) for row in table.select(COLUMNS).to_pylist()]
 
 
 def write(folder: Path, record: Record) -> None:
-    """Writes a record as three files into a folder."""
+    """Write a record as three files into a folder."""
     learned.write(folder / learned.FILE, record.learned)
     with replacing(folder / ANSWERS) as temporary:
         columns = {name: pa.array([getattr(answer, name) for answer in record.answers], pa.string()) for name in COLUMNS}
@@ -84,7 +92,7 @@ def write(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path) -> Record:
-    """Reads a record; raises `DataError` where the folder holds none."""
+    """Read a record; raises `DataError` where the folder holds none."""
     try:
         content = json.loads((folder / FILE).read_bytes())
         answers = [Answer(**row) for row in pq.read_table(folder / ANSWERS, columns=list(COLUMNS)).to_pylist()]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.compare.methods.params import EncodingParams, NetParams
+from vfer.lstm.params import LstmParams
 
 Numbers = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -16,12 +17,14 @@ Vectors = NDArray[np.float32]
 class Clips:
     """n clips that show a face, frames without one left out.
 
-    `labels`, int64 (n,), numbers the classes; a clip's `embeddings` are float32 (frames, d), its `crops` uint8 (frames, 48, 48), and its
-    `motion`, where the codec tells any, float32 (frames, 48, 48, 2), pixels of the crop since the frame before, right and down.
+    `labels`, int64 (n,), numbers the classes; a clip's `embeddings` are float32 (frames, d), their `times` float64 (frames,), in seconds,
+    its `crops` uint8 (frames, 48, 48), and its `motion`, where the codec tells any, float32 (frames, 48, 48, 2), pixels of the crop since
+    the frame before, right and down.
     """
 
     labels: Numbers
     embeddings: Sequence[Vectors]
+    times: Sequence[NDArray[np.float64]] = field(default_factory=list)
     crops: Sequence[NDArray[np.uint8]] = field(default_factory=list)
     motion: Sequence[Vectors] = field(default_factory=list)
 
@@ -31,10 +34,11 @@ class Clips:
 
 @dataclass(frozen=True)
 class Task:
-    """How to train: the number of classes, the seed, and the settings of the nets and of the encodings."""
+    """How to train: the number of classes, the seed, and the settings of the sequence models, of other nets and of the encodings."""
 
     classes: int
     seed: int
+    lstm: LstmParams
     nets: NetParams
     encodings: EncodingParams
 
@@ -52,6 +56,6 @@ Method = Callable[[Clips, Clips, Task], Fitted]
 
 
 def softmax(scores: NDArray[np.floating]) -> Vectors:
-    """Returns positive shares of sum 1 in the order of the scores, (n, classes)."""
+    """Return positive shares of sum 1 in the order of the scores, (n, classes)."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

@@ -17,7 +17,6 @@ class NetParams(Params):
     batch_size: Annotated[int, Field(ge=1, le=65_536)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     class_balance: Annotated[float, Field(ge=0, le=1)]
-    max_frames: Annotated[int, Field(ge=2, le=100_000)]
     volume_frames: Annotated[int, Field(ge=4, le=256)]
 
 
