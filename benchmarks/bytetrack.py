@@ -8,14 +8,14 @@ import numpy as np
 
 
 def main(path: Path) -> None:
-    """Reads `[fps, shots]`, shots being lists of frames, and frames of boxes (x0, y0, x1, y1, score); prints a number a box, or -1."""
+    """Reads `[fps, score, shots]`, shots being lists of frames, and frames of boxes (x0, y0, x1, y1, score); prints a number a box, or -1."""
     import supervision as sv
     from trackers import ByteTrackTracker
 
-    fps, shots = json.loads(path.read_text())
+    fps, score, shots = json.loads(path.read_text())
     numbers = []
     for shot in shots:
-        tracker = ByteTrackTracker(frame_rate=fps)
+        tracker = ByteTrackTracker(frame_rate=fps, track_activation_threshold=score, high_conf_det_threshold=score)
         for boxes in shot:
             array = np.array(boxes, np.float32).reshape(-1, 5)
             found = sv.Detections(

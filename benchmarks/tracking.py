@@ -1,8 +1,8 @@
 """Who is who: IDF1 of our tracks and of ByteTrack on rendered films of three people, whose paths cross in the lively ones.
 
 Both follow the people of each shot. Ours detects in key frames, links at the film's own rate and finds the cuts by itself; ByteTrack (the
-package `trackers`) gets the same detector's boxes of every frame, and a new start at each cut. A face is found where its box and the
-true one overlap by half. IDF1 is taken over the frames that ours samples.
+package `trackers`) gets the same detector's boxes of every frame, trusts all of them, and starts anew at each cut. A face is found where
+its box and the true one overlap by half. IDF1 is taken over the frames that ours samples.
 """
 
 import json
@@ -90,12 +90,13 @@ def tracks(recogniser: Recogniser, path: Path) -> list[Box]:
 
 def bytetrack(python: Path, path: Path, truth: list[Truth], boxes: Path) -> list[Box]:
     """Returns the boxes that CenterFace finds in every frame, with ByteTrack's numbers, another hundred for each shot."""
-    detector = vfer.load("shipped")._detector  # the same weights and input size
+    recogniser = vfer.load("shipped")
+    detector, least = recogniser._detector, recogniser.settings.faces.score  # the same weights, input size and least score
     shot_of = {one.frame: one.shot for one in truth}
     shots: list[list[list[list[float]]]] = [[] for _ in range(1 + max(shot_of.values()))]
     for frame in decode.frames(path):
         shots[shot_of[frame.index]].append(detector(frame.grey).tolist())
-    boxes.write_text(json.dumps([FPS, shots]))
+    boxes.write_text(json.dumps([FPS, least, shots]))
     numbers = json.loads(processes.run([str(python), str(HERE / "bytetrack.py"), str(boxes)], HERE).splitlines()[-1])
     every = [(shot, found) for shot, frames in enumerate(shots) for found in frames]
     return [
