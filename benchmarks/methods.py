@@ -28,10 +28,6 @@ class Clips:
     shares: Vectors
     labels: Numbers
 
-    def __add__(self, other: "Clips") -> "Clips":
-        labels = np.concatenate([self.labels, other.labels])
-        return Clips(self.embeddings + other.embeddings, self.shares + other.shares, labels)
-
 
 @dataclass(frozen=True)
 class Task:
@@ -85,7 +81,7 @@ def of_vectors(vector: Callable[[NDArray[np.float32]], NDArray[np.float32]], mod
             found = scaled(model(strength, task.seed)).fit(inputs(clips), clips.labels)
             return lambda others: np.asarray(found.predict(inputs(others)))
 
-        return refitted(fitted, train, validation)
+        return tuned(fitted, train, validation)
 
     return method
 
@@ -100,7 +96,7 @@ def mean_answer(train: Clips, validation: Clips, task: Task) -> Answer:
             [found.classes_[found.predict_proba(clip.values).mean(axis=0).argmax()] for clip in others.embeddings]
         )
 
-    return refitted(fitted, train, validation)
+    return tuned(fitted, train, validation)
 
 
 def cnn_alone(train: Clips, validation: Clips, task: Task) -> Answer:  # noqa: ARG001
@@ -111,13 +107,14 @@ def cnn_alone(train: Clips, validation: Clips, task: Task) -> Answer:  # noqa: A
     return lambda clips: numbers[np.array([shares[:, columns].mean(axis=0).argmax() for shares in clips.shares])]
 
 
-def refitted(fitted: Callable[[Clips, float], Answer], train: Clips, validation: Clips) -> Answer:
-    """Choose the strength that does best on validation, and fit once more, to both."""
+def tuned(fitted: Callable[[Clips, float], Answer], train: Clips, validation: Clips) -> Answer:
+    """Fit to the training clips, with the strength that does best on validation, so that all methods learn from the same clips."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # so small a problem only loses by threads
-        right = [float((fitted(train, strength)(validation) == validation.labels).mean()) for strength in STRENGTHS]
-        return fitted(train + validation, STRENGTHS[int(np.argmax(right))])
+        models = [fitted(train, strength) for strength in STRENGTHS]
+        right = [float((model(validation) == validation.labels).mean()) for model in models]
+        return models[int(np.argmax(right))]
 
 
 def logistic(strength: float, seed: int) -> Any:
