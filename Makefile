@@ -10,7 +10,7 @@ MADE_IN := $(shell sed -n 's/^command = .* -m venv \(--clear \)\?//p' $(VENV)/py
 MOVED := $(if $(MADE_IN),$(shell [ "$(MADE_IN)" = "$(CURDIR)/$(VENV)" ] || echo --clear))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: $(if $(MOVED),$(READY)) help env repro test test-slow coverage check deps compare bench fuzz ui sample ship
+.PHONY: $(if $(MOVED),$(READY)) help env repro test test-slow coverage check deps compare bench fuzz ui sample teachers network ship
 
 help: ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ sample: $(READY) ## Render the embedded sample again (for maintainers)
 	sed '/remote: sample/d; /push: false/d' data.dvc > data.dvc.new && mv data.dvc.new data.dvc  # macOS has another sed -i
 	$(BIN)/dvc add --quiet data && rm -rf sample && $(BIN)/dvc push --quiet --remote sample data.dvc
 	printf '  remote: sample\n  push: false\n' >> data.dvc
+
+teachers: $(READY) ## Train the teachers of the network that comes with vfer (for maintainers; hours, or minutes with a GPU)
+	$(BIN)/python -m benchmarks.network --teachers
+
+network: $(READY) ## Train the network that comes with vfer (for maintainers)
+	$(BIN)/python -m benchmarks.network
 
 ship: $(READY) ## Pack outputs/cnn as the network that comes with vfer (for maintainers)
 	$(BIN)/python -m benchmarks.ship

@@ -32,6 +32,12 @@ def run(command: Sequence[str], folder: Path, **more: str) -> str:
     return done.stdout
 
 
+def show(command: Sequence[str], folder: Path) -> None:
+    """Run a command to its end and let it print; raise `VferError` where it fails."""
+    if status := subprocess.run(command, cwd=folder, env=environment({}), check=False).returncode:
+        raise VferError(f"`{plain(' '.join(command))}` failed with status {status}")
+
+
 def seconds(command: Sequence[str], folder: Path, **more: str) -> float:
     """Runs a command as `run` does and returns the wall time that it took."""
     start = time.perf_counter()

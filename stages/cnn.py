@@ -55,7 +55,7 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
     loaded = data.load(read, labels, table, votes=params_.votes > 0, drop_duplicates=params_.drop_duplicates)
     classes = answered(loaded, params_.head, table)
     guides = teachers.find(weights) if params_.distillation else []
-    env.prepare_tensorflow(params_.precision)
+    env.prepare_tensorflow(params_.precision, separable=params_.separable)
     with console.hushed():
         from vfer.cnn import model as cnn_model
         from vfer.cnn import train, transfer

@@ -80,7 +80,7 @@ def main(
 def take(source: Path, config: Path, folder: Path) -> Made:
     """Passes the backbone of a Keras model on; raises `WeightsError` where it is of another architecture."""
     cnn = params.load(config, "cnn", CnnParams)
-    env.prepare_tensorflow(cnn.precision)
+    env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
     with console.hushed():
         from vfer.cnn import transfer
         from vfer.nets import export
@@ -100,7 +100,7 @@ def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
         raise ParamsError(f"{config}: cnn.architecture: {source} holds a mobilenet, got {cnn.architecture!r}")
     rows = stills.read(table)
     shown = rows.take(np.linspace(0, rows.num_rows - 1, min(CALIBRATING, rows.num_rows)).round().astype(int))
-    env.prepare_tensorflow("float32")
+    env.prepare_tensorflow("float32", separable=False)
     with console.hushed():
         from vfer.cnn import transfer
         from vfer.nets import export
@@ -124,7 +124,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     mend = "mend them, take them out, or raise pretrain.max_bad"
     refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or do not decode", mend)
     known = identities.choose(found, chosen.min_faces, chosen.validation, seed, source)
-    env.prepare_tensorflow(cnn.precision)
+    env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
     with console.hushed():
         from vfer.cnn import transfer
         from vfer.nets import export

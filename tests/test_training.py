@@ -333,6 +333,24 @@ def test_an_export_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("architecture", ["resnet", "mobilenet"])
+def test_plain_convolutions_train_in_float32_with_onednn(architecture: str) -> None:
+    """A crash of oneDNN would end the process."""
+    code = f"""
+from vfer import env
+env.prepare_tensorflow("float32", separable=False)
+import numpy as np
+from vfer.cnn import model
+from vfer.nets import training
+net = model.classifier(model.build({architecture!r}, 2, 4, 0.1))
+training.compile_classifier(net, learning_rate=0.01, steps=2)
+loss = net.train_on_batch(np.random.rand(4, 48, 48, 1), np.eye(2)[[0, 1, 1, 0]])
+assert np.isfinite(loss).all(), loss
+"""
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-500:]
+
+
 def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = f"import sys\nfrom pathlib import Path\nimport {__name__}\nfrom vfer.nets import export\n"
     code += f"export.save_keras({__name__}.named(), Path('second.keras'))"

@@ -39,6 +39,11 @@ class CnnParams(Params):
     precision: Literal["float32", "mixed_bfloat16", "auto"]
     deterministic: bool
 
+    @property
+    def separable(self) -> bool:
+        """Whether the architecture may hold separable convolutions; one's own may."""
+        return self.architecture not in ("resnet", "mobilenet")
+
     @model_validator(mode="after")
     def _check_head(self) -> "CnnParams":
         if self.head == "votes" and not self.votes:
