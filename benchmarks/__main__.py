@@ -16,6 +16,7 @@ from benchmarks import (
     nothing,
     predict,
     processes,
+    real,
     report,
     scaling,
     throughput,
@@ -30,7 +31,7 @@ from vfer.errors import VferError
 
 MODULES: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (throughput, added, nothing, loading, training, scaling, memory, predict, timeline, tracking)
+    for module in (throughput, added, nothing, loading, training, scaling, memory, predict, timeline, tracking, real)
 }
 
 

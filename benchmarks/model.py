@@ -32,6 +32,7 @@ def main(config: Path, out: Path) -> None:
     chosen = params.load(config, "cnn", CnnParams)
     keras.utils.set_random_seed(0)
     network = model.build(chosen.architecture, len(CLASSES), chosen.embedding, chosen.dropout)
+    network = model.answering(network, model.head(network, "labels"), chosen.looks)
     export.save_onnx(network, out, np.random.default_rng(0).uniform(0, 255, (2, 48, 48, 1)).astype(np.float32), CLASSES)
 
 

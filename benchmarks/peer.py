@@ -53,6 +53,12 @@ def install(cache: Path, name: str = "fer") -> Path:
     return python
 
 
+def answers(python: Path, detector: str, listed: Path) -> list[str | None]:
+    """Return the answers of `fer` to the clips that a JSON file lists: videos, or arrays of crops."""
+    printed = processes.run([str(python), str(HERE / "fer_answers.py"), detector, str(listed)], HERE, CUDA_VISIBLE_DEVICES="")
+    return list(json.loads(printed.splitlines()[-1]))
+
+
 def watch(python: Path, detector: str, clips: Sequence[Path]) -> Pass:
     """Runs `fer` with the detector `haar` or `mtcnn` over every frame of the clips, on as many threads as it likes."""
     command = [str(python), str(HERE / "fer_frames.py"), detector, *map(str, clips)]

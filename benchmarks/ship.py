@@ -5,9 +5,11 @@ answer alike. The ONNX network is then scored on the stills that it was not trai
 docs/model-card.md is written by hand from it.
 """
 
+import json
 import shutil
 import tempfile
 import zipfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +19,12 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks import machine
-from benchmarks.answers import answers
 from benchmarks.repository import HOME
 from stages.cnn import zero_shot
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
-from vfer.cnn import data, shipped
+from vfer.cnn import data, predictions, shipped
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
 from vfer.data import stills
@@ -31,11 +32,13 @@ from vfer.data.labels import LabelsParams
 from vfer.errors import VferError
 from vfer.evaluate import figures
 from vfer.evaluate.stills import scores
+from vfer.faces.params import FacesParams
 from vfer.nets.session import Session
 
 if TYPE_CHECKING:
     import keras
 
+STUDENT = HOME / ".network" / "student"
 MOST = 6_000_000  # bytes of a file
 FOLDER = HOME / "src" / "vfer" / "cnn" / "shipped"
 SAMPLE = 64  # validation stills on which the two networks are compared
@@ -46,34 +49,38 @@ CONFIDENCE = 0.95
 
 
 def main(
-    outputs: Annotated[Path, typer.Option(help="What `stages.cnn` made.")] = HOME / "outputs" / "cnn",
+    outputs: Annotated[Path, typer.Option(help="What `stages.cnn` made.")] = STUDENT / "cnn",
     table: Annotated[Path, typer.Option("--stills", help="The stills it was trained on.")] = HOME / "data" / "stills.parquet",
-    config: Annotated[Path, typer.Option("--params", help="The params it was trained with.")] = HOME / "params.yaml",
+    config: Annotated[Path, typer.Option("--params", help="The params it was trained with.")] = HOME
+    / ".network"
+    / "student"
+    / "params.yaml",
 ) -> None:
-    """Writes the package's files and their card."""
-    chosen, labels = params.load(config, "cnn", CnnParams), params.load(config, "labels", LabelsParams)
-    if chosen.weights == "shipped":
+    """Write the package's files and their card."""
+    recipe, labels = params.load(config, "cnn", CnnParams), params.load(config, "labels", LabelsParams)
+    if recipe.weights == "shipped":
         raise VferError(f"{config}: cnn.weights: expected trained; the shipped network is there already")
     with console.Stage("ship") as stage, tempfile.TemporaryDirectory() as folder:
-        made = Path(folder)
-        names = Session(outputs / "model.onnx").classes
-        loaded = data.load(stills.read(table), labels, table, votes=chosen.votes > 0, drop_duplicates=chosen.drop_duplicates)
-        found, split = loaded.classes, loaded.parts
-        if found != names:
-            raise VferError(f"{table}: shows {', '.join(found)}, not {', '.join(names)}; name the stills it was trained on")
-        pack(outputs / "model.keras", made, spread(split["validation"], SAMPLE).pixels[..., None].astype(np.float32), names)
-        annotate(made, split["validation"], names)
+        made, trained = Path(folder), Session(outputs / "model.onnx")
+        loaded = data.load(stills.read(table), labels, table, votes=bool(trained.votes))
+        if (loaded.classes, loaded.votes) != (trained.classes, trained.votes):
+            raise VferError(f"{table}: has other classes than {outputs}; name the stills it was trained on")
+        sample = spread(loaded.parts["validation"], SAMPLE).pixels[..., None].astype(np.float32)
+        pack(outputs / "model.keras", made, sample, trained.classes)
+        annotate(made, loaded)
         shutil.copyfile(outputs / "history.csv", made / "history.csv")
         if large := [name for name in shipped.FILES if (made / name).stat().st_size > MOST]:
             raise VferError(f"{', '.join(large)}: larger than {MOST / 1e6:.0f} MB; ship a smaller network")
         session = Session(made / "model.onnx", threads=env.workers())
+        scores = {usage: judged(session, loaded.parts[usage], loaded.classes) for usage in data.HELD_OUT}
         card = {
-            "classes": names,
-            "params": chosen.model_dump(),
+            "classes": trained.classes,
+            "params": recipe.model_dump(),
+            "settings": {"faces": FacesParams(**params.read(HOME / "params.yaml")["faces"]).model_dump()},
             "trained_on": {"sha256": digest(table), "stills": stills.labels(table).num_rows},
             "made": {name: machine.facts()[name] for name in ("date", "machine", "versions")},
-            "scores": {usage: judged(session, usage, split[usage]) for usage in data.HELD_OUT},
-            "slice": judged(session, "validation", spread(split["validation"], SLICE))["plain"],
+            "scores": scores,
+            "slice": judged(session, spread(loaded.parts["validation"], SLICE), loaded.classes)["answer"],
             "sha256": {name: digest(made / name) for name in shipped.FILES},
         }
         shutil.rmtree(FOLDER, ignore_errors=True)
@@ -81,7 +88,7 @@ def main(
         for name in shipped.FILES:
             shutil.copyfile(made / name, FOLDER / name)
         files.write_json(FOLDER / shipped.CARD, card)  # the last, so that a folder without it is not whole
-        stage.made = f"{', '.join(names)}; test accuracy {card['scores']['test']['plain']['accuracy']['value']} -> {FOLDER}"
+        stage.made = f"{', '.join(trained.classes)}; test accuracy {scores['test']['answer']['accuracy']['value']} -> {FOLDER}"
 
 
 def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]) -> None:
@@ -109,15 +116,16 @@ def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]
         raise VferError(f"{source}: packed, the two networks differ by {difference:.2g}; ship a network of other layers")
 
 
-def annotate(made: Path, validation: data.Part, names: list[str]) -> None:
-    """Adds to the packed ONNX network what it needs to answer relative to a person's own baseline."""
+def annotate(made: Path, loaded: data.Stills) -> None:
+    """Add to the packed ONNX network what it needs to answer relative to a person's own baseline, and the names of its vote classes."""
     import keras
 
     from vfer.cnn import model as cnn_model
     from vfer.nets import export
 
-    last = cnn_model.head(keras.models.load_model(made / "model.keras", compile=False))
-    export.annotate(made / "model.onnx", zero_shot(made / "model.onnx", last, validation, names))
+    last = cnn_model.answer_head(keras.models.load_model(made / "model.keras", compile=False))
+    notes = zero_shot(made / "model.onnx", last, loaded.parts["validation"], loaded.classes)
+    export.annotate(made / "model.onnx", notes | ({"votes": json.dumps(loaded.votes)} if loaded.votes else {}))
 
 
 def halve(model: "keras.Model") -> None:
@@ -196,28 +204,33 @@ def _half(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def spread(part: data.Part, count: int) -> data.Part:
-    """Returns so many stills, spread evenly over all by name, since names tend to begin with the expression."""
+    """Return so many stills, spread evenly over all by name, since names tend to begin with the expression."""
     order = np.argsort(np.array(part.names, np.str_), kind="stable")
-    rows = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
-    return data.Part(part.pixels[rows], part.labels[rows], part.targets[rows], [part.names[row] for row in rows])
+    return taken(part, order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)])
 
 
-def judged(session: Session, usage: str, part: data.Part) -> dict[str, Any]:
-    """Returns the scores of single stills, and of the mean over each and its mirror image, with intervals over the stills.
+def taken(part: data.Part, rows: NDArray[np.int64]) -> data.Part:
+    """Return some stills of a part."""
+    named, twins = ([values[row] for row in rows] if values else [] for values in (part.names, part.twins))
+    return data.Part(part.pixels[rows], part.labels[rows], part.targets[rows], named, twins, part.votes[rows])
 
-    `without_twins` are those of the stills whose photo was not trained on, where some were.
+
+def judged(session: Session, part: data.Part, classes: list[str]) -> dict[str, Any]:
+    """Return the scores of a network on stills: of its answer, of its label head, and of its vote head by the majority.
+
+    `without_twins` are those of the stills whose photo the official training set does not hold.
     """
-    result: dict[str, Any] = {"stills": len(part.labels)}
-    said = answers(session, usage, part)
-    for name, answer in said.items():
-        result[name] = _scores(answer)
+    result: dict[str, Any] = {"stills": len(part.labels), "answer": _scores(predictions.predict(session, "", part, classes))}
+    if session.votes:
+        result["labels"] = _scores(predictions.predict(session, "", part, classes, output="labels"))
+        result["votes"] = asdict(predictions.majority(session, part))
     if any(part.twins):
-        fresh = {name: answer.fresh for name, answer in said.items()}
-        result["without_twins"] = {"stills": len(fresh["plain"].still), **{name: _scores(answer) for name, answer in fresh.items()}}
-    plain = said["plain"]
+        fresh = taken(part, np.flatnonzero(~np.array(part.twins)))
+        result["without_twins"] = judged(session, replace(fresh, twins=()), classes)
+    answer = predictions.predict(session, "", part, classes)
     result["per_class"] = [
         {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
-        for row in figures.per_class(plain.truth, plain.predicted, plain.classes)
+        for row in figures.per_class(answer.truth, answer.predicted, answer.classes)
     ]
     return result
 

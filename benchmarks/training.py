@@ -64,7 +64,7 @@ def main(net: str, stills: int) -> None:
     own, bare = compiled(), compiled()
 
     def ours() -> object:
-        batches = (train.batches(one, CLASSES, chosen, 0, fitted=fitted) for one, fitted in ((part, True), (few, False)))
+        batches = (train.StillBatches(one, CLASSES, chosen, 0, epochs=epochs) for one, epochs in ((part, 1), (few, 0)))
         return training.fit(own, *batches, epochs=1, patience=1, checkpoint=None, on_epoch=lambda *_: None, averaging=chosen.averaging)
 
     def fit() -> object:

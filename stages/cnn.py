@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from stages import HOME, launch
 from vfer import env, files, params
@@ -18,7 +17,6 @@ from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
 from vfer.data import learned, stills
 from vfer.data.labels import LabelsParams
-from vfer.errors import DataError
 from vfer.evaluate.scores import score
 from vfer.lstm import baseline
 from vfer.nets.session import Session
@@ -53,11 +51,11 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
     """Train the network, in an MLflow run of the project of that name, and return what was made."""
     read = stills.read(table)
     loaded = data.load(read, labels, table, votes=params_.votes > 0, drop_duplicates=params_.drop_duplicates)
-    classes = answered(loaded, params_.head, table)
+    if params_.head != "label":
+        loaded.columns()  # refuses before the training
     guides = teachers.find(weights) if params_.distillation else []
     env.prepare_tensorflow(params_.precision, separable=params_.separable)
     with console.hushed():
-        from vfer.cnn import model as cnn_model
         from vfer.cnn import train, transfer
         from vfer.nets import export
 
@@ -75,8 +73,8 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
     with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs, name) as live:
         model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, begun)
         sample = parts["validation"].pixels[:64, ..., None].astype("float32")
+        model, classes, last = train.finish(model, params_, loaded)
         export.save(model, out, sample, classes)
-        last = cnn_model.head(model, train.HEADS[params_.head])
         names = {"votes": json.dumps(loaded.votes)} if loaded.votes else {}
         export.annotate(out / "model.onnx", zero_shot(out / "model.onnx", last, parts["validation"], loaded.classes) | names)
         session = Session(out / "model.onnx", threads=env.workers())
@@ -92,15 +90,6 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
     return f"{params_.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f}"
 
 
-def answered(loaded: data.Stills, head: str, table: Path) -> list[str]:
-    """Return the classes of the head that answers; raises `DataError` where it cannot answer with every expression of the labels."""
-    if head == "label":
-        return loaded.classes
-    if absent := sorted(set(loaded.classes) - set(loaded.votes)):
-        raise DataError(f"{table}: no annotator voted for {', '.join(absent)}; set cnn.head: label")
-    return loaded.votes
-
-
 def take(table: Path, labels: LabelsParams, out: Path) -> str:
     """Copies the network that comes with vfer, scores it on the stills of its classes, if there are any, and returns what was made."""
     names = shipped.install(out)
@@ -114,7 +103,7 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
     )
 
 
-def zero_shot(model: Path, last: tuple[NDArray[np.float32], NDArray[np.float32]], part: data.Part, names: list[str]) -> dict[str, str]:
+def zero_shot(model: Path, last: head.Head, part: data.Part, names: list[str]) -> dict[str, str]:
     """Returns what the ONNX file must hold to answer relative to a person's own baseline without a sequence model.
 
     That is the CNN's last layer, and where everybody's embeddings lie: on the stills of `part`, each class weighed alike.
@@ -125,7 +114,7 @@ def zero_shot(model: Path, last: tuple[NDArray[np.float32], NDArray[np.float32]]
     by_class = [embeddings[part.labels == number] for number in range(len(names))]
     neutral = [by_class[names.index(NEUTRAL)]] if NEUTRAL in names else []
     reference = baseline.everybody([baseline.statistics(by_class)], [baseline.statistics(neutral)])
-    return {head.KEY: head.Head(*last).to_json(), baseline.KEY: reference.to_json()}
+    return {head.KEY: last.to_json(), baseline.KEY: reference.to_json()}
 
 
 def predict(session: Session, split: dict[str, data.Part], classes: list[str]) -> dict[str, Predictions]:

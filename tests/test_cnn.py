@@ -9,14 +9,14 @@ import pytest
 
 from vfer import params
 from vfer.cnn.augment import augment
-from vfer.cnn.data import Part
-from vfer.cnn.head import Head
+from vfer.cnn.data import Part, Stills
+from vfer.cnn.head import Head, fused
 from vfer.cnn.looks import resampling, views
-from vfer.cnn.model import answering, build, classifier, head
+from vfer.cnn.model import answer_head, answering, build, classifier, head
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import predict
-from vfer.cnn.train import StillBatches, train
-from vfer.errors import ParamsError
+from vfer.cnn.train import StillBatches, finish, train
+from vfer.errors import DataError, ParamsError
 from vfer.nets import export
 from vfer.nets.session import Session
 
@@ -46,7 +46,8 @@ def pictures(n: int, seed: int = 0) -> Part:
 def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(tmp_path: Path) -> None:
     data = {"train": pictures(48), "validation": pictures(16, 1)}
     figures: list[float] = []
-    model, fit = train(data, 2, PARAMS, 3, None, lambda _, logs: figures.append(logs["loss"]))
+    trained, fit = train(data, 2, PARAMS, 3, None, lambda _, logs: figures.append(logs["loss"]))
+    model, _, _ = finish(trained, PARAMS, Stills(["across", "down"], [], data, {}))
     assert figures[-1] < 0.5 * figures[0]
     assert len(fit.history) == 10
     faces = data["validation"].pixels[..., None].astype(np.float32)
@@ -72,27 +73,37 @@ def test_the_answer_over_several_looks_is_the_mean_of_their_answers(looks: int, 
     keras.utils.set_random_seed(0)
     model = build("architectures.nets:nested", 3, 5, 0.3, votes=4)
     faces = np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32)
-    export.save(answering(model, "votes", looks), tmp_path, faces, list("abcd"))
+    export.save(answering(model, head(model, "votes"), looks), tmp_path, faces, list("abcd"))
     seen = []
     for zoom, mirrored in views(looks):
         rows = resampling(48, zoom)
         view = np.einsum("ij,bjkc,lk->bilc", rows, faces, rows)
         seen.append(model(view[:, :, ::-1] if mirrored else view, training=False))
-    embedding = np.mean([view["embedding"] for view in seen], axis=0)
-    votes = np.exp(np.mean([np.log(view["votes"]) for view in seen], axis=0))
+    means = {name: np.exp(np.mean([np.log(view[name]) for view in seen], axis=0)) for name in ("labels", "votes")}
     for network in (Session(tmp_path / "model.onnx"), keras.models.load_model(tmp_path / "model.keras")):
         answer = network(faces)
-        np.testing.assert_allclose(answer["embedding"], embedding, atol=1e-4)
-        np.testing.assert_allclose(answer["probabilities"], votes / votes.sum(axis=1, keepdims=True), atol=1e-4)
-        np.testing.assert_array_equal(answer["probabilities"], answer["votes"])
+        np.testing.assert_allclose(answer["embedding"], np.mean([view["embedding"] for view in seen], axis=0), atol=1e-4)
+        for name, mean in means.items():
+            np.testing.assert_allclose(answer[name], mean / mean.sum(axis=1, keepdims=True), atol=1e-4)
+        np.testing.assert_allclose(answer["probabilities"], answer["votes"], atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "looks"), [("probabilities", 1), ("probabilities", 2), ("votes", 6)])
-def test_the_head_answers_the_mean_embedding_as_the_cnn_answers_the_face(name: str, looks: int) -> None:
-    model = answering(build("architectures.nets:nested", 3, 5, 0.3, votes=4), name, looks)
+@pytest.mark.parametrize("looks", [1, 2, 6])
+def test_the_head_answers_the_mean_embedding_as_the_cnn_answers_the_face(looks: int) -> None:
+    net = build("architectures.nets:nested", 3, 5, 0.3, votes=4)
+    model = answering(net, head(net, "labels"), looks)
     answer = model(np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32), training=False)
-    last = Head(*head(model, name))
-    np.testing.assert_allclose(last(np.asarray(answer["embedding"])), answer["probabilities"], atol=1e-5)
+    np.testing.assert_allclose(answer_head(model)(np.asarray(answer["embedding"])), answer["probabilities"], atol=1e-5)
+
+
+def test_the_fused_head_is_the_mean_of_both_freed_of_how_common_the_classes_were() -> None:
+    rng = np.random.default_rng(0)
+    labels, votes = (Head(rng.normal(0, 1, (5, n)).astype(np.float32), rng.normal(0, 1, n).astype(np.float32)) for n in (2, 3))
+    priors = np.array([0.8, 0.2]), np.array([0.1, 0.3, 0.6])
+    embeddings = rng.uniform(0, 1, (6, 5)).astype(np.float32)
+    answer = fused(labels, votes, [2, 0], priors)(embeddings)
+    expected = np.sqrt(labels(embeddings) / np.sqrt(priors[0]) * (votes(embeddings) / priors[1])[:, [2, 0]])
+    np.testing.assert_allclose(answer, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_a_zoom_keeps_the_middle_of_a_face_and_spreads_its_rim() -> None:
@@ -104,20 +115,29 @@ def test_a_zoom_keeps_the_middle_of_a_face_and_spreads_its_rim() -> None:
     assert closer.mean() == farther.mean() == pytest.approx(23.5)
 
 
-def test_a_second_head_learns_the_votes_and_stills_without_votes_teach_it_nothing() -> None:
-    train_, validation = (voted(pictures(n, seed)) for n, seed in ((48, 0), (16, 1)))
-    chosen = PARAMS.model_copy(update={"votes": 1.0, "head": "votes"})
-    model, fit = train({"train": train_, "validation": validation}, 2, chosen, 3, None, lambda *_: None)
-    answers = model(validation.pixels[..., None].astype(np.float32), training=False)
-    assert answers["probabilities"].shape == (16, 3)
-    right = np.asarray(answers["votes"]).argmax(axis=1) == 2 - validation.labels
-    assert right.mean() > 0.9
+@pytest.mark.parametrize(("name", "classes"), [("votes", ["down", "other", "across"]), ("both", ["across", "down"])])
+def test_a_second_head_learns_the_votes_and_stills_without_votes_teach_it_nothing(name: str, classes: list[str]) -> None:
+    data = {usage: voted(pictures(n, seed)) for usage, n, seed in (("train", 48, 0), ("validation", 16, 1))}
+    section = PARAMS.model_copy(update={"votes": 1.0, "head": name})
+    trained, fit = train(data, 2, section, 3, None, lambda *_: None)
+    model, answered, _ = finish(trained, section, Stills(["across", "down"], ["down", "other", "across"], data, {}))
+    assert answered == classes
+    answers = model(data["validation"].pixels[..., None].astype(np.float32), training=False)
+    assert (np.asarray(answers["votes"]).argmax(axis=1) == 2 - 2 * data["validation"].labels).mean() > 0.9
+    numbers = [classes.index(["across", "down"][label]) for label in data["validation"].labels]
+    assert (np.asarray(answers["probabilities"]).argmax(axis=1) == numbers).mean() > 0.9
     assert fit.history[-1]["accuracy"] > 0.9, "the label head's"
+
+
+def test_an_expression_without_votes_is_refused() -> None:
+    loaded = Stills(["across", "down"], ["across"], {}, {}, Path("data/stills.parquet"))
+    with pytest.raises(DataError, match=r"stills\.parquet: no annotator voted for down; set cnn\.head: label"):
+        loaded.columns()
 
 
 def voted(part: Part) -> Part:
     """Adds votes for another numbering of the classes, and takes every third still's away."""
-    votes = np.eye(3, dtype=np.float32)[2 - part.labels]
+    votes = np.eye(3, dtype=np.float32)[2 - 2 * part.labels]
     votes[::3] = 0
     return replace(part, votes=votes)
 
@@ -147,13 +167,13 @@ def test_a_progressive_training_makes_a_model_of_whole_faces() -> None:
 def test_an_architecture_has_named_layers_and_is_cut_at_its_embedding(architecture: str) -> None:
     model = build(architecture, 7, 12, 0.3)
     assert model.input_shape == (None, 48, 48, 1)
-    assert {name: value.shape for name, value in model.output.items()} == {"embedding": (None, 12), "probabilities": (None, 7)}
+    assert {name: value.shape for name, value in model.output.items()} == {"embedding": (None, 12), "labels": (None, 7)}
     assert model.get_layer("embedding").output.shape == (None, 12)
     assert not [layer.name for layer in model.layers if layer.name[-2] == "_" and layer.name[-1].isdigit()], "Keras numbered a layer"
     assert len({layer.name for layer in model.layers}) == len(model.layers)
-    head = classifier(model)
-    assert head.output_shape == (None, 7)
-    assert head.get_layer("probabilities").kernel is model.get_layer("probabilities").kernel
+    trained = classifier(model)
+    assert trained.output_shape == (None, 7)
+    assert trained.get_layer("labels").kernel is model.get_layer("labels").kernel
 
 
 @pytest.mark.parametrize(("architecture", "least", "most"), [("mini_xception", 40_000, 90_000), ("resnet", 1_500_000, 2_500_000)])

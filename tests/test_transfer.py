@@ -8,6 +8,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from vfer.cnn import model as cnn_model
 from vfer.cnn import transfer
 from vfer.cnn.data import Part
 from vfer.cnn.model import answering, build
@@ -20,7 +21,7 @@ from vfer.pretrain.model import backbone
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of TensorFlow
 
 HOME = Path(__file__).resolve().parents[1]
-HEAD = ("embedding_dense", "probabilities")
+HEAD = ("embedding_dense", "labels")
 Weights = list[NDArray[np.float32]]
 
 
@@ -54,7 +55,7 @@ def head(model: keras.Model) -> Weights:
 def test_any_file_of_vfer_s_own_gives_its_backbone_and_nothing_of_its_head(architecture: str, kind: str, tmp_path: Path) -> None:
     giver = stirred(backbone(architecture), 1) if kind == "backbone" else cnn(architecture, 1)
     expected = features(giver)
-    export.save_keras(answering(giver, "probabilities", 2) if kind == "mirrored cnn" else giver, tmp_path / "model.keras")
+    export.save_keras(answering(giver, cnn_model.head(giver, "labels"), 2) if kind == "mirrored cnn" else giver, tmp_path / "model.keras")
     model = cnn(architecture, 2)
     own, before = head(model), features(model)
     assert not np.allclose(before, expected, rtol=1e-2), "the two are alike from the start: this tells nothing"

@@ -51,6 +51,13 @@ class Stills:
     votes: list[str]
     parts: dict[str, Part]
     duplicates: Counts
+    where: Path = Path()
+
+    def columns(self) -> list[int]:
+        """Return the number among the vote classes of each class; raise `DataError` where annotators voted for one of them never."""
+        if absent := sorted(set(self.classes) - set(self.votes)):
+            raise DataError(f"{self.where}: no annotator voted for {', '.join(absent)}; set cnn.head: label")
+        return [self.votes.index(name) for name in self.classes]
 
 
 def load(table: pa.Table, labels: LabelsParams, where: Path, *, votes: bool = False, drop_duplicates: bool = False) -> Stills:
@@ -82,7 +89,7 @@ def load(table: pa.Table, labels: LabelsParams, where: Path, *, votes: bool = Fa
         rows = np.flatnonzero(kept & (usages == number))
         named = [stands[row] for row in rows]
         parts[usage] = Part(pixels[rows], expressions[rows], targets[rows], named, twins[rows].tolist(), shares[rows])
-    return Stills(names, words, parts, counts | {"dropped": {"train": int((~kept).sum())}})
+    return Stills(names, words, parts, counts | {"dropped": {"train": int((~kept).sum())}}, where)
 
 
 def held_out(table: pa.Table, labels: LabelsParams, names: Sequence[str], where: Path) -> dict[str, Part]:

@@ -11,6 +11,8 @@ from vfer.nets.session import Session
 
 KEY = "head"
 """Under which the ONNX file of the CNN holds it."""
+RAREST = 1e-4
+"""Least share of a class in training by which an answer is divided."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,26 @@ class Head:
     def to_json(self) -> str:
         """Returns the head as JSON, in which the values keep their float32 precision."""
         return json.dumps({"kernel": self.kernel.tolist(), "bias": self.bias.tolist()})
+
+
+def fused(labels: Head, votes: Head, columns: list[int], priors: tuple[NDArray[np.floating], NDArray[np.floating]]) -> Head:
+    """Return the head whose logits are the mean of two heads', each freed of how often its classes occurred in training.
+
+    Stills from the web are mostly happy or neutral, and shares of votes even more neutral; an answer to clips, where any expression may be
+    as likely as another, divides by that: by all of it for the votes, and by its square root for the labels, of which a part is undone
+    in training (`cnn.class_balance`).
+
+    Args:
+        labels: The head that learned the labels.
+        votes: The head that learned the votes.
+        columns: The class of `votes` for each class of `labels`.
+        priors: Shares of the classes of `labels` and of those of `votes` in training.
+    """
+    label_prior, vote_prior = (np.log(np.maximum(prior, RAREST)) for prior in priors)
+    return Head(
+        np.asarray((labels.kernel + votes.kernel[:, columns]) / 2, np.float32),
+        np.asarray((labels.bias - label_prior / 2 + votes.bias[columns] - vote_prior[columns]) / 2, np.float32),
+    )
 
 
 def of(session: Session) -> Head:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 import keras
-import numpy as np
 from keras import KerasTensor, layers, ops
-from numpy.typing import NDArray
 
+from vfer.cnn.head import Head
 from vfer.cnn.looks import Look, views
 from vfer.data.stills import SIDE
 from vfer.errors import ParamsError
@@ -35,7 +34,7 @@ def build(architecture: str, classes: int, embedding: int, dropout: float, *, vo
 
     Returns:
         A model from `crop`, float32 (batch, side, side, 1), 0 to 255, to named outputs: `embedding`, float32 (batch, embedding),
-        not negative, `probabilities`, float32 (batch, classes), and with `votes` the output `votes`, float32 (batch, votes).
+        not negative, and the probabilities `labels`, float32 (batch, classes), and with a second head `votes`, float32 (batch, votes).
 
     Raises:
         ParamsError: The architecture is unknown.
@@ -49,7 +48,7 @@ def build(architecture: str, classes: int, embedding: int, dropout: float, *, vo
     x = layers.Dense(embedding, activation="relu", name="embedding_dense")(x)
     cut = layers.Activation("linear", dtype="float32", name="embedding")(x)
     x = layers.Dropout(dropout, name="dropout")(cut)
-    heads = {"probabilities": classes} | ({"votes": votes} if votes else {})
+    heads = {"labels": classes} | ({"votes": votes} if votes else {})
     outputs = {name: layers.Dense(width, activation="softmax", dtype="float32", name=name)(x) for name, width in heads.items()}
     return keras.Model(inputs, {"embedding": cut, **outputs}, name=architecture.rpartition(":")[2])
 
@@ -76,42 +75,56 @@ def backbone(architecture: str) -> Backbone:
     return function
 
 
-def answering(model: keras.Model, head: str, looks: int) -> keras.Model:
-    """Return a model that answers by one head, over several views of each face; the weights are shared.
+def answering(model: keras.Model, answer: Head, looks: int) -> keras.Model:
+    """Return a model that answers by a head of its own, over several views of each face; the weights are shared.
 
     The embedding is the mean over the views, and probabilities are their geometric mean.
 
     Args:
         model: A model as `build` returns it.
-        head: The output that answers, and becomes `probabilities`: `probabilities` or `votes`.
+        answer: The layer from the embedding to the output `probabilities`.
         looks: Number of views: 1, 2 (mirrored) or 6 (three zooms, each mirrored).
+
+    Returns:
+        A model of the outputs `embedding` and `probabilities`, and where `model` has two heads, of theirs, too.
     """
+    cut = model.output["embedding"]
+    last = layers.Dense(len(answer.bias), activation="softmax", dtype="float32", name="probabilities")
+    outputs = {"embedding": cut, "probabilities": last(cut)} | (heads if len(heads := _heads(model)) > 1 else {})
+    last.set_weights([answer.kernel, answer.bias])
+    single = keras.Model(model.input, outputs, name=model.name)
+    return single if looks == 1 else _averaged(single, looks)
+
+
+def _averaged(model: keras.Model, looks: int) -> keras.Model:
     inputs = keras.Input(model.input_shape[1:], name="crop")
     answers = [model(Look(*view, name=f"look_{number}")(inputs)) for number, view in enumerate(views(looks))]
-    outputs = {"embedding": _mean([answer["embedding"] for answer in answers], "embedding")}
-    for name, source in {"probabilities": head, "votes": "votes"}.items():
-        if source in answers[0]:
-            logs = [ops.log(answer[source] + keras.config.epsilon()) for answer in answers]
-            outputs[name] = layers.Softmax(dtype="float32", name=name)(_mean(logs, f"{name}_log"))
-    return keras.Model(inputs, outputs, name=f"{model.name}_answering")
+    outputs = {"embedding": layers.Average(dtype="float32", name="embedding")([answer["embedding"] for answer in answers])}
+    for name in answers[0].keys() - outputs.keys():
+        logs = [ops.log(answer[name] + keras.config.epsilon()) for answer in answers]
+        mean = layers.Average(dtype="float32", name=f"{name}_log")(logs)
+        outputs[name] = layers.Softmax(dtype="float32", name=name)(mean)
+    return keras.Model(inputs, outputs, name=f"{model.name}_{looks}_looks")
 
 
-def _mean(values: list[KerasTensor], name: str) -> KerasTensor:
-    if len(values) == 1:
-        return layers.Activation("linear", dtype="float32", name=name)(values[0])
-    return layers.Average(dtype="float32", name=name)(values)
+def head(model: keras.Model, name: str) -> Head:
+    """Return a head of a model by its name, such as `labels` or `votes`."""
+    return Head(*model.get_layer(name).get_weights())
 
 
-def head(model: keras.Model, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the kernel, float32 (embedding, classes), and the bias, float32 (classes,), of a head: `probabilities` or `votes`."""
-    if not isinstance(model.get_layer(name), layers.Dense):  # an average over views; the model that was trained is inside
+def answer_head(model: keras.Model) -> Head:
+    """Return the head `probabilities` of a model that `answering` returned."""
+    if not isinstance(model.get_layer("probabilities"), layers.Dense):  # an average over views; the single model is inside
         model = next(layer for layer in model.layers if isinstance(layer, keras.Model))
-    kernel, bias = model.get_layer(name).get_weights()
-    return kernel, bias
+    return head(model, "probabilities")
 
 
 def classifier(model: keras.Model) -> keras.Model:
     """Return the part of the model that is trained, sharing its weights: from crops to the heads' probabilities, side by side."""
-    heads = [model.output[name] for name in ("probabilities", "votes") if name in model.output]
+    heads = list(_heads(model).values())
     outputs = heads[0] if len(heads) == 1 else layers.Concatenate(dtype="float32", name="heads")(heads)
     return keras.Model(model.input, outputs, name=f"{model.name}_classifier")
+
+
+def _heads(model: keras.Model) -> dict[str, KerasTensor]:
+    return {name: model.output[name] for name in ("labels", "votes") if name in model.output}

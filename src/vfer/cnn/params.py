@@ -16,7 +16,7 @@ class CnnParams(Params):
     embedding: int = Field(ge=2, le=4096)
     dropout: float = Field(ge=0, lt=1)
     looks: Literal[1, 2, 6]
-    head: Literal["label", "votes"]
+    head: Literal["label", "votes", "both"]
     frozen_epochs: int = Field(ge=0, le=10_000)
     frozen_learning_rate: float = Field(gt=0, le=1)
     epochs: int = Field(ge=1, le=10_000)
@@ -46,8 +46,8 @@ class CnnParams(Params):
 
     @model_validator(mode="after")
     def _check_head(self) -> "CnnParams":
-        if self.head == "votes" and not self.votes:
-            raise ValueError("head: votes needs a head that learns them; set votes above 0, or head: label")
+        if self.head != "label" and not self.votes:
+            raise ValueError(f"head: {self.head} needs a head that learns votes; set votes above 0, or head: label")
         return self
 
     @field_validator("architecture")

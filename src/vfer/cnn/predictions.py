@@ -60,29 +60,27 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
-def predict(session: Session, usage: str, part: "Part", classes: Sequence[str]) -> Predictions:
-    """Runs a CNN over the stills of a usage, one at least, whose labels number `classes`."""
+def predict(session: Session, usage: str, part: "Part", classes: Sequence[str], output: str = "probabilities") -> Predictions:
+    """Runs a CNN over the stills of a usage, one at least, whose labels number `classes`; `labels` is the output of its label head."""
+    names = list(classes) if output == "labels" else session.classes
+    rows, twins = len(part.labels), list(part.twins) or [False] * len(part.labels)
     expressions = [classes[label] for label in part.labels]
-    twins = list(part.twins) or [False] * len(part.labels)
-    return Predictions(
-        list(part.names), [usage] * len(part.labels), expressions, twins, _outputs(session, part, "probabilities"), session.classes
-    )
+    return Predictions(list(part.names), [usage] * rows, expressions, twins, _outputs(session, part, output), names)
 
 
 @dataclass(frozen=True)
 class Majority:
-    """How often a vote head answers what most annotators voted for, among `stills` with a vote."""
+    """How often a vote head answers what most annotators voted for, among the `stills` on which more than half of them agree."""
 
     accuracy: float
     stills: int
 
 
 def majority(session: Session, part: "Part") -> Majority:
-    """Score the vote head of a CNN on the stills that annotators voted on; a tie counts for the class that comes first."""
-    voted = part.votes.any(axis=1)
-    answers = _outputs(session, part, "votes")[voted]
-    right = answers.argmax(axis=1) == part.votes[voted].argmax(axis=1)
-    return Majority(float(right.mean()), int(voted.sum()))
+    """Score the vote head of a CNN on the stills of which more than half of the votes name one expression, as published for FER+."""
+    agreed = part.votes.max(axis=1, initial=0) > 0.5
+    right = _outputs(session, part, "votes")[agreed].argmax(axis=1) == part.votes[agreed].argmax(axis=1)
+    return Majority(float(right.mean()), int(agreed.sum()))
 
 
 def _outputs(session: Session, part: "Part", name: str) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from vfer.cnn import model as cnn_model
 from vfer.cnn import transfer
 from vfer.cnn.augment import augment
-from vfer.cnn.data import Part
+from vfer.cnn.data import Part, Stills
+from vfer.cnn.head import Head, fused
 from vfer.cnn.params import CnnParams
 from vfer.data.stills import SIDE
 from vfer.nets import training
@@ -38,7 +39,7 @@ def train(
         start: A Keras model whose weights the backbone begins with; only the rest is trained for the first `frozen_epochs`.
 
     Returns:
-        The model as it answers (`cnn.head`, `cnn.looks`), in float32, and the course of the training.
+        The model, in float32, and the course of the training.
 
     Raises:
         WeightsError: `start` has another architecture.
@@ -60,12 +61,7 @@ def train(
     keras.config.set_dtype_policy("float32")
     single = _build(params, classes, votes, SIDE)
     single.set_weights(model.get_weights())
-    if params.head == "votes" or params.looks > 1:
-        single = cnn_model.answering(single, HEADS[params.head], params.looks)
     return single, Fit(history, best)
-
-
-HEADS = {"label": "probabilities", "votes": "votes"}
 
 
 def _build(params: CnnParams, classes: int, votes: int, side: int | None) -> keras.Model:
@@ -74,6 +70,25 @@ def _build(params: CnnParams, classes: int, votes: int, side: int | None) -> ker
 
 def _later(on_epoch: OnEpoch, done: int, epoch: int, logs: Logs) -> None:
     on_epoch(done + epoch, logs)
+
+
+def finish(model: keras.Model, params: CnnParams, loaded: Stills) -> tuple[keras.Model, list[str], Head]:
+    """Let a trained model answer by the head and the looks of its params.
+
+    Returns:
+        The model that `cnn_model.answering` returns, the names of its classes, and its answering head.
+
+    Raises:
+        DataError: An expression of the labels has no votes, although the vote head is to answer.
+    """
+    labels, train = cnn_model.head(model, "labels"), loaded.parts["train"]
+    answer, classes = labels, loaded.classes
+    if params.head != "label":
+        votes, columns = cnn_model.head(model, "votes"), loaded.columns()
+        voted = train.votes[train.votes.any(axis=1)]
+        priors = train.targets.mean(axis=0), voted.mean(axis=0)
+        answer, classes = (votes, loaded.votes) if params.head == "votes" else (fused(labels, votes, columns, priors), classes)
+    return cnn_model.answering(model, answer, params.looks), classes, answer
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import keras
 
 from vfer.errors import WeightsError
 
-HEAD = {"embedding_dense", "embedding", "dropout", "probabilities"}
+HEAD = {"embedding_dense", "embedding", "dropout", "labels", "votes", "probabilities"}
 BACKBONE = "backbone.keras"
 
 
