@@ -118,7 +118,7 @@ def test_a_zoom_keeps_the_middle_of_a_face_and_spreads_its_rim() -> None:
 @pytest.mark.parametrize(("name", "classes"), [("votes", ["down", "other", "across"]), ("both", ["across", "down"])])
 def test_a_second_head_learns_the_votes_and_stills_without_votes_teach_it_nothing(name: str, classes: list[str]) -> None:
     data = {usage: voted(pictures(n, seed)) for usage, n, seed in (("train", 48, 0), ("validation", 16, 1))}
-    section = PARAMS.model_copy(update={"votes": 1.0, "head": name})
+    section = PARAMS.model_copy(update={"votes": 1.0, "head": name, "epochs": 30, "patience": 30})
     trained, fit = train(data, 2, section, 3, None, lambda *_: None)
     model, answered, _ = finish(trained, section, Stills(["across", "down"], ["down", "other", "across"], data, {}))
     assert answered == classes
