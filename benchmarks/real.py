@@ -14,13 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from vfer.evaluate.intervals import FEW, intervals
 
 from benchmarks import peer
 from benchmarks.rows import Goal, Row, missing
 from vfer.data.readers import READERS, expression, scan
 from vfer.data.readers.found import FoundClip
 from vfer.errors import VferError
+from vfer.evaluate.intervals import FEW, intervals
 from vfer.nets.session import Session
 from vfer.predict import model as models
 from vfer.predict.recogniser import Recogniser
