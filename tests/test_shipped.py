@@ -17,9 +17,10 @@ from benchmarks import ship
 from stages.cnn import main
 from vfer.cnn import data, head, predictions, shipped
 from vfer.cnn.model import build
-from vfer.data import stills
+from vfer.data import learned, stills
 from vfer.data.labels import LabelsParams
 from vfer.data.readers import READERS, scan
+from vfer.data.readers.found import FoundStill
 from vfer.data.readers.intake import intake
 from vfer.errors import VferError, WeightsError
 from vfer.lstm import baseline
@@ -79,8 +80,8 @@ def test_its_head_answers_by_embeddings_as_it_does_itself() -> None:
 
 def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Path) -> None:
     entries, _ = scan([real_data / "fer2013.zip"])
-    chosen = [entry for entry in entries if entry.name.startswith("PublicTest")]
-    intake(tmp_path, READERS["fer2013"].read(chosen), "fer2013")
+    public = [still for still in READERS["fer2013"].read(entries) if isinstance(still, FoundStill) and still.usage == "validation"]
+    intake(tmp_path, public, "fer2013")
     labels = LabelsParams(stills="all", clips="all")
     split = data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)
     part = ship.spread(split["validation"], ship.SLICE)
@@ -94,14 +95,14 @@ def run(root: Path) -> Path:
     params = yaml.safe_load((HOME / "params.yaml").read_text())
     params["cnn"]["weights"] = "shipped"
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    main(root / "stills.parquet", root / "no-weights", root / "params.yaml", root / "out")
+    main(root / "stills.parquet", root / "no-start", root / "no-weights", root / "params.yaml", root / "out")
     return root / "out"
 
 
 def test_who_has_only_clips_gets_it_without_stills(tmp_path: Path) -> None:
     stills.write(tmp_path / "stills.parquet", stills.SCHEMA.empty_table())
     out = run(tmp_path)
-    assert {path.name for path in out.iterdir()} == {*shipped.FILES, "metrics.json", "predictions.parquet", "run.json"}
+    assert {path.name for path in out.iterdir()} == {*shipped.FILES, learned.FILE, "metrics.json", "predictions.parquet", "run.json"}
     assert json.loads((out / "metrics.json").read_text()) == {}
     assert json.loads((out / "run.json").read_text()) == {"run_id": ""}
     assert predictions.read(out / "predictions.parquet").of("test").still == []
