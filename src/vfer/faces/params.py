@@ -25,6 +25,6 @@ class FacesParams(Params):
     det_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 320
     detect_every: Annotated[int, Field(ge=1, le=60)] = 5
     follow: Policy = "largest"
-    margin: Annotated[float, Field(ge=-0.5, le=2)] = 0.0
+    margin: Annotated[float, Field(ge=-0.5, le=2)] = -0.2
     max_gap: Annotated[float, Field(ge=0, le=10)] = 0.5
     max_faceless: Annotated[float, Field(ge=0, le=1)] = 0.2
