@@ -79,9 +79,9 @@ def test_its_head_answers_by_embeddings_as_it_does_itself() -> None:
 
 
 def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Path) -> None:
-    entries, _ = scan([real_data / "fer2013.zip"])
-    public = [still for still in READERS["fer2013"].read(entries) if isinstance(still, FoundStill) and still.usage == "validation"]
-    intake(tmp_path, public, "fer2013")
+    entries, _ = scan([real_data / "fer2013new.csv", real_data / "fer2013.zip"])
+    public = [still for still in READERS["ferplus"].read(entries) if isinstance(still, FoundStill) and still.usage == "validation"]
+    intake(tmp_path, public, "ferplus")
     labels = LabelsParams(stills="all", clips="all")
     split = data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)
     part = ship.spread(split["validation"], ship.SLICE)
