@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer import env
-from vfer.data import manifest
+from vfer.data import manifest, places
 from vfer.data.manifest import Clip
 from vfer.data.sample import CODES
 from vfer.data.sample.dataset import Recording, frames
@@ -136,3 +136,4 @@ def enlist(data: Path, names: Sequence[str]) -> None:
         expression, subject = expressions[index % len(expressions)], f"bench/{index // len(expressions) % 12:02d}"
         listed.append(Clip(f"bench/{name}", f"clips/{name}.mp4", expression, subject, f"bench/{name}", "bench"))
     manifest.write(data / "clips.csv", listed)
+    places.update(data, listed)

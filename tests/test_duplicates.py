@@ -174,6 +174,6 @@ def test_real_fer2013(real_data: Path) -> None:
     held_out = [counts["validation_in_train"], counts["test_in_train"]]
     assert [row["identical"] for row in held_out] == [280, 288]
     assert sum(row["near"] for row in held_out) == pytest.approx(711, rel=0.02)  # a bit of a hash may fall otherwise on another machine
-    assert leaking[usages == TRAIN].sum() == pytest.approx(1871, rel=0.02)
+    assert leaking[usages == TRAIN].sum() == pytest.approx(1916, rel=0.02)
     assert leaking[usages != TRAIN].sum() == sum(row["identical"] + row["near"] for row in held_out)
     assert counts["train_in_train"]["contradicting"] == pytest.approx(640, rel=0.05)
