@@ -33,7 +33,7 @@ def _doubled(x: KerasTensor) -> KerasTensor:
     """
     x = ops.pad(layers.UpSampling2D(2, name="upscale")(x), [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")
     for number in (1, 2):
-        x = layers.AveragePooling2D(2, strides=1, name=f"smooth_{number}")(x)
+        x = layers.AveragePooling2D(2, strides=1, name=f"upscale_smooth{number}")(x)
     return x
 
 
