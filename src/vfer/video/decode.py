@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -230,9 +231,9 @@ def _pictures(
 ) -> Iterator[VideoFrame]:
     """Yields what decodes, and counts the packets that do and do not."""
     for packet in _packets(container, stream, notes):
-        stream.codec_context.skip_frame = "NONREF" if order.spares(packet.pts) else "DEFAULT"
+        stream.codec_context.skip_frame = "NONREF" if packet and order.spares(packet.pts) else "DEFAULT"
         try:
-            pictures = packet.decode()
+            pictures = stream.decode(packet)
         except FFmpegError:
             packets[False] += 1
             continue
@@ -242,8 +243,8 @@ def _pictures(
             yield frame
 
 
-def _packets(container: InputContainer, stream: VideoStream, notes: Counter[str]) -> "Iterator[Packet[VideoStream]]":
-    """Yields the packets of a stream, and at last an empty one, which makes the decoder give what it holds back."""
+def _packets(container: InputContainer, stream: VideoStream, notes: Counter[str]) -> "Iterator[Packet[VideoStream] | None]":
+    """Yields the packets of a stream, and at last an empty one or None, which makes the decoder give what it holds back."""
     packets = container.demux(stream)
     while True:
         try:
@@ -254,7 +255,7 @@ def _packets(container: InputContainer, stream: VideoStream, notes: Counter[str]
             packets = container.demux(stream)
         except FFmpegError:
             notes[SHORT] += 1
-            yield Packet()  # type: ignore[misc]
+            yield None
             return
         else:
             yield packet
@@ -300,11 +301,12 @@ class _Clock:
 
     def __call__(self, frame: VideoFrame) -> float:
         """Returns the time of the next frame."""
+        own = frame.time if frame.time is not None and isfinite(frame.time) else None  # NaN where a damaged file names no time base
         if self._last is None:
-            self.start, self._last = frame.time or 0.0, 0.0
+            self.start, self._last = own or 0.0, 0.0
             return 0.0
         ahead = self._last + self._step
-        time = ahead if frame.time is None else frame.time - self.start
+        time = ahead if own is None else own - self.start
         if time < self._last - BACK or (self._broadcast and time > self._last + JUMP):
             self._notes[RESTARTED] += 1
             self.start += time - ahead
@@ -327,7 +329,7 @@ class _Order:
         with opened(path) as (container, stream):
             base = float(stream.time_base or 0)
             for packet in _packets(container, stream, Counter()):
-                if packet.size and not packet.is_discard:
+                if packet and packet.size and not packet.is_discard:
                     if packet.pts is None or len(shown) > MAX_FRAMES:
                         return cls()
                     shown.append(packet.pts)
