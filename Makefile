@@ -28,7 +28,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 repro: $(READY) ## Fetch the data, run the pipeline, and show what came out
-	@if grep -q 'remote: sample' data.dvc; then $(BIN)/dvc pull --quiet data.dvc; fi
+	@if grep -q 'remote: sample' data.dvc; then $(BIN)/dvc pull --quiet --remote sample data.dvc; fi
 	$(BIN)/dvc repro
 	@$(BIN)/vfer summary
 
@@ -54,7 +54,7 @@ deps: $(READY) ## Write what dvc.yaml knows of the code and the packages
 	$(BIN)/vfer deps
 
 compare: $(READY) ## Train every method under every protocol, and show the table
-	@if grep -q 'remote: sample' data.dvc; then $(BIN)/dvc pull --quiet data.dvc; fi
+	@if grep -q 'remote: sample' data.dvc; then $(BIN)/dvc pull --quiet --remote sample data.dvc; fi
 	$(BIN)/dvc repro comparison/dvc.yaml
 	@cat outputs/comparison/compare/table.md
 

@@ -68,7 +68,7 @@ def names(only: str) -> list[str]:
     asked = [name.strip() for name in only.split(",") if name.strip()] or list(MODULES)
     for name in asked:
         if name not in MODULES:
-            raise VferError(f"ONLY: {name} is no benchmark; expected some of {', '.join(MODULES)}")
+            raise VferError(f"ONLY: {name} is not a benchmark; expected some of {', '.join(MODULES)}")
     return [name for name in MODULES if name in asked]
 
 

@@ -24,7 +24,7 @@ from vfer.clips.executor import each_clip
 from vfer.data import sample
 from vfer.errors import DataError
 from vfer.faces import table, weights
-from vfer.faces.clip import FacesJob, Worker
+from vfer.faces.clip import FacesJob, FacesWorker
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.features import FeaturesParams
@@ -87,7 +87,7 @@ class Steps:
         self.detector, self.session, self.scratch = Timed(chosen.load(settings)), Session(model), scratch
         self.frames = params.load(PARAMS, "frames", FramesParams)
         self.batch_size = params.load(PARAMS, "features", FeaturesParams).batch_size
-        Worker.start(lambda: self.detector, settings)
+        FacesWorker.start(lambda: self.detector, settings)
 
     def measure(self, source: Path) -> Clip:
         """Returns the medians of several rounds."""
@@ -101,7 +101,7 @@ class Steps:
             clip.frames["sampled"] = write(FramesJob(name, source, video, "scene", self.frames)).frames
         seconds, calls = self.detector.seconds, self.detector.calls
         with _counted(clip, "crop"):
-            Worker.work(FacesJob(name, video, faces))
+            FacesWorker.work(FacesJob(name, video, faces))
         clip.seconds["detect"], clip.frames["searched"] = self.detector.seconds - seconds, self.detector.calls - calls
         clip.seconds["crop"] -= clip.seconds["detect"]
         with _counted(clip, "embed"):

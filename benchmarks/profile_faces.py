@@ -20,7 +20,7 @@ import typer
 from vfer import params
 from vfer.cli import console
 from vfer.faces import table, weights
-from vfer.faces.clip import FacesJob, Worker
+from vfer.faces.clip import FacesJob, FacesWorker
 from vfer.faces.params import FacesParams
 from vfer.faces.track import iou
 from vfer.video.frames import FramesJob, FramesParams, write
@@ -50,9 +50,9 @@ def main(
         show("frames", spent, sum(counts))
         truth: list[table.Faces] = []
         for number in sorted({1, *map(int, every.split(","))}):
-            Worker.start(partial(chosen.load, faces), faces.model_copy(update={"detect_every": number}))
+            FacesWorker.start(partial(chosen.load, faces), faces.model_copy(update={"detect_every": number}))
             work = [FacesJob(job.clip, job.target, Path(scratch) / "faces" / job.clip) for job in jobs]
-            spent, _ = profile(Worker.work, work, FACES)
+            spent, _ = profile(FacesWorker.work, work, FACES)
             found = [table.read(job.target) for job in work]
             truth = truth or found
             show(f"faces, detect_every {number}", spent, sum(counts))

@@ -59,7 +59,7 @@ def main(
     """Write the package's files and their card."""
     recipe, labels = params.load(config, "cnn", CnnParams), params.load(config, "labels", LabelsParams)
     if recipe.weights == "shipped":
-        raise VferError(f"{config}: cnn.weights: expected trained; the shipped network is there already")
+        raise VferError(f"{config}: cnn.weights: expected trained; the shipped network already exists")
     with console.Stage("ship") as stage, tempfile.TemporaryDirectory() as folder:
         made, trained = Path(folder), Session(outputs / "model.onnx")
         loaded = data.load(stills.read(table), labels, table, votes=bool(trained.votes))

@@ -14,7 +14,7 @@ from vfer.cli import console
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.errors import ClipError, DataError
 from vfer.faces import table, weights
-from vfer.faces.clip import FacesJob, Worker
+from vfer.faces.clip import FacesJob, FacesWorker
 from vfer.faces.params import FacesParams
 
 CODE = ("vfer.faces.clip", "vfer.faces.weights")
@@ -29,26 +29,26 @@ def main(
     """Read the frames of each clip and write its faces, the metrics and the list of clips without one."""
     with console.Stage("faces") as stage:
         section = params.load(params_, "faces", FacesParams)
-        chosen = weights.choose(section, weights_)
-        chosen.check()
-        console.console.print(f"faces: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
+        detector = weights.choose(section, weights_)
+        detector.check()
+        console.console.print(f"faces: detector {detector.name} {detector.sha256[:12]}, since {detector.why}", markup=False)
         jobs = list_jobs(frames, out / "clips")
         clear(out / "clips")
-        kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers(), log=out / "errors.log")
-        counts, refused = run_jobs(jobs, kept, chosen, section)
-        metrics = summarise(counts, refused) | {"detector": chosen.name, "detector_sha256": chosen.sha256}
+        kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(detector, section), env.workers(), log=out / "errors.log")
+        counts, refused = run_jobs(jobs, kept, detector, section)
+        metrics = summarise(counts, refused) | {"detector": detector.name, "detector_sha256": detector.sha256}
         report = files.Refused(refused)
         report.write(out / "refused.csv")
         files.write_json(out / "metrics.json", metrics)
-        mend = "mend or remove them, or raise faces.max_faceless or lower faces.score"
+        mend = "fix or remove them, or raise faces.max_faceless or lower faces.score"
         report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
         stage.made = f"{metrics['clips']} clips{kept.told}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
 
 
-def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
+def recipe_of(detector: weights.Chosen, section: FacesParams) -> Recipe:
     """Return all that decides a clip's faces table, beside its frames."""
     settings = section.model_dump(exclude={"detector", "max_faceless"})
-    return recipe("faces", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
+    return recipe("faces", settings | {"detector": detector.name, "sha256": detector.sha256}, CODE)
 
 
 def list_jobs(frames: Path, out: Path) -> list[FacesJob]:
@@ -70,14 +70,14 @@ def clear(out: Path) -> None:
 
 
 def run_jobs(
-    jobs: list[FacesJob], kept: Clips[FacesJob], chosen: weights.Chosen, section: FacesParams
+    jobs: list[FacesJob], kept: Clips[FacesJob], detector: weights.Chosen, section: FacesParams
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Return each clip's frames by status, and why clips were refused; both sorted by clip."""
     counts, refused = {}, {}
-    initargs = (partial(chosen.load, section), section)
+    initargs = (partial(detector.load, section), section)
     with console.progress() as progress:
         task = progress.add_task("faces", total=len(jobs))
-        for job, result in kept.each(Worker.work, jobs, table.counts, Worker.start, initargs):
+        for job, result in kept.each(FacesWorker.work, jobs, table.counts, FacesWorker.start, initargs):
             if isinstance(result, ClipError):
                 refused[job.clip] = str(result)
             else:

@@ -25,7 +25,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the feature cache.")],
 ) -> None:
     """Write one Parquet file with the embedding of every frame of every clip, sorted by clip."""
-    chosen = params.load(config, "features", FeaturesParams)
+    section = params.load(config, "features", FeaturesParams)
     with console.Stage("features") as stage:
         parts = out / "clips"
         shutil.rmtree(parts, ignore_errors=True)
@@ -35,7 +35,7 @@ def main(
         kept: Clips[FeaturesJob] = Clips(
             Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
         )
-        run(jobs, kept, model, chosen.batch_size)
+        run(jobs, kept, model, section.batch_size)
         sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
         rows = features.write(out / "features.parquet", sequences, {"model_sha256": sha256})
         shutil.rmtree(parts)
@@ -60,7 +60,7 @@ def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_si
         task = bar.add_task("features", total=len(jobs))
         for _, result in kept.each(Worker.work, jobs, features.rows_in, Worker.start, (model, batch_size)):
             if isinstance(result, ClipError):
-                raise result  # a faces table that cannot be read is no clip's fault
+                raise result  # a faces table that cannot be read is not a clip's fault
             bar.advance(task)
 
 

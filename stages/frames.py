@@ -25,15 +25,17 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the frames tables, the metrics and the refused clips.")],
 ) -> None:
     """Write one frames table a clip, the metrics, and the list of clips set aside."""
-    chosen = params.load(config, "frames", FramesParams)
+    section = params.load(config, "frames", FramesParams)
     with console.Stage("frames") as stage:
         tables = out / "clips"
         shutil.rmtree(tables, ignore_errors=True)
         jobs = [
-            FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, chosen)
+            FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, section)
             for clip in manifest.read(clips)
         ]
-        kept: Clips[FramesJob] = Clips(Store(env.store()), recipe_of(chosen), env.workers(), log=out / "errors.log", seconds=chosen.timeout)
+        kept: Clips[FramesJob] = Clips(
+            Store(env.store()), recipe_of(section), env.workers(), log=out / "errors.log", seconds=section.timeout
+        )
         tables_of, refused = run(jobs, kept)
         refused.write(out / "refused.csv")
         notes = Counter(note for written in tables_of.values() for note in written.notes)
@@ -42,7 +44,7 @@ def main(
         made = {"clips": len(tables_of), "set_aside": len(refused.reasons), "frames": sum(w.frames for w in tables_of.values())}
         files.write_json(out / "metrics.json", made | {"notes": dict(sorted(notes.items()))})
         mend = "fix or remove the clips, or raise frames.max_bad"
-        refused.check(len(jobs), chosen.max_bad, "frames.max_bad", "were set aside", mend)
+        refused.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", mend)
         stage.made = f"{made['clips']} clips{kept.told}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
 
 

@@ -26,7 +26,7 @@ from vfer.faces.params import FacesParams
 from vfer.pretrain import identities, subjects
 from vfer.pretrain.identities import Found, Row
 from vfer.pretrain.params import PretrainParams
-from vfer.pretrain.subjects import SubjectJob, Worker
+from vfer.pretrain.subjects import SubjectJob, SubjectsWorker
 from vfer.register import project, tracking
 
 TRAINING = ("vfer.pretrain.train", "vfer.nets.export")
@@ -61,7 +61,7 @@ def main(
         shutil.rmtree(out / "weights", ignore_errors=True)
         files.Refused({}, "picture").write(out / "refused.csv")
         if not chosen.enabled:
-            made = Made({"weights": "none"}, "is off (pretrain.enabled), so that the CNN begins at random")
+            made = Made({"weights": "none"}, "is off (pretrain.enabled), so the CNN starts from random weights")
         elif (source / FACERES).is_file():
             made = convert(source / FACERES, stills_, config, out / "weights")
         elif source.suffix == ".keras":
@@ -121,8 +121,8 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     found, figures, digests = collect(source, detector, config, out)
     refused = files.Refused(found.refused, "picture")
     refused.write(out / "refused.csv")
-    mend = "mend them, take them out, or raise pretrain.max_bad"
-    refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or do not decode", mend)
+    mend = "fix or remove them, or raise pretrain.max_bad"
+    refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", mend)
     known = identities.choose(found, chosen.min_faces, chosen.validation, seed, source)
     env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
     with console.hushed():
@@ -191,7 +191,9 @@ def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.Ch
     lost = {}
     with console.progress() as bar:
         task = bar.add_task("pretrain", total=len(jobs))
-        for job, result in kept.each(Worker.work, jobs, subjects.count, Worker.start, (partial(chosen.load, section), section)):
+        for job, result in kept.each(
+            SubjectsWorker.work, jobs, subjects.count, SubjectsWorker.start, (partial(chosen.load, section), section)
+        ):
             if isinstance(result, ClipError):
                 lost[job.clip] = str(result)
             bar.advance(task)

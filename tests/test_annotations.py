@@ -172,10 +172,10 @@ def no_tier(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "part"),
     [
-        (other_video, "another one than was looked at"),
+        (other_video, "differs from the one that was analysed"),
         (no_boxes, "says nothing of where P1 is"),
         (no_video, "is not where it says"),
-        (damaged, "is no ELAN file"),
+        (damaged, "is not an ELAN file"),
         (no_tier, "has no tier"),
     ],
 )

@@ -159,7 +159,7 @@ def test_a_film_is_overwritten_only_where_vfer_wrote_it(face: Path, luma: Luma, 
     ("command", "output", "part"),
     [
         ("predict", "face.mp4/x.csv", "cannot be written"),
-        ("predict", "x.mp4", "is no name for a table"),
+        ("predict", "x.mp4", "is not a name for a table"),
         ("timeline", "face.mp4/out", "cannot be written"),
         ("timeline", "notes", "is a file"),
     ],

@@ -79,7 +79,7 @@ def test_one_that_fails_says_so_in_the_table_and_the_others_run(
     assert results["added"]["rows"][0]["note"] == "not measured: wheel.whl: is damaged"
     assert [found["value"] > 0 for found in results["loading"]["rows"]] == [True] * 5
     assert "/some/where" not in capsys.readouterr().out + (tmp_path / "RESULTS.md").read_text()
-    with pytest.raises(VferError, match="ONLY: lading is no benchmark; expected some of throughput, added"):
+    with pytest.raises(VferError, match="ONLY: lading is not a benchmark; expected some of throughput, added"):
         bench.main("lading", tmp_path, tmp_path, tmp_path)
 
 

@@ -70,8 +70,8 @@ def test_doctor_prints_a_table_and_fails_where_something_is_broken(tmp_path: Pat
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr + ended.stdout
     words = " ".join(ended.stdout.replace("│", " ").split())
-    assert "params.yaml fail" in words
-    assert "packages ok" in words
+    assert "fail params.yaml" in words
+    assert "ok packages" in words
     assert list(tmp_path.iterdir()) == [], "it left something behind"
 
 

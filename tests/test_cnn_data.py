@@ -152,7 +152,7 @@ def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
             "all",
             "no still of usage test shows happy, sad; add stills with `vfer data add`",
         ),
-        ([*base("happy", "sad"), row("bad", "sad", image=b"x")], "all", "bad: is no 48x48 grey picture; restore it with `dvc checkout`"),
+        ([*base("happy", "sad"), row("bad", "sad", image=b"x")], "all", "bad: is not grey and 48x48; restore it with `dvc checkout`"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_in_one_line(rows: list[dict[str, object]], wanted: str | list[str], reason: str) -> None:

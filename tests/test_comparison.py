@@ -343,7 +343,7 @@ def test_seeds_are_averaged_and_their_spread_is_told() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"methods": ["lstm", "rnn"]}, "rnn is no method; expected some of lstm, frames_mean"),
+        ({"methods": ["lstm", "rnn"]}, "rnn is not a method; expected some of lstm, frames_mean"),
         ({"protocols": {"actor": {"folds": 3, "seeds": 1}}}, "compare.protocols.actor"),
         ({"protocols": {"subject": {"folds": 2, "seeds": 1}}}, "compare.protocols.subject.folds"),
         ({"protocols": {"subject": {"folds": 3, "seeds": 0}}}, "compare.protocols.subject.seeds"),
@@ -373,7 +373,7 @@ def test_answers_are_read_as_they_were_written_and_damaged_ones_are_one_line(roo
     assert (root / "again.parquet").read_bytes() == path.read_bytes()
     assert [fold.cost for fold in answers.read(root / "again.parquet")] == [fold.cost for fold in read]
     path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"subject\.parquet: is no table of a method's answers that can be read; run `make compare`"):
+    with pytest.raises(DataError, match=r"subject\.parquet: is not a readable table of a method's answers; run `make compare`"):
         answers.read(path)
 
 

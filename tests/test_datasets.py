@@ -123,7 +123,7 @@ def test_scan_names_a_missing_path_a_broken_zip_and_a_file_given_twice(tmp_path:
         scan([tmp_path / "nowhere"])
     entries, refused = scan([tmp_path, tmp_path / "x.txt"])
     assert [entry.name for entry in entries] == ["x.txt"]
-    assert [item.reason.split(";")[0][:22] for item in refused] == ["is no readable zip (Fi", "is given twice"]
+    assert [item.reason.split(";")[0][:22] for item in refused] == ["is not a readable zip ", "is given twice"]
 
 
 # FER2013
@@ -148,7 +148,7 @@ def test_fer2013_folders_give_the_official_usages(tmp_path: Path) -> None:
     ]
     assert sorted((item.name, item.expression, item.usage) for item in found_stills(items)) == expected
     assert reasons(items) == ["lies in no <train or test>/<class>/ folder"]
-    assert reasons(items, Passed) == ["neither picture nor CSV file"]
+    assert reasons(items, Passed) == ["neither a picture nor a CSV file"]
     zipped = found("fer2013", pack(tmp_path / "fer.zip", files))
     assert sorted(item.name for item in found_stills(zipped)) == [name for name, _, _ in expected]
 
@@ -214,7 +214,7 @@ def test_ferplus_gives_each_row_of_fer2013_its_votes(tmp_path: Path) -> None:
         ("00002", "neutral", "validation", {"contempt": 2}),
         ("00004", "sad", "train", None),  # no face to half of them, and no expression to the other half
     ]
-    assert reasons(items, Passed) == ["no face, say most annotators of FER+"]
+    assert reasons(items, Passed) == ["no face, according to most annotators of FER+"]
     assert [item.votes for item in found_stills(found("ferplus", *both[::-1]))] == [item.votes for item in found_stills(items)]
 
 
@@ -231,8 +231,8 @@ def test_ferplus_gives_each_row_of_fer2013_its_votes(tmp_path: Path) -> None:
         (["Later,9,0,0,0,0,0,0,0,0,1"], ["0 Training"], "has Usage 'Later', "),
         (["Training,0,0,0,0,0,0,0,0,0,0"], ["0 Training"], "has no votes"),
         (["Training,9,0,0"], ["0 Training"], "is cut off"),
-        (["Training,9,0,0,x,0,0,0,0,0,1"], ["0 Training"], "sadness 'x' is no count of votes"),
-        (["Training,9,0,0,-1,0,0,0,0,0,1"], ["0 Training"], "sadness '-1' is no count of votes"),
+        (["Training,9,0,0,x,0,0,0,0,0,1"], ["0 Training"], "sadness 'x' is not a count of votes"),
+        (["Training,9,0,0,-1,0,0,0,0,0,1"], ["0 Training"], "sadness '-1' is not a count of votes"),
         (["Training,9,0,0,0,0,0,0,0,0,1"], ["8 Training"], "emotion '8' is not between 0 and 6"),
     ],
 )
@@ -264,11 +264,11 @@ def test_ferplus_refuses_other_tables_and_what_is_no_table(tmp_path: Path) -> No
     assert [reason[:31] for reason in reasons(found("ferplus", tmp_path))] == [
         "has no column neutral, surprise",
         "has no column emotion, usage; e",
-        "is no CSV file in UTF-8: 'utf-1",
+        "is not a CSV file in UTF-8: 'ut",
     ]
     votes, rows = fer_files(put(tmp_path / "good", {"x": b""}), ["Training,9,0,0,0,0,0,0,0,0,1"], ["0 Training"])
     rows.write_bytes(rows.read_bytes() + b"\n0,\xff,Training")
-    assert "is no CSV file in UTF-8" in reasons(found("ferplus", votes, rows))[0]
+    assert "is not a CSV file in UTF-8" in reasons(found("ferplus", votes, rows))[0]
 
 
 # RAVDESS
@@ -337,7 +337,7 @@ def test_ckplus_refuses_frames_of_another_size_and_broken_ones(tmp_path: Path) -
     files = {"happy/S010_004_00000001.png": picture((50, 50)), "happy/S011_004_00000001.png": b"no picture", "happy/me.png": b""}
     items = found("ckplus", put(tmp_path, files))
     assert reasons(items) == ["its name is not S<actor>_<sequence>_<frame>.png"]
-    for clip, reason in zip(clips(items), ["is not 48x48", "does not decode"], strict=True):
+    for clip, reason in zip(clips(items), ["is not 48x48", "cannot be decoded"], strict=True):
         with pytest.raises(ClipError, match=reason):
             clip.save(tmp_path / "clip.mkv")
 
@@ -401,7 +401,7 @@ def test_manifest_reads_paths_relative_to_itself(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"b"
     assert [reason[:24] for reason in reasons(items)] == [
         "../videos/none.mp4: no s",
-        "../videos/c.txt is no vi",
+        "../videos/c.txt is not a",
         "expression is empty",
         "framing 'close' is unkno",
     ]
@@ -432,13 +432,13 @@ def test_stills_are_written_sorted_and_the_same_every_time(tmp_path: Path) -> No
     [
         ([], "holds no stills"),
         ([row(usage="later")], "usage 'later' is unknown"),
-        ([row(votes=[("happy", 3), ("sad", -1)])], "votes of a/1 are no counts from 0; mend them"),
-        ([row(votes=[("happy", None)])], "votes of a/1 are no counts from 0; mend them"),
-        ([row(), row()], "still a/1 stands twice"),
-        ([row(image=b"x")], "a/1: is no 48x48 grey picture"),
-        ([row(image=b"")], "a/1: is no 48x48 grey picture"),
-        ([row(image=picture((40, 40)))], "a/1: is no 48x48 grey picture"),
-        ([row(image=picture((48, 48, 3)))], "a/1: is no 48x48 grey picture"),
+        ([row(votes=[("happy", 3), ("sad", -1)])], "votes of a/1 are not counts; fix them"),
+        ([row(votes=[("happy", None)])], "votes of a/1 are not counts; fix them"),
+        ([row(), row()], "still a/1 appears twice"),
+        ([row(image=b"x")], "a/1: is not grey and 48x48"),
+        ([row(image=b"")], "a/1: is not grey and 48x48"),
+        ([row(image=picture((40, 40)))], "a/1: is not grey and 48x48"),
+        ([row(image=picture((48, 48, 3)))], "a/1: is not grey and 48x48"),
     ],
 )
 def test_wrong_stills_are_refused_in_one_line(tmp_path: Path, rows: list[dict[str, object]], reason: str) -> None:
@@ -453,13 +453,13 @@ def test_other_files_are_no_stills(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         stills.read(path)
     path.write_bytes(b"no parquet")
-    with pytest.raises(DataError, match="is no table of stills"):
+    with pytest.raises(DataError, match="is not a table of stills"):
         stills.read(path)
     pq.write_table(pa.table({"still": ["a"]}), path)
     with pytest.raises(DataError, match="has no column expression, usage"):
         stills.read(path)
     pq.write_table(pa.table({name: ["a"] if name != "image" else [3] for name in stills.SCHEMA.names}), path)
-    with pytest.raises(DataError, match="is no table of stills"):
+    with pytest.raises(DataError, match="is not a table of stills"):
         stills.read(path)
 
 
@@ -483,7 +483,7 @@ def test_a_still_that_fits_keeps_its_bytes_and_others_are_converted() -> None:
     assert converted
     assert (stills.grey(clear) == 90).all()
     for broken in (b"", b"text", picture(suffix=".jpg")[:-40], picture()[:-400]):
-        with pytest.raises(DataError, match="no picture that decodes"):
+        with pytest.raises(DataError, match="picture that can be decoded"):
             stills.normalise(broken)
 
 

@@ -337,8 +337,8 @@ def test_a_file_that_leads_to_others_is_not_followed(tmp_path: Path, name: str) 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    assert "is no regular file" in refusal(tmp_path / "pipe.mp4")
-    assert "is no regular file" in refusal(Path("/dev/zero"))
+    assert "is not a regular file" in refusal(tmp_path / "pipe.mp4")
+    assert "is not a regular file" in refusal(Path("/dev/zero"))
     assert "Is a directory" in refusal(tmp_path)
     assert "File name too long" in refusal(tmp_path / ("x" * 300 + ".mp4"))
 

@@ -229,7 +229,7 @@ def test_weights_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
         weights.resolve(PARAMS, installed(tmp_path / "unlisted", toy_scrfd(), listed=""))
     with pytest.raises(WeightsError, match=f"is {hashlib.sha256(toy_scrfd()).hexdigest()}, expected {'0' * 64}"):
         weights.resolve(PARAMS, installed(tmp_path / "changed", toy_scrfd(), listed="0" * 64))
-    with pytest.raises(WeightsError, match="is no scrfd detector"):
+    with pytest.raises(WeightsError, match="is not a valid scrfd detector"):
         weights.resolve(PARAMS, installed(tmp_path / "junk", b"junk"))
     listed = installed(tmp_path / "listed", toy_scrfd())
     (listed / "scrfd.onnx").unlink()
@@ -316,7 +316,7 @@ def test_a_failed_download_says_what_to_do_and_keeps_what_is_installed(
     with pytest.raises(WeightsError, match=r"the sha256 of det_500m.onnx is .*, expected"):
         install.add("buffalo_sc", folder)
     (server / "cut").touch()
-    with pytest.raises(WeightsError, match=r"the download broke off at .* bytes"):
+    with pytest.raises(WeightsError, match=r"the download stopped at .* bytes"):
         install.add("buffalo_sc", folder)
     (server / "cut").unlink()
     (server / "buffalo_sc.zip").write_bytes(b"no archive")
@@ -335,14 +335,14 @@ def test_a_file_is_installed_only_with_the_right_hash_and_content(repository: Pa
     onnx_file.write_bytes(toy_scrfd(None))
     with pytest.raises(WeightsError, match=r"mine.onnx is .*, expected 1{64}"):
         install.add(str(onnx_file), folder, "1" * 64)
-    with pytest.raises(WeightsError, match="--sha256 beef: is no sha256"):
+    with pytest.raises(WeightsError, match="--sha256 beef: is not a SHA-256 hash"):
         install.add(str(onnx_file), folder, "beef")
     with pytest.raises(WeightsError, match="buffalo_xl: is neither an ONNX file nor a pack"):
         install.add("buffalo_xl", folder)
     shutil.copy(centerface.path(), tmp_path / "other.onnx")
-    with pytest.raises(WeightsError, match="is no scrfd detector"):
+    with pytest.raises(WeightsError, match="is not a valid scrfd detector"):
         install.add(str(tmp_path / "other.onnx"), folder)
-    with pytest.raises(WeightsError, match="is in no DVC repository"):
+    with pytest.raises(WeightsError, match="is not in a DVC repository"):
         install.add(str(onnx_file), tmp_path / "elsewhere" / "weights")
     assert not folder.exists()
     found = install.add(str(onnx_file), folder, hashlib.sha256(toy_scrfd(None)).hexdigest().upper())

@@ -289,7 +289,9 @@ def test_the_sample_comes_from_the_remote_that_data_dvc_names(root: Path) -> Non
 
 
 def test_a_folder_that_is_no_dvc_repository(tmp_path: Path) -> None:
-    assert repository.dvc(tmp_path) == Check("dvc", "fail", f"{tmp_path} is no DVC repository", "give the repository's folder with --root")
+    assert repository.dvc(tmp_path) == Check(
+        "dvc", "fail", f"{tmp_path} is not a DVC repository", "give the repository's folder with --root"
+    )
 
 
 def test_a_repository_that_tracks_no_data(root: Path) -> None:
@@ -327,7 +329,7 @@ def test_a_file_that_is_no_database_fails(root: Path) -> None:
     (root / "mlflow.db").write_text("no database" * 100)
     found = repository.mlflow(root)
     assert found.status == "fail"
-    assert "is no MLflow database" in found.detail
+    assert "is not an MLflow database" in found.detail
 
 
 def test_a_server_that_is_down_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,7 +256,7 @@ def test_predictions_that_do_not_fit_the_stills_are_one_line(cached: Path) -> No
     with pytest.raises(DataError, match=r"stills\.parquet: lacks stills that the CNN has seen; run `dvc repro cnn`"):
         evaluate(cached)
     (cached / "said.parquet").write_bytes(b"no table")
-    with pytest.raises(DataError, match=r"said\.parquet: is no table of the CNN's predictions"):
+    with pytest.raises(DataError, match=r"said\.parquet: is not a readable table of the CNN's predictions"):
         evaluate(cached)
 
 

@@ -68,5 +68,5 @@ def test_another_graph_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not hold faceres-deep"):
         faceres.convert(other, FACES)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(WeightsError, match=r"is no graph model of TensorFlow\.js that can be read"):
+    with pytest.raises(WeightsError, match=r"is not a readable TensorFlow\.js graph model"):
         faceres.convert(other, FACES)

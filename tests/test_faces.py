@@ -182,10 +182,10 @@ def test_a_part_that_fails_leaves_no_file(tmp_path: Path) -> None:
 
 def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1junk")
-    with pytest.raises(DataError, match="is no readable Parquet file"):
+    with pytest.raises(DataError, match="is not a readable Parquet file"):
         table.read(tmp_path / "a.parquet")
     pq.write_table(pa.table({"frame": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="has not the columns"):
+    with pytest.raises(DataError, match="lacks the columns"):
         table.read(tmp_path / "a.parquet")
 
 
@@ -228,13 +228,13 @@ def test_damaged_frames_set_their_clip_aside(tmp_path: Path) -> None:
         clip.find_in(path, detector, PARAMS)
     write_frames(path, [draw_face()] * 9)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ClipError, match="is no readable Parquet file"):
+    with pytest.raises(ClipError, match="is not a readable Parquet file"):
         clip.find_in(path, detector, PARAMS)
     pq.write_table(pa.table({"frame": [0], "time": [0.0], "jpeg": [b"junk"]}), path)
-    with pytest.raises(ClipError, match="frame 0 is no JPEG"):
+    with pytest.raises(ClipError, match="frame 0 is not a JPEG"):
         clip.find_in(path, detector, PARAMS)
     pq.write_table(pa.table({"frame": [0]}), path)
-    with pytest.raises(ClipError, match="is no frames table"):
+    with pytest.raises(ClipError, match="is not a frames table"):
         clip.find_in(path, detector, PARAMS)
 
 

@@ -56,7 +56,7 @@ def test_a_traceback_goes_to_the_log_that_the_closing_line_names(tmp_path: Path)
 def test_a_defect_of_ours_stops_early_with_one_line(tmp_path: Path) -> None:
     failures = Failures(tmp_path / "errors.log")
     failures.add("bad", ClipError("bad: is truncated"))  # says nothing about the others
-    with pytest.raises(VferError, match=r"^every clip fails alike: .*ZeroDivisionError.* defect of vfer .*errors\.log") as caught:
+    with pytest.raises(VferError, match=r"^every clip fails in the same way: .*ZeroDivisionError.* bug in vfer, .*errors\.log") as caught:
         add_all(failures, 1000)
     assert failures.told.startswith(f"{ALIKE} unexpected errors")
     assert "\n" not in str(caught.value)
@@ -75,7 +75,7 @@ def test_few_clips_that_all_fail_alike_are_a_defect_too() -> None:
     failures.add("a", failed("a"))
     failures.check()  # one clip alone tells nothing
     failures.add("b", failed("b"))
-    with pytest.raises(VferError, match="every clip fails alike"):
+    with pytest.raises(VferError, match="every clip fails in the same way"):
         failures.check()
 
 

@@ -149,9 +149,9 @@ def test_a_damaged_cache_is_one_line(damage: str, tmp_path: Path) -> None:
         pq.write_table(pa.table({"clip": ["a"]}), path)
     elif damage == "other types":
         pq.write_table(pa.table({name: ["a"] for name in ("clip", "frame", "time", "status", "embedding", "probabilities")}), path)
-    with pytest.raises(DataError, match="is no feature cache that can be read; run `dvc repro features`"):
+    with pytest.raises(DataError, match="is not a readable feature cache; run `dvc repro features`"):
         features.read(path)
-    with pytest.raises(DataError, match="is no feature cache that can be read; run `dvc repro features`"):
+    with pytest.raises(DataError, match="is not a readable feature cache; run `dvc repro features`"):
         features.embeddings(path)
 
 
@@ -176,5 +176,5 @@ def test_the_stage_writes_every_clip_in_sorted_order(faces_folder: Path, tmp_pat
 def test_the_stage_names_what_is_missing(faces_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no clips' faces; run `dvc repro faces`"):
         main(tmp_path / "nothing", toys.cnn(tmp_path / "cnn.onnx"), HOME / "params.yaml", tmp_path / "out")
-    with pytest.raises(WeightsError, match=r"none\.onnx: is no ONNX model that can be loaded"):
+    with pytest.raises(WeightsError, match=r"none\.onnx: is not a valid ONNX model"):
         main(faces_folder, tmp_path / "none.onnx", HOME / "params.yaml", tmp_path / "out")

@@ -239,7 +239,7 @@ def test_the_wiring_is_written_from_the_imports_and_checked(repository: Path) ->
     assert "nothing changed" in run("--check")
     script = repository / "stages" / "features.py"
     script.write_text(script.read_text().replace("import shutil\n", "import shutil\nimport sklearn\nfrom vfer.data import split\n"))
-    assert "dvc.yaml: out of step" in run("--check", fails=True)
+    assert "dvc.yaml: out of date" in run("--check", fails=True)
     before = (repository / "dvc.yaml").read_text()
     run()
     now = wired(repository, "features")

@@ -51,7 +51,7 @@ def test_the_better_one_wins_and_the_line_says_on_what() -> None:
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"classes": ["dark", "odd"]}, "tells apart dark, odd, not dark, light"),
+        ({"classes": ["dark", "odd"]}, "distinguishes dark, odd, not dark, light"),
         ({"merge": {"light": "dark"}}, "labels that were merged otherwise"),
         ({"baseline": "subject"}, "lstm.baseline subject, not none"),
         ({"faceless": "prior"}, "counts clips without a face as prior, not wrong"),

@@ -143,7 +143,7 @@ BAD = {
     "other columns": ("file,label\na.mp4,happy\n", "has no column path, expression, subject; its first line is 'file,label'"),
     "a column twice": ("path,expression,subject,subject\na.mp4,happy,1,2\n", "has two columns subject"),
     "a comma too many": (f"{HEAD}a.mp4,happy,s1,more\n", "has 4 values in line 2"),
-    "another encoding": ("path,expression,subject\na.mp4,happy,Zo\udceb\n", "is no CSV file in UTF-8"),
+    "another encoding": ("path,expression,subject\na.mp4,happy,Zo\udceb\n", "is not a CSV file in UTF-8"),
     "one endless line": ("x" * (2 << 20), "has a line of more than"),
     "nothing": ("", "has no column path"),
 }
@@ -191,9 +191,9 @@ def test_links_to_folders_are_followed_and_loops_noticed(tmp_path: Path, clip: C
     os.mkfifo(tmp_path / "ds" / "happy" / "pipe_1.mp4")
     printed, clips = run(tmp_path, "folder", tmp_path / "ds")
     assert {(row.expression, who(row)) for row in clips.values()} == {("happy", "s1"), ("sad", "s2")}
-    assert printed.count("which is read already") == 2
-    assert "leads to no file" in printed
-    assert "is no regular file" in printed
+    assert printed.count("which was read already") == 2
+    assert "is a broken link" in printed
+    assert "is not a regular file" in printed
 
 
 def test_a_folder_that_may_not_be_read_costs_only_itself(
@@ -346,7 +346,7 @@ def pictures(folder: Path, names: list[str], size: tuple[int, int] = (40, 30)) -
 
 def test_dfew_takes_its_labels_from_the_tables(tmp_path: Path) -> None:
     (tmp_path / "set_1.csv").write_text("video_name,label\n1,1\n00002,6\n4,9\n")
-    assert found_in("dfew", tmp_path)[1] == ["holds a label that is not between 1 and 7, or a name that is no number: 9"]
+    assert found_in("dfew", tmp_path)[1] == ["holds a label that is not between 1 and 7, or a name that is not a number: 9"]
     (tmp_path / "set_1.csv").write_text("video_name,label\n1,1\n00002,6\n")
     (tmp_path / "original").mkdir()
     for number in (1, 3):
@@ -400,7 +400,7 @@ def test_a_coding_table_labels_sequences(tmp_path: Path) -> None:
         "sequences/sub01/EP02_01f": "happy",
         "sequences/sub02/EP02_02f": "disgust",
     }
-    assert "1 passed over: a sequence that the table does not list" in printed
+    assert "1 skipped: a sequence that the table does not list" in printed
 
 
 def test_a_manifest_may_name_folders_of_pictures(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_subjects_that_are_classes_are_told(tmp_path: Path, clip: Callable[[str]
 
 def test_a_dataset_that_names_nobody_is_told(tmp_path: Path, clip: Callable[[str], Path]) -> None:
     clip("Train_AFEW/Angry/000046280.avi")
-    assert "AFEW names nobody" in run(tmp_path, "afew", tmp_path / "Train_AFEW")[0]
+    assert "AFEW does not name subjects" in run(tmp_path, "afew", tmp_path / "Train_AFEW")[0]
 
 
 @pytest.fixture

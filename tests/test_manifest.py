@@ -102,14 +102,14 @@ def test_a_short_row_has_empty_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../a", "/a", "a//b", "a/", ".a", "s/.a", "a b", "a\\b", "é", "a:b", "-a"])
 def test_a_name_that_could_leave_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     text = HEADER + ROW.replace("s/a,", f"{name},", 1)
-    assert refused(tmp_path, text) == f"2: clip {name!r} is no safe name; use letters, digits, '.', '_', '-' and '/'"
+    assert refused(tmp_path, text) == f"2: clip {name!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'"
 
 
 @pytest.mark.parametrize(
     ("row", "column"), [(ROW.replace("a.mp4", "b.mp4"), "clip s/a"), (ROW.replace("s/a", "s/b", 1), "path clips/s/a.mp4")]
 )
 def test_a_clip_or_path_that_stands_twice_is_named(tmp_path: Path, row: str, column: str) -> None:
-    assert refused(tmp_path, HEADER + ROW + row) == f" {column} stands twice; keep one of the rows"
+    assert refused(tmp_path, HEADER + ROW + row) == f" {column} appears twice; remove one of the rows"
 
 
 def test_an_unknown_framing_is_refused(tmp_path: Path) -> None:

@@ -102,5 +102,5 @@ def test_a_table_keeps_what_was_found(tmp_path: Path) -> None:
     assert back.shape == (COUNT, 48, 48, 2)
     np.testing.assert_allclose(back[:, ::2, ::2], motion.of_crops(made, shown, 0), atol=0.02)
     (tmp_path / "bad.parquet").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"bad\.parquet: is no table of motion"):
+    with pytest.raises(DataError, match=r"bad\.parquet: is not a readable table of motion"):
         motion.read(tmp_path / "bad.parquet")

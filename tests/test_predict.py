@@ -59,7 +59,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two clips, one file that is no video, and one that is none of ours."""
+    """A folder of two clips, one file that is not a video, and one that is none of ours."""
     folder = tmp_path_factory.mktemp("clips")
     (folder / "a").mkdir()
     toys.render(folder / "a" / "happy.mp4", "happy")
@@ -129,13 +129,13 @@ def test_models_that_are_not_there_are_one_line(registered: Path, tmp_path: Path
             models.find(reference, registered)
     with pytest.raises(TrackingError, match="expected models:/NAME@ALIAS"):
         models.find("models:vfer", registered)
-    with pytest.raises(WeightsError, match="is no model folder"):
+    with pytest.raises(WeightsError, match="is not a model folder"):
         models.find(str(tmp_path))
     (tmp_path / "MLmodel").write_text("flavors: {}")
     with pytest.raises(WeightsError, match="holds no model of vfer's"):
         models.find(str(tmp_path))
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
-    with pytest.raises(TrackingError, match="is no MLflow database"):
+    with pytest.raises(TrackingError, match="is not an MLflow database"):
         models.find(None, tmp_path)
 
 
@@ -318,7 +318,7 @@ def test_output_that_cannot_be_used_is_one_line_and_nothing_is_overwritten(clips
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--start", "soon"], "is no time"),
+        (["--start", "soon"], "is not a time"),
         (["--start", "1:00", "--end", "0:30"], "is not after"),
         (["--framing", "no"], "expected scene or face"),
     ],

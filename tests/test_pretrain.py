@@ -167,7 +167,7 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     found, unnamed = identities.read(tmp_path / "a.parquet", tmp_path)
     assert (unnamed, len(found.refused), found.pictures) == (1, 2, len(train_rows) - 1)
-    assert set(found.refused.values()) == {"is no 48x48 picture that decodes"}
+    assert set(found.refused.values()) == {"is no 48x48 picture that can be decoded"}
     kept = train_rows[3:]
     np.testing.assert_array_equal(found.pixels, stills.decode(pa.Table.from_pylist(kept)))
     names = dict(zip(found.subjects.tolist(), (row["subject"] for row in kept), strict=True))
@@ -266,7 +266,7 @@ def test_a_folder_of_pictures_is_cropped_once_and_trained_on(project: Project, c
     assert 0 <= metrics["identification"] <= 1
     assert 0 <= metrics["verification_auc"] <= 1
     refused = (project.out / "refused.csv").read_text().splitlines()
-    assert refused == ["picture,reason", "n000000/broken.jpg,is no picture that decodes", "n000001/nobody.png,shows no face"]
+    assert refused == ["picture,reason", "n000000/broken.jpg,is not a picture that can be decoded", "n000001/nobody.png,shows no face"]
     assert project.made() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
     about = json.loads((project.out / "weights" / "weights.json").read_text())
     assert about == {

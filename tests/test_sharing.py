@@ -260,7 +260,7 @@ def test_a_bucket_that_is_missing_is_named(light: Repository, s3: servers.S3, to
     assert "The specified bucket does not exist" in light.run("dvc", "push", fails=True)
     found = told.of()
     assert (found.status, found.detail) == ("fail", "team (s3://none/vfer): The specified bucket does not exist")
-    assert found.remedy == "mend url, endpointurl or credentials of the remote team: docs/sharing.md"
+    assert found.remedy == "fix url, endpointurl or credentials of the remote team: docs/sharing.md"
 
 
 def test_credentials_that_are_missing_are_named(light: Repository, s3: servers.S3, told: SimpleNamespace) -> None:

@@ -213,7 +213,7 @@ def test_a_damaged_split_is_one_line(damage: str, tmp_path: Path) -> None:
     elif damage == "empty column":
         names = split.SPLIT_SCHEMA.names
         pq.write_table(pa.table({name: pa.array([None if name == "part" else "a"], pa.string()) for name in names}), path)
-    with pytest.raises(DataError, match="is no split that can be read; run `dvc repro lstm`"):
+    with pytest.raises(DataError, match="is not a readable split; run `dvc repro lstm`"):
         split.read(path)
 
 

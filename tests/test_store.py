@@ -19,7 +19,7 @@ from jobs import Toy, copy, size
 
 from vfer.clips import digests
 from vfer.clips.digests import Digests
-from vfer.clips.prune import Entry, choose, entries, prune
+from vfer.clips.prune import StoreEntry, choose, entries, prune
 from vfer.clips.store import Clips, Recipe, Store
 from vfer.data import manifest, sample
 from vfer.errors import ClipError, DataError
@@ -236,7 +236,7 @@ def test_a_folder_s_digest_follows_the_names_and_contents_of_its_files(tmp_path:
 def test_a_memory_that_is_damaged_costs_the_time_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, memory = tmp_path / "a", tmp_path / "memory"
     path.write_text("one")
-    memory.write_text("this is no database, though it is long enough to be taken for one" * 20)
+    memory.write_text("this is not a database, though it is long enough to be taken for one" * 20)
     found = Digests(memory)
     assert found(path) == hashlib.sha256(b"one").hexdigest()
     found.save()
@@ -246,9 +246,9 @@ def test_a_memory_that_is_damaged_costs_the_time_of_one_run(tmp_path: Path, monk
 
 def test_pruning_takes_what_is_unused_for_long_then_the_longest_unused() -> None:
     day = 86_400.0
-    listed = [Entry(Path(f"{i}"), "toy", used * day, 10, False) for i, used in enumerate((1, 50, 60, 70))]
-    killed = Entry(Path("x.1.tmp"), "toy", 98.5 * day, 10, False)
-    under_way = Entry(Path("y.1.tmp"), "toy", 99.5 * day, 10, False)
+    listed = [StoreEntry(Path(f"{i}"), "toy", used * day, 10, False) for i, used in enumerate((1, 50, 60, 70))]
+    killed = StoreEntry(Path("x.1.tmp"), "toy", 98.5 * day, 10, False)
+    under_way = StoreEntry(Path("y.1.tmp"), "toy", 99.5 * day, 10, False)
     assert choose([*listed, killed, under_way], 40, None, 100 * day) == [listed[0], listed[1], killed]
     assert choose([*listed, under_way], 1000, 25, 100 * day) == listed[:2]
     assert choose(listed, 1000, None, 100 * day) == []
@@ -266,7 +266,7 @@ def test_what_a_run_uses_is_not_pruned_and_pruning_costs_only_time(bench: Bench)
     assert entries(bench.store) == []
     bench.run()
     assert bench.out() == {"a": "one"}
-    with pytest.raises(DataError, match="is no clip store"):
+    with pytest.raises(DataError, match="is not a clip store"):
         prune(bench.root / "nowhere", 30, None)
 
 

@@ -146,7 +146,7 @@ def test_one_word_names_stage_module_and_params() -> None:
 def tracked_texts() -> Iterator[tuple[str, str]]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, check=False)
     if listed.returncode:
-        pytest.skip("this is no git repository, so nothing says which files belong to it")
+        pytest.skip("this is not a git repository, so nothing says which files belong to it")
     for name in listed.stdout.decode().split("\0"):
         path = HOME / name
         if name and path.is_file():

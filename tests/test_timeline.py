@@ -238,7 +238,7 @@ def test_segments_follow_the_frames_but_for_flickers() -> None:
         ("a", 0.0, 0.5), ("b", 0.5, pytest.approx(1.8)), ("c", pytest.approx(1.8), pytest.approx(2.4))
     ]  # fmt: skip
     assert [one.flags for one in found] == [(), (), ("small",)]
-    assert [(one.expression, one.end) for one in segmented("aaaaaBBBBBaaa")] == [("a", pytest.approx(1.3))], "a tie is no change"
+    assert [(one.expression, one.end) for one in segmented("aaaaaBBBBBaaa")] == [("a", pytest.approx(1.3))], "a tie is not a change"
     assert [(one.start, one.end) for one in segmented("aaaa         aaaa")] == [(0.0, 0.4), (1.3, pytest.approx(1.7))]
     assert [one.expression for one in segmented("abbbbbb")] == ["b"], "a brief beginning goes to what follows"
     assert [one.answer for one in segmented("aaaa", threshold=0.9)] == [UNCERTAIN]
@@ -455,7 +455,7 @@ def test_one_file_is_written_where_its_name_says_how(film: tuple[Path, list[Trut
     [
         (["-o", "x.csv"], "is one file, and there are 2 videos"),
         (["-o", "out", "--formats", "csv,doc"], "doc is unknown"),
-        (["--baseline", "soon"], "is no file"),
+        (["--baseline", "soon"], "is not a file"),
         (["--baseline", "0:09-0:03"], "ends before it begins"),
         (["--people", "none.csv"], "cannot be read"),
     ],

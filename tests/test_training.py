@@ -364,5 +364,5 @@ def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path)
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(WeightsError, match=r"model\.onnx: is no ONNX model that can be loaded"):
+    with pytest.raises(WeightsError, match=r"model\.onnx: is not a valid ONNX model"):
         Session(tmp_path / "model.onnx")

@@ -113,7 +113,7 @@ def test_the_last_layer_that_does_not_fit_leaves_the_first_as_they_were(tmp_path
 def test_what_is_no_model_is_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"model\.keras: is no Keras model that can be loaded \(.*\); name a file") as caught:
+    with pytest.raises(WeightsError, match=r"model\.keras: is not a valid Keras model \(.*\); name a file") as caught:
         transfer.load(cnn("architectures.nets:tiny"), path)
     assert "\n" not in str(caught.value)
 

@@ -1,12 +1,18 @@
 """Facial expression recognition in videos, as a versioned data pipeline.
 
-Importing this loads nothing slow: what it offers is loaded on first use.
+Names are loaded on first use, so that importing vfer is fast.
+
+Example:
+    >>> import vfer
+    >>> recogniser = vfer.load()
+    >>> recogniser.predict("clip.mp4").expression
+    'happy'
 """
 
 from typing import TYPE_CHECKING
 
 from vfer.env import prepare_libraries
-from vfer.errors import VferError
+from vfer.errors import ClipError, ClusterError, DataError, ParamsError, TrackingError, VferError, WeightsError
 
 if TYPE_CHECKING:
     from vfer.predict.api import load
@@ -17,7 +23,22 @@ if TYPE_CHECKING:
     from vfer.predict.source import Span
     from vfer.predict.timeline import Timeline
 
-__all__ = ["BaselineSource", "Look", "Prediction", "Recogniser", "Span", "Timeline", "VferError", "load"]
+__all__ = [
+    "BaselineSource",
+    "ClipError",
+    "ClusterError",
+    "DataError",
+    "Look",
+    "ParamsError",
+    "Prediction",
+    "Recogniser",
+    "Span",
+    "Timeline",
+    "TrackingError",
+    "VferError",
+    "WeightsError",
+    "load",
+]
 
 prepare_libraries()
 _HOMES = {

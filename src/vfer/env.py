@@ -18,10 +18,10 @@ def cores() -> int:
 
 
 def workers() -> int:
-    """Processes that a map over clips uses: `VFER_WORKERS`, or one a core; raises `VferError` where that is no number above 0."""
+    """Processes that a map over clips uses: `VFER_WORKERS`, or one a core; raises `VferError` where that is not a number above 0."""
     value = os.environ.get("VFER_WORKERS") or str(cores())
     if not value.isdecimal() or int(value) < 1:
-        raise VferError(f"VFER_WORKERS: expected a whole number of at least 1, got {value!r}; set it so, or unset it")
+        raise VferError(f"VFER_WORKERS: expected a whole number of at least 1, got {value!r}; fix it, or unset it")
     return int(value)
 
 
@@ -29,7 +29,7 @@ def ray_address() -> str | None:
     """Ray cluster that runs the maps over clips: `VFER_RAY_ADDRESS`, `host:port` or `auto`; none means processes of this machine."""
     value = os.environ.get("VFER_RAY_ADDRESS")
     if value and value != "auto" and not re.fullmatch(r"[^\s/]+:\d+", value):
-        raise VferError(f"VFER_RAY_ADDRESS: expected host:port (6379 as a rule) or auto, got {value!r}; set it so, or unset it")
+        raise VferError(f"VFER_RAY_ADDRESS: expected host:port (usually 6379) or auto, got {value!r}; fix it, or unset it")
     return value or None
 
 
@@ -87,12 +87,14 @@ def multiplies_bfloat16() -> bool:
 
 
 def prepare_libraries() -> None:
-    """Sets, where the user has not, what libraries read when they are imported: no calls home, and no picture above the limit.
+    """Set, where the user has not, what libraries read when they are imported: no telemetry, no logs of OpenCV's, a limit on pictures.
 
-    ONNX Runtime otherwise keeps a device id and events in the user's cache, and looks up a host.
+    ONNX Runtime otherwise keeps a device id and events in the user's cache, and looks up a host. OpenCV writes to standard error what
+    callers see as exceptions or empty results anyway.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE))
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 
 def prepare_tensorflow(precision: str = "", *, separable: bool = True) -> None:

@@ -229,7 +229,7 @@ def _read(path: Path, columns: list[str]) -> dict[str, NDArray[Any]]:
         table = pq.read_table(path, columns=columns, memory_map=True, read_dictionary=REPEATED).combine_chunks().unify_dictionaries()
         return {name: _array(table[name], name) for name in columns}
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:  # AttributeError: a column is of another type
-        raise DataError(f"{path}: is no feature cache that can be read; run `dvc repro features`") from error
+        raise DataError(f"{path}: is not a readable feature cache; run `dvc repro features`") from error
 
 
 def _array(column: "pa.ChunkedArray[Any]", name: str) -> NDArray[Any]:

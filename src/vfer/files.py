@@ -21,7 +21,7 @@ SHOWN = 10
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path`; the file written there takes the place of `path` at the end, and is deleted after an error."""
+    """Yield a path beside `path`; the file written there takes the place of `path` at the end, and is deleted after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:LONGEST]}.{uuid4().hex[:12]}{LEFTOVER}")
     try:
@@ -35,13 +35,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep(path: Path) -> None:
-    """Deletes what a process that died left of `path` under way."""
+    """Delete what a process that died left of `path` under way."""
     for leftover in path.parent.glob(f".{path.name[:LONGEST]}.*{LEFTOVER}"):
         leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file in place of the former one, atomically, and makes its folder where needed."""
+    """Write a file in place of the former one, atomically, and make its folder where needed."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
         stream.write(content)
         stream.flush()
@@ -49,12 +49,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes JSON, indented, with the keys in their given order; raises `ValueError` for NaN, which JSON has not."""
+    """Write JSON, indented, with the keys in their given order.
+
+    Raises:
+        ValueError: For NaN, which JSON has not.
+    """
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Writes a CSV file with a header, also where there are no rows."""
+    """Write a CSV file with a header, also where there are no rows."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -63,7 +67,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 
 
 def read_figures(path: Path) -> list[dict[str, float]]:
-    """Reads a CSV file of numbers that `write_csv` wrote, such as a training's history."""
+    """Read a CSV file of numbers that `write_csv` wrote, such as a training's history."""
     with path.open(newline="") as stream:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
@@ -77,12 +81,12 @@ class Refused:
         self._table = Path("refused.csv")
 
     def write(self, path: Path) -> None:
-        """Writes the table `clip, reason`, or what the kind is called."""
+        """Write the table `clip, reason`, or what the kind is called."""
         self._table = path
         write_csv(path, [self._kind, "reason"], [{self._kind: name, "reason": reason} for name, reason in self.reasons.items()])
 
     def check(self, total: int, most: float, key: str, what: str, mend: str) -> None:
-        """Warns of the refused; raises `DataError`, saying `what` they are and how to `mend` it, above the share `most` of `key`."""
+        """Warn of the refused; raises `DataError`, saying `what` they are and how to `fix` it, above the share `most` of `key`."""
         for name, reason in list(self.reasons.items())[:SHOWN]:
             log.warning(f"{name}: {reason}")
         if len(self.reasons) > SHOWN:
@@ -92,7 +96,7 @@ class Refused:
 
 
 def flatten(content: Mapping[str, object], prefix: str = "") -> dict[str, float]:
-    """Returns the numbers of nested mappings under dotted names, leaving out what is no number."""
+    """Return the numbers of nested mappings under dotted names, leaving out what is not a number."""
     flat: dict[str, float] = {}
     for name, value in content.items():
         if isinstance(value, Mapping):

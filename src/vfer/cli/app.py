@@ -17,7 +17,7 @@ from vfer.cli.timeline import timeline
 from vfer.errors import VferError
 
 app = typer.Typer(
-    help="Facial expression recognition in videos, as a versioned DVC and MLflow pipeline.",
+    help="Facial expression recognition in videos, as a DVC and MLflow pipeline.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # help in colours would double the time that help takes
@@ -37,7 +37,7 @@ app.command()(summary)
 
 
 def main() -> None:
-    """Runs `vfer`; an error that the user can mend ends it with one line and status 1, Ctrl-C with status 130."""
+    """Runs `vfer`; an error that the user can fix ends it with one line and status 1, Ctrl-C with status 130."""
     console.begin()
     try:
         app()
@@ -46,7 +46,7 @@ def main() -> None:
     except OSError as error:
         console.fail_if_full(error)
     except KeyboardInterrupt:
-        console.note("interrupted; what was finished is kept")
+        console.note("interrupted; finished work is kept")
         sys.exit(130)
 
 

@@ -13,10 +13,10 @@ FOLDS = 5
 
 
 def audit(
-    parts: Annotated[Path | None, typer.Argument(metavar="SPLIT", help="A split, a Parquet file; that of the last run if none.")] = None,
+    parts: Annotated[Path | None, typer.Argument(metavar="SPLIT", help="A split, as Parquet. Default: that of the last run.")] = None,
     root: Annotated[Path, typer.Option(help="The repository.")] = Path(),
 ) -> None:
-    """Show what of a split's test clips was seen in training, what each protocol would leak, and what that is worth."""
+    """Show which test clips a model has seen in training, what each protocol leaks, and how much that is worth."""
     from rich.table import Table
 
     from vfer.cli.console import console, warn

@@ -47,7 +47,7 @@ def begin() -> None:
 
 
 def run(main: Callable[..., Any]) -> None:
-    """Run a command with its arguments; an error that the user can mend becomes one line and exit status 1."""
+    """Run a command with its arguments; an error that the user can fix becomes one line and exit status 1."""
     begin()
     try:
         typer.run(main)
@@ -62,7 +62,7 @@ def fail_if_full(error: OSError) -> NoReturn:
     if error.errno not in FULL:
         raise error
     reason = "the disk, or your quota of it, is full"
-    fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: what is done is kept"))
+    fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: finished work is kept"))
 
 
 def fail(error: VferError) -> NoReturn:

@@ -21,38 +21,31 @@ if TYPE_CHECKING:
 LINES = 10
 USAGES = ("train", "validation", "test")
 
-app = typer.Typer(help="Fill the dataset and show what it holds.", no_args_is_help=True)
+app = typer.Typer(help="Add data to the dataset, and show it.", no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option(help="The dataset's folder.")]
+Data = Annotated[Path, typer.Option(help="Folder of the dataset.")]
 
 
 @app.command()
 def add(
-    reader: Annotated[str, typer.Argument(help=f"The layout: {', '.join(READERS)}.")],
-    paths: Annotated[list[Path], typer.Argument(help="Folders, zips or files, as the dataset was published.", metavar="PATH...")],
-    source: Annotated[
-        str | None, typer.Option(help="Name for what is added; by default the reader's name, or fer2013 for ferplus.")
-    ] = None,
+    reader: Annotated[str, typer.Argument(help=f"Layout of the dataset: {', '.join(READERS)}.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders, zips or files, as they were published.", metavar="PATH...")],
+    source: Annotated[str | None, typer.Option(help="Name of the source. Default: the reader's name, or fer2013 for ferplus.")] = None,
     data: Data = Path("data"),
-    expressions: Annotated[str, typer.Option(help="Your own expressions beside the known ones, as in drowsy,alert.")] = "",
+    expressions: Annotated[str, typer.Option(help="Additional expressions, such as drowsy,alert.")] = "",
     framing: Annotated[
-        Framing, typer.Option(help="What the clips show, where the dataset does not say: whole scenes, or faces cut out already.")
+        Framing, typer.Option(help="Whether frames show whole scenes or face crops, if the dataset does not say so itself.")
     ] = "scene",
-    fps: Annotated[
-        float | None, typer.Option(min=0.1, max=1000, help="Pictures a second in sequences of pictures; 10 where none is given.")
-    ] = None,
-    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False,
-    report: Annotated[Path | None, typer.Option(help="CSV file for everything that was refused, with the reason.")] = None,
+    fps: Annotated[float | None, typer.Option(min=0.1, max=1000, help="Frame rate of sequences of pictures. Default: 10.")] = None,
+    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Do not track the dataset with DVC.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write everything that was refused, with the reason, to this CSV file.")] = None,
 ) -> None:
-    """Add a dataset: its clips are copied, its stills gathered, and DVC tracks the result."""
-    import cv2
-
+    """Add a dataset: copy its clips, convert its stills, and track the result with DVC."""
     from vfer.data.readers import track
     from vfer.data.readers.intake import intake
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # broken pictures are reported here, not by OpenCV on standard error
     if reader not in READERS:
-        raise DataError(f"{reader}: no reader of that name; known are {', '.join(READERS)}")
+        raise DataError(f"{reader}: unknown reader; expected one of {', '.join(READERS)}")
     with Stage("data add") as stage:
         root = None if no_dvc else track.repository(data)
         if root:
@@ -60,7 +53,7 @@ def add(
         track.check_out(data)
         embedded = track.is_sample(data)
         if report is not None and not report.absolute().parent.is_dir():
-            raise DataError(f"{report}: there is no folder {report.parent}; make it, or give another place")
+            raise DataError(f"{report}: the folder {report.parent} does not exist; create it, or choose another")
         own = [word.strip().lower() for word in expressions.split(",") if word.strip()]
         with progress() as bar:
             entries, refused = scan(paths)
@@ -75,13 +68,13 @@ def add(
         _say_what_lacks(data)
         version = f"version {track.track(data, root)}" if root else "not tracked by DVC"
         if root:
-            _say(f"keep this version with `git add {data}.dvc && git commit`")
+            _say(f"commit this version with `git add {data}.dvc && git commit`")
         stage.made = f"{len(outcome.clips)} clips and {len(outcome.stills)} stills in {data} ({version})"
 
 
 @app.command()
 def show(data: Data = Path("data")) -> None:
-    """Show what the dataset holds, by source and expression."""
+    """Show the clips and stills of the dataset by source and expression."""
     from vfer.data.readers import track
     from vfer.data.readers.summary import clips_table, size, stills_table
 
@@ -98,10 +91,10 @@ def show(data: Data = Path("data")) -> None:
 @app.command("places")
 def decide_places(
     data: Data = Path("data"),
-    again: Annotated[bool, typer.Option("--again", help="Decide all places anew: the split moves.")] = False,
-    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Leave DVC alone.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Assign all places again, which changes the split.")] = False,
+    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Do not track the dataset with DVC.")] = False,
 ) -> None:
-    """Decide the places that splits are dealt by, for whoever has none; `add` does so for what it adds."""
+    """Assign places in the split to clips that have none; `add` does this for the clips it adds."""
     from vfer.data import manifest, places
     from vfer.data.readers import track
 
@@ -129,8 +122,8 @@ def _warn(outcome: "Outcome", warning: str) -> None:
     if doubtful := outcome.doubtful_subjects:
         names = ", ".join(doubtful[:5]) + (", ..." if len(doubtful) > 5 else "")
         warn(
-            f"the subjects {names} look like expressions: each shows only its own, so that a split by subject would test expressions that "
-            "nothing was trained on; name files <subject>_<anything>, or give a manifest"
+            f"the subjects {names} look like expressions: each shows only one, so a split by subject would test expressions that are not "
+            "in training; name files <subject>_<anything>, or give a manifest"
         )
 
 
@@ -140,7 +133,7 @@ def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
     expected = f"expected {READERS[reader].layout}"
     passed = Counter(item.reason for item in outcome.passed).most_common()
     counts = [f"{len(outcome.refused)} refused"] if outcome.refused else []
-    counts += [f"{count} passed over ({reason})" for reason, count in passed]
+    counts += [f"{count} skipped ({reason})" for reason, count in passed]
     if outcome.refused:
         first = outcome.refused[0]
         raise DataError(f"{first.origin}: {first.reason}; nothing was changed, {', '.join(counts)}; {expected}")
@@ -153,15 +146,15 @@ def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:
     if outcome.clips or outcome.stills:
         console.print(_added(outcome))
     if outcome.there:
-        _say(f"{outcome.there} were there already" + (f"; {outcome.voted} of them got their votes" if outcome.voted else ""))
+        _say(f"{outcome.there} already existed" + (f"; {outcome.voted} of them got their votes" if outcome.voted else ""))
     if outcome.converted:
-        _say(f"{outcome.converted} stills were no 48x48 grey pictures and were converted")
+        _say(f"{outcome.converted} stills were not 48x48 and grey, and were converted")
     if voted := sum(still.votes is not None for still in outcome.stills):
         _say(f"{voted} stills have the votes of several annotators")
     for reason, count in sorted(Counter(item.reason for item in outcome.passed).items()):
-        _say(f"{count} passed over: {reason}")
+        _say(f"{count} skipped: {reason}")
     if same := len(outcome.identical_stills):
-        _say(f"{same} stills have the same bytes as another still; {outcome.leaked} of validation and test stand in train too")
+        _say(f"{same} stills have the same bytes as another still; {outcome.leaked} of validation and test also occur in train")
     _some(
         "added although their bytes are there under another name, whose recording and subject they share",
         [f"{name}: same as {twin}" for name, twin in outcome.identical],
@@ -170,14 +163,14 @@ def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:
     _some("with names that are not UTF-8 were added", [f"{origin}: as {clip}" for origin, clip in outcome.odd])
     if outcome.sample or embedded:
         rows = f" ({outcome.sample} rows)" if outcome.sample else ""
-        _say(f"the embedded sample{rows} gave way; `git checkout {data}.dvc && dvc pull {data}.dvc` brings it back")
+        _say(f"the embedded sample{rows} was replaced; `git checkout {data}.dvc && dvc pull {data}.dvc` restores it")
 
 
 def _say_what_lacks(data: Path) -> None:
     from vfer.data import stills
 
     if not (data / "clips.csv").exists():
-        _say("there are no clips yet: `dvc repro cnn` runs, the rest needs some")
+        _say("there are no clips yet: only `dvc repro cnn` can run")
     if not stills.labels(data / "stills.parquet").num_rows:
         _say("there are no stills: add some, or set cnn.weights: shipped in params.yaml")
 
@@ -206,7 +199,7 @@ def _some(what: str, lines: list[str]) -> None:
     for line in lines[:LINES]:
         _say(f"  {line}")
     if len(lines) > LINES:
-        _say(f"  and {len(lines) - LINES} more; --report FILE writes them all")
+        _say(f"  and {len(lines) - LINES} more; --report FILE lists them all")
 
 
 def _say(line: str) -> None:

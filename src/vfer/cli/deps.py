@@ -20,9 +20,9 @@ WIDTH = 140
 
 def deps(
     root: Annotated[Path, typer.Option(help="The repository.")] = Path(),
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail where something is out of step.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing, and fail if something is out of date.")] = False,
 ) -> None:
-    """Write packages.yaml, and the code and packages that each stage in dvc.yaml depends on, from what its code imports."""
+    """Update packages.yaml and the code and packages that the stages in dvc.yaml depend on."""
     from vfer.cli.console import console
     from vfer.files import write_bytes
 
@@ -34,7 +34,7 @@ def deps(
     before = {name: path.read_text(encoding="utf-8") if (path := root / name).is_file() else "" for name in wanted}
     changed = [name for name, text in wanted.items() if text != before[name]]
     if check and changed:
-        raise DataError(f"{', '.join(changed)}: out of step with the code or the installed packages; run `make deps`")
+        raise DataError(f"{', '.join(changed)}: out of date with the code or the installed packages; run `make deps`")
     for name in changed:
         write_bytes(root / name, wanted[name].encode())
     console.print(f"deps: {', '.join(changed) if changed else 'nothing'} changed", markup=False)

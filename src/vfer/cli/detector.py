@@ -7,14 +7,14 @@ import typer
 
 from vfer.cli.console import console
 
-app = typer.Typer(no_args_is_help=True, help="Install, remove or show the face detector's weights.")
+app = typer.Typer(no_args_is_help=True, help="Install, remove or show the weights of the face detector.")
 Weights = Annotated[Path, typer.Option(help="Folder of the weights.")]
 
 
 @app.command()
 def add(
     source: Annotated[str, typer.Argument(metavar="PACK_OR_PATH", help="A pack of insightface (buffalo_sc, ...), or an ONNX file.")],
-    sha256: Annotated[str | None, typer.Option(help="The hash that the file must have.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Expected hash of the file.")] = None,
     weights: Weights = Path("weights"),
 ) -> None:
     """Install SCRFD, insightface's detector; `faces.detector: auto` takes it from then on."""

@@ -10,19 +10,19 @@ from vfer.errors import VferError
 if TYPE_CHECKING:
     from vfer.predict.source import Span
 
-Videos = Annotated[list[str], typer.Argument(help="Videos, folders, patterns, or CSV files with a column path.", metavar="VIDEO")]
+Videos = Annotated[list[str], typer.Argument(help="Videos, folders, glob patterns, or CSV files with a column path.", metavar="VIDEO")]
 ModelName = Annotated[
     str | None,
-    typer.Option("--model", help="models:/NAME@ALIAS, models:/NAME/VERSION, a model folder, or shipped; by default the champion."),
+    typer.Option("--model", help="models:/NAME@ALIAS, models:/NAME/VERSION, a model folder, or shipped. Default: the champion."),
 ]
-Framing = Annotated[str | None, typer.Option(help="scene, or face where each picture is a face crop; by default as in training.")]
-Start = Annotated[str | None, typer.Option(help="Where to begin: seconds, M:S or H:M:S.")]
-End = Annotated[str | None, typer.Option(help="Where to end.")]
-Every = Annotated[int | None, typer.Option(min=1, help="Look at one frame in so many; by default at the rate of the training.")]
+Framing = Annotated[str | None, typer.Option(help="scene, or face if each frame is a face crop. Default: as in training.")]
+Start = Annotated[str | None, typer.Option(help="Start time: seconds, M:S or H:M:S.")]
+End = Annotated[str | None, typer.Option(help="End time.")]
+Every = Annotated[int | None, typer.Option(min=1, help="Analyse every Nth frame. Default: the frame rate of the training.")]
 DetectEvery = Annotated[
-    int | None, typer.Option(min=1, max=60, help="Run the detector on one of so many of those; by default as in training.")
+    int | None, typer.Option(min=1, max=60, help="Run the detector on every Nth of these frames. Default: as in training.")
 ]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default VFER_WORKERS, or one a core.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Number of processes. Default: VFER_WORKERS, or one per core.")]
 
 
 def seconds(text: str, option: str) -> float:
@@ -32,7 +32,7 @@ def seconds(text: str, option: str) -> float:
         VferError: For anything else.
     """
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
-        raise VferError(f"{option} {text}: is no time; give seconds, M:S or H:M:S, as in 90, 1:30 or 0:01:30.5")
+        raise VferError(f"{option} {text}: is not a time; give seconds, M:S or H:M:S, as in 90, 1:30 or 0:01:30.5")
     total = 0.0
     for part in text.split(":"):
         total = 60 * total + float(part)

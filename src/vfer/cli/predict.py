@@ -21,10 +21,10 @@ OTHERS = 2  # less probable expressions shown
 def predict(
     videos: Videos,
     model: ModelName = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write: .csv, .json, .jsonl or .parquet.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file: .csv, .json, .jsonl or .parquet.")] = None,
     person_from: Annotated[
         str | None,
-        typer.Option(help="Answer relative to each person's other clips; the person is the folder, the name up to _, or a CSV column."),
+        typer.Option(help="Predict relative to each person's other clips, by folder, name (up to the first _) or a CSV column."),
     ] = None,
     framing: Framing = None,
     start: Start = None,
@@ -33,10 +33,10 @@ def predict(
     detect_every: DetectEvery = None,
     jobs: Jobs = None,
 ) -> None:
-    """Recognise the expression in each clip: a video of one person and one shot.
+    """Recognise the expression in each clip, a video of one person and one shot.
 
-    Ends with status 0 where every clip has an answer, 2 where some have none, and 1 where none has one. Clips that the output table
-    answers already, with the same content, model and options, are not looked at again.
+    The exit status is 0 if all clips have a prediction, 2 if some have none, and 1 if none has one. Clips that the output table already
+    has, with the same content, model and options, are skipped.
     """
     from vfer.predict import batch, inputs, together
     from vfer.predict import model as models

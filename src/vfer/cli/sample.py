@@ -11,13 +11,13 @@ from vfer.cli.console import Stage, progress
 
 def sample(
     out: Annotated[Path, typer.Argument(help="A new or empty folder for the dataset.")],
-    actors: Annotated[int, typer.Option(min=1, max=99, help="People in the clips; each shows seven expressions, twice.")] = 12,
+    actors: Annotated[int, typer.Option(min=1, max=99, help="Number of actors; each shows seven expressions, twice.")] = 12,
     width: Annotated[int, typer.Option(help="Width of the clips in pixels, even.")] = 160,
     height: Annotated[int, typer.Option(help="Height of the clips in pixels, even.")] = 120,
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 2.0,
-    fps: Annotated[int, typer.Option(help="Frames a second.")] = 15,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same bytes.")] = 0,
-    stills: Annotated[int, typer.Option(help="Stills of each class to train the CNN on; a sixth as many to validate and to test.")] = 180,
+    fps: Annotated[int, typer.Option(help="Frames per second.")] = 15,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
+    stills: Annotated[int, typer.Option(help="Training stills per class; there are a sixth as many for validation and for test.")] = 180,
 ) -> None:
     """Render a sample dataset: clips of drawn faces whose expressions move, and stills for the CNN."""
     from vfer.data.sample import write

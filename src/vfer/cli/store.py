@@ -8,13 +8,13 @@ import typer
 from vfer import env
 from vfer.cli.console import console
 
-app = typer.Typer(no_args_is_help=True, help="Show or prune the store of what was made of each clip.")
-Root = Annotated[Path | None, typer.Option("--store", help="The store; that of this repository, or VFER_STORE, where none is given.")]
+app = typer.Typer(no_args_is_help=True, help="Show or prune the clip store, which caches results per clip.")
+Root = Annotated[Path | None, typer.Option("--store", help="Folder of the store. Default: VFER_STORE, or the store of this repository.")]
 
 
 @app.command()
 def show(root: Root = None) -> None:
-    """Show how many clips each step has in the store, and their size."""
+    """Show the number of entries per step, and their size."""
     from rich.filesize import decimal
     from rich.table import Table
 
@@ -31,11 +31,11 @@ def show(root: Root = None) -> None:
 
 @app.command()
 def prune(
-    unused_days: Annotated[float, typer.Option(min=0, help="Delete what was not used for so many days.")] = 30,
-    max_gb: Annotated[float | None, typer.Option(min=0, help="Then delete the longest unused until so many GB are left.")] = None,
+    unused_days: Annotated[float, typer.Option(min=0, help="Delete entries that were not used for this many days.")] = 30,
+    max_gb: Annotated[float | None, typer.Option(min=0, help="Then delete the least recently used until this many GB are left.")] = None,
     root: Root = None,
 ) -> None:
-    """Delete entries; nothing is lost but the time to make them again."""
+    """Delete entries; only the time to compute them again is lost."""
     from rich.filesize import decimal
 
     from vfer.clips.prune import prune as delete

@@ -10,7 +10,7 @@ from vfer.errors import DataError
 
 
 def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
-    """Show the figures of the last run, and where its plots, its MLflow run and its model are."""
+    """Show the results of the last run, and where to find its plots, MLflow run and models."""
     from rich.table import Table
 
     from vfer.cli.console import console
@@ -26,7 +26,7 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     table = Table("on the test clips", "value", "interval")
     for name in TITLES:
         table.add_row(name, *cells(evaluate[name]))
-    table.add_row("accuracy of the frames' vote", f"{figures['frame_vote.accuracy']:.3f}", "")
+    table.add_row("accuracy of a vote of frames", f"{figures['frame_vote.accuracy']:.3f}", "")
     table.add_row("detection coverage", f"{figures['coverage']:.3f}", "")
     table.add_row("clips, subjects", f"{figures['clips']:.0f}, {figures['subjects']:.0f}", "")
     for kind, share in evaluate["leakage"].items():
@@ -41,7 +41,7 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     uri = address.uri(root.resolve())
     served = uri.startswith("http")
     page = f"{uri if served else 'http://127.0.0.1:5000'}/#/experiments/{register['experiment_id']}/runs?workflowType=machine_learning"
-    console.print(f"look at it  {'' if served else '`make ui`, then '}{page}", markup=False)
+    console.print(f"browse      {'' if served else '`make ui`, then '}{page}", markup=False)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,20 +24,18 @@ def timeline(
     videos: Videos,
     model: ModelName = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the files, or one file whose name ends as its format does.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the files, or a single file whose suffix is its format.")
     ] = None,
-    formats: Annotated[str, typer.Option(help="What to write into the folder.")] = ALL,
-    people: Annotated[Path | None, typer.Option(help="A people.csv to take names from; by default that of the folder.")] = None,
-    recognise: Annotated[bool, typer.Option("--recognise", help="Recognise people when they come back, in other shots too.")] = False,
+    formats: Annotated[str, typer.Option(help="Formats to write to the folder.")] = ALL,
+    people: Annotated[Path | None, typer.Option(help="A people.csv with names. Default: the one in the output folder.")] = None,
+    recognise: Annotated[bool, typer.Option("--recognise", help="Recognise people when they reappear, also in other shots.")] = False,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Each person's own baseline: footage, START-END where people are neutral, or a neutral video or picture [NAME=]FILE."
-        ),
+        typer.Option(help="Predict relative to each person's baseline: footage, START-END of a neutral part, or a neutral [NAME=]FILE."),
     ] = None,
-    annotate: Annotated[Path | None, typer.Option(help="MP4 to write with boxes, names and curves; a folder, for several videos.")] = None,
-    blur: Annotated[list[str] | None, typer.Option(help="Faces to blur there: all, others (whom people.csv ignores), or a NAME.")] = None,
-    pictures: Annotated[bool, typer.Option(help="Show small pictures of faces in the report.")] = True,
+    annotate: Annotated[Path | None, typer.Option(help="Write an MP4 with boxes, names and curves; a folder for several videos.")] = None,
+    blur: Annotated[list[str] | None, typer.Option(help="Faces to blur in it: all, others (ignored in people.csv), or a NAME.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Include small pictures of faces in the report.")] = True,
     framing: Framing = None,
     start: Start = None,
     end: End = None,
@@ -45,9 +43,9 @@ def timeline(
     detect_every: DetectEvery = None,
     jobs: Jobs = None,
 ) -> None:
-    """Follow everybody in a video through time: what each shows, when, and how sure that is.
+    """Track everybody in a video and write their expressions over time.
 
-    Ends with status 0 where every video could be looked at, 2 where some could not, and 1 where none could.
+    The exit status is 0 if all videos could be analysed, 2 if some could not, and 1 if none could.
     """
     from vfer.predict import films, inputs, narrate
     from vfer.predict import formats as kinds
@@ -102,7 +100,7 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
     named = [("", value) if Path(value).exists() else tuple(value.rpartition("=")[::2]) for value in values]
     missing = next((path for _, path in named if not Path(path).is_file()), None)
     if missing is not None:
-        raise VferError(f"--baseline {missing}: is no file; give footage, START-END, or a neutral video or picture")
+        raise VferError(f"--baseline {missing}: is not a file; give footage, START-END, or a neutral video or picture")
     return BaselineSource(files={name: Path(path) for name, path in named})
 
 

@@ -1,4 +1,4 @@
-"""One clip's work, attempted: whatever it raises becomes that clip's error, unless it is no clip's fault."""
+"""One clip's work, attempted: whatever it raises becomes that clip's error, unless it is not a clip's fault."""
 
 import errno
 import traceback

@@ -22,7 +22,7 @@ def digest(path: Path) -> str:
     if path.is_dir():
         return _listed(path, digest)
     if not path.is_file():  # a pipe would never end
-        raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
+        raise FileNotFoundError(errno.ENOENT, "is not a regular file", str(path))
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

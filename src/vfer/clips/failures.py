@@ -1,11 +1,11 @@
-"""The errors that nobody foresaw among the results of a stage: a log of their tracebacks, and whether they are a defect of vfer."""
+"""The errors that nobody foresaw among the results of a stage: a log of their tracebacks, and whether they are a bug in vfer."""
 
 from collections import Counter
 from pathlib import Path
 
 from vfer.errors import ClipError, UnexpectedError, VferError
 
-ALIKE = 10  # clips that fail in one place, and none that does not, are taken for a defect of vfer
+ALIKE = 10  # clips that fail in one place, and none that does not, are taken for a bug in vfer
 WHOLE = 3  # tracebacks of one place that are written out
 
 
@@ -46,7 +46,9 @@ class Failures:
         """Raise `VferError` where several clips have failed in one place, and none has succeeded."""
         if self._last and not self._successes and len(self._places) == 1 and self._places.total() > 1:
             where = f"; {self._log} has the traceback" if self._log else ""
-            raise VferError(f"every clip fails alike: {self._last}; this is a defect of vfer and not of the clips, please report it{where}")
+            raise VferError(
+                f"every clip fails in the same way: {self._last}; this is a bug in vfer, not in the clips; please report it{where}"
+            )
 
     def _write(self, clip: str, error: UnexpectedError, *, whole: bool) -> None:
         if self._log:

@@ -52,7 +52,7 @@ def each_clip(
             queue.extend(pending.values())
         breaks += bool(queue)
         if breaks == BREAKS:
-            raise VferError("the worker processes end before they have begun; free some memory, or set VFER_WORKERS=1")
+            raise VferError("worker processes die before they start; free some memory, or set VFER_WORKERS=1")
 
 
 def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError | None:

@@ -12,7 +12,7 @@ DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoreEntry:
     """One file of a store: when it was last used (seconds since 1970), its bytes, and whether DVC's cache holds it, too."""
 
     path: Path
@@ -22,25 +22,25 @@ class Entry:
     shared: bool
 
 
-def entries(root: Path) -> list[Entry]:
+def entries(root: Path) -> list[StoreEntry]:
     """Return the entries of a store, the one unused for longest first.
 
     Raises:
         DataError: If there is no store.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: is no clip store; `dvc repro` makes one")
+        raise DataError(f"{root}: is not a clip store; `dvc repro` creates one")
     found = []
     for path in root.glob("*/??/*"):
         try:
             state = path.stat()
         except FileNotFoundError:  # pruned by another just now
             continue
-        found.append(Entry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
+        found.append(StoreEntry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
     return sorted(found, key=lambda entry: (entry.used, entry.path))
 
 
-def choose(found: Sequence[Entry], days: float, most: int | None, now: float) -> list[Entry]:
+def choose(found: Sequence[StoreEntry], days: float, most: int | None, now: float) -> list[StoreEntry]:
     """Return the entries to delete: unused for `days`, then the longest unused until the others hold at most `most` bytes.
 
     What a run has under way, or left when it was killed, is kept for a day.
@@ -56,7 +56,7 @@ def choose(found: Sequence[Entry], days: float, most: int | None, now: float) ->
     return old
 
 
-def prune(root: Path, days: float, most: int | None) -> list[Entry]:
+def prune(root: Path, days: float, most: int | None) -> list[StoreEntry]:
     """Delete what `choose` names and return it; a run under way then makes again what it misses.
 
     Raises:

@@ -231,9 +231,7 @@ class Clips(Generic[J]):
             return
         result, failure = outcome
         if failure and not self._failure:
-            log.warning(
-                f"{failure}; the results are whole, but the next run will make them again: free some space, or give it write permission"
-            )
+            log.warning(f"{failure}; the results are complete, but the next run will compute them again: free space, or allow writing")
         self._failure = self._failure or failure
         for twin in twins:
             yield twin, result if twin is first else attempt.attempt(lambda other: _linked(first, other, result), twin)

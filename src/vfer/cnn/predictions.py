@@ -108,5 +108,5 @@ def read(path: Path) -> Predictions:
         classes = [name.removeprefix(SHARE) for name in table.column_names if name.startswith(SHARE)]
         shares = np.array([table[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), table.num_rows).T
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no table of the CNN's predictions that can be read; run `dvc repro cnn`") from error
+        raise DataError(f"{path}: is not a readable table of the CNN's predictions; run `dvc repro cnn`") from error
     return Predictions(still, usage, expression, twin, shares, classes)

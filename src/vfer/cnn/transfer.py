@@ -22,7 +22,7 @@ def load(model: keras.Model, path: Path) -> list[keras.layers.Layer]:
     """Copies the weights of the layers of the backbone from the Keras model at `path`; returns those layers.
 
     Layers are told by their names, also within nested models; a layer that was given none, by its number among those of its kind.
-    Raises `WeightsError`, and changes nothing, where the file is no Keras model, or where a layer is missing from it or has other shapes.
+    Raises `WeightsError`, and changes nothing, where the file is not a Keras model, or a layer is missing from it or has other shapes.
     """
     given = _read(path)
     theirs = dict(_leaves(given))
@@ -45,7 +45,7 @@ def _read(path: Path) -> keras.Model:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # those of zip, HDF5, JSON and of the layers, too
         reason = " ".join(str(error).split())[:160]
-        raise WeightsError(f"{path}: is no Keras model that can be loaded ({reason}); name a file that Keras 3 has saved") from error
+        raise WeightsError(f"{path}: is not a valid Keras model ({reason}); name a file that Keras 3 has saved") from error
 
 
 def _leaves(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:

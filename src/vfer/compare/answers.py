@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Answers:
-    """n test clips of a fold, and the probabilities of `classes`, float32 (n, classes); a row of NaN is no answer.
+    """n test clips of a fold, and the probabilities of `classes`, float32 (n, classes); a row of NaN is not an answer.
 
     `repeat` counts the trainings on the fold, each from another seed, from 0. `prior` are the classes' shares of the training clips, and
     `leakage` the shares of the test clips whose recording, or subject, was seen in training.
@@ -73,7 +73,7 @@ def read(path: Path) -> list[Answers]:
         classes = [name.removeprefix(SHARE) for name in table.column_names if name.startswith(SHARE)]
         return [_fold(table, one, classes) for one in sorted(about, key=lambda one: (one["repeat"], one["fold"]))]
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no table of a method's answers that can be read; run `make compare`") from error
+        raise DataError(f"{path}: is not a readable table of a method's answers; run `make compare`") from error
 
 
 def _fold(table: pa.Table, about: dict[str, Any], classes: list[str]) -> Answers:

@@ -43,7 +43,7 @@ class CompareParams(Params):
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
             if name not in ENTRIES:
-                raise ValueError(f"{name} is no method; expected some of {', '.join(ENTRIES)}")
+                raise ValueError(f"{name} is not a method; expected some of {', '.join(ENTRIES)}")
         return names
 
     @property

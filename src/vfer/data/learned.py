@@ -66,5 +66,5 @@ def read(path: Path) -> list[Example]:
     try:
         table = pq.read_table(path).cast(SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no table of what a model has learned from; run `dvc repro`") from error
+        raise DataError(f"{path}: is not a table of what a model has learned from; run `dvc repro`") from error
     return [Example(**row) for row in table.to_pylist()]

@@ -39,7 +39,7 @@ REQUIRED = COLUMNS[:-1]
 def read(path: Path) -> list[Clip]:
     """Read and check a manifest; return its clips sorted by name.
 
-    Raises `DataError`, with the line, where a column or a value is missing, a name is unsafe or stands twice,
+    Raises `DataError`, with the line, where a column or a value is missing, a name is unsafe or appears twice,
     or the file has no rows.
     """
     try:
@@ -80,7 +80,7 @@ def _clip(row: dict[str, str | None], where: str) -> Clip:
     if not _inside(values["path"]):
         raise DataError(f"{where}: path {values['path']!r} leads out of the dataset; give a path below the folder of clips.csv")
     if not NAME.fullmatch(values["clip"]):
-        raise DataError(f"{where}: clip {values['clip']!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
+        raise DataError(f"{where}: clip {values['clip']!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'")
     if values["framing"] not in get_args(Framing):
         raise DataError(f"{where}: framing {values['framing']!r} is unknown; expected scene or face")
     return Clip(**values)  # type: ignore[arg-type]  # framing was checked above
@@ -98,5 +98,5 @@ def _check_unique(clips: list[Clip], path: Path) -> None:
         for clip in clips:
             value = getattr(clip, column)
             if value in seen:
-                raise DataError(f"{path}: {column} {value} stands twice; keep one of the rows")
+                raise DataError(f"{path}: {column} {value} appears twice; remove one of the rows")
             seen.add(value)

@@ -191,5 +191,5 @@ def read(path: Path) -> list[Row]:
     try:
         table = pq.read_table(path).cast(SPLIT_SCHEMA)  # which refuses other columns and empty values
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no split that can be read; run `dvc repro lstm`") from error
+        raise DataError(f"{path}: is not a readable split; run `dvc repro lstm`") from error
     return [Row(**row) for row in table.to_pylist()]

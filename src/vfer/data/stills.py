@@ -38,8 +38,8 @@ def read(path: Path, *, empty: bool = False) -> pa.Table:
     """Read and check the stills; return a table of `SCHEMA`, which may have no rows where `empty` allows that.
 
     Raises:
-        DataError: If the file is missing or empty, is no such table, a name stands twice, a usage is unknown, a vote is negative,
-            or an image does not decode to 48x48 grey pixels.
+        DataError: If the file is missing or empty, is no such table, a name appears twice, a usage is unknown, a vote is negative,
+            or an image cannot be decoded to 48x48 grey pixels.
     """
     table = _load(path, SCHEMA)
     if not (table.num_rows or empty):
@@ -77,13 +77,13 @@ def write(path: Path, table: pa.Table) -> None:
 
 
 def decode(table: pa.Table, where: str = "stills") -> NDArray[np.uint8]:
-    """Return the pictures, (n, 48, 48) uint8, grey, in the order of the rows; raises `DataError` naming a still that does not decode."""
+    """Return the pictures, (n, 48, 48) uint8, grey, in the order of the rows; raises `DataError` naming a still that cannot be decoded."""
     pixels = np.empty((table.num_rows, SIDE, SIDE), np.uint8)
     for index, data in enumerate(table["image"].to_pylist()):
         picture = _decode(data)
         if picture is None or picture.shape != (SIDE, SIDE) or picture.dtype != np.uint8:
             still = table["still"][index].as_py()
-            raise DataError(f"{where}: {still}: is no {SIDE}x{SIDE} grey picture; restore it with `dvc checkout`, or add its dataset again")
+            raise DataError(f"{where}: {still}: is not grey and {SIDE}x{SIDE}; restore it with `dvc checkout`, or add its dataset again")
         pixels[index] = picture
     return pixels
 
@@ -92,25 +92,25 @@ def normalise(data: bytes) -> tuple[bytes, bool]:
     """Return an encoded picture as 48x48 grey, and whether it had to be converted; one that fits keeps its very bytes.
 
     Raises:
-        DataError: If it does not decode.
+        DataError: If it cannot be decoded.
     """
     import cv2
 
     picture = _decode(data)
     if picture is None:
-        raise DataError("is no picture that decodes; it may be truncated, or have more than 40 million pixels")
+        raise DataError("is not a picture that can be decoded; it may be truncated, or have more than 40 million pixels")
     if picture.shape == (SIDE, SIDE) and picture.dtype == np.uint8:
         return data, False
     pixels = grey(data)
     if pixels is None:
-        raise DataError("is no picture that decodes; it may be truncated, or have more than 40 million pixels")
+        raise DataError("is not a picture that can be decoded; it may be truncated, or have more than 40 million pixels")
     larger = min(pixels.shape) >= SIDE
     resized = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA if larger else cv2.INTER_LINEAR)
     return bytes(cv2.imencode(".png", resized)[1]), True
 
 
 def grey(data: bytes) -> NDArray[np.uint8] | None:
-    """Return an encoded picture as grey pixels, (height, width) uint8, turned as its EXIF tag says, or None where it does not decode."""
+    """Return an encoded picture as grey pixels, (height, width) uint8, turned as its EXIF tag says, or None where it cannot be decoded."""
     import cv2
 
     return _decode(data, cv2.IMREAD_GRAYSCALE)
@@ -139,7 +139,7 @@ def _load(path: Path, schema: pa.Schema) -> pa.Table:
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path}: is no table of stills ({reason}); restore it with `dvc checkout`, or fill it with `vfer data add`"
+            f"{path}: is not a table of stills ({reason}); restore it with `dvc checkout`, or fill it with `vfer data add`"
         ) from error
     _check(table, path)
     return table
@@ -160,8 +160,8 @@ def _check(table: pa.Table, path: Path) -> None:
         raise DataError(f"{path}: usage {min(unknown)!r} is unknown; expected {', '.join(USAGES)}")
     names = Counter(str(name) for name in table["still"].to_pylist())
     if len(names) < table.num_rows:
-        raise DataError(f"{path}: still {names.most_common(1)[0][0]} stands twice; keep one of the rows")
+        raise DataError(f"{path}: still {names.most_common(1)[0][0]} appears twice; remove one of the rows")
     if VOTES.name in table.column_names:
         for still, votes in zip(table["still"].to_pylist(), table[VOTES.name].to_pylist(), strict=True):
             if any(count is None or count < 0 for _, count in votes or ()):
-                raise DataError(f"{path}: votes of {still} are no counts from 0; mend them, or add its dataset again")
+                raise DataError(f"{path}: votes of {still} are not counts; fix them, or add its dataset again")

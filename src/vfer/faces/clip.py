@@ -46,7 +46,7 @@ class FacesJob:
     about: str = ""
 
 
-class Worker:
+class FacesWorker:
     """Makes the faces of clips with one detector, which a process builds once."""
 
     detector: Detector
@@ -144,7 +144,7 @@ def _pictures(source: Path) -> Iterator[Picture]:
             for frame, time, jpeg in zip(rows["frame"], rows["time"], rows["jpeg"], strict=True):
                 yield frame, time, partial(_decode, source, frame, jpeg)
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise ClipError(f"{source}: is no frames table or is damaged; run `dvc repro frames`") from error
+        raise ClipError(f"{source}: is not a frames table or is damaged; run `dvc repro frames`") from error
 
 
 def _decode(source: Path, frame: int, jpeg: bytes) -> Grey:
@@ -152,7 +152,7 @@ def _decode(source: Path, frame: int, jpeg: bytes) -> Grey:
 
     grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     if grey is None:
-        raise ClipError(f"{source}: frame {frame} is no JPEG; run `dvc repro frames`")
+        raise ClipError(f"{source}: frame {frame} is not a JPEG; run `dvc repro frames`")
     return np.asarray(grey, np.uint8)
 
 
@@ -160,7 +160,7 @@ def _open(source: Path) -> pq.ParquetFile:
     try:
         parquet = pq.ParquetFile(source)
     except (OSError, pa.ArrowException) as error:
-        raise ClipError(f"{source}: is no readable Parquet file; run `dvc repro frames`") from error
+        raise ClipError(f"{source}: is not a readable Parquet file; run `dvc repro frames`") from error
     if not parquet.metadata.num_rows:
         raise ClipError(f"{source}: holds no frames; check the clip")
     return parquet

@@ -46,10 +46,10 @@ def add(source: str, weights: Path, sha256: str | None = None) -> str:
 
     A pack is taken from `~/.insightface/models` where it lies there, and downloaded elsewhere. The file is recorded in
     `SHA256SUMS` and added to DVC; both records are staged in git. Raises `WeightsError`, and leaves what was installed
-    before as it is, where the source cannot be had, has another hash, or is no SCRFD detector.
+    before as it is, where the source cannot be had, has another hash, or is not an SCRFD detector.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise WeightsError(f"--sha256 {sha256}: is no sha256; expected 64 hex digits")
+        raise WeightsError(f"--sha256 {sha256}: is not a SHA-256 hash; expected 64 hex digits")
     repo = _repository(weights)
     with tempfile.TemporaryDirectory() as folder:
         onnx, expected = _obtain(source, Path(folder))
@@ -104,7 +104,7 @@ def _download(name: str, folder: Path) -> Path:
     except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
         raise WeightsError(f"{url}: cannot be downloaded ({error}); {_by_hand(name)}") from error
     if size and target.stat().st_size != size:
-        raise WeightsError(f"{url}: the download broke off at {target.stat().st_size} of {size} bytes; try again, or {_by_hand(name)}")
+        raise WeightsError(f"{url}: the download stopped at {target.stat().st_size} of {size} bytes; try again, or {_by_hand(name)}")
     return target
 
 
@@ -142,7 +142,7 @@ def _track(repo: "Repo", weights: Path) -> None:
             context.track_file(str((weights / store.SUMS_FILE).resolve()))
             repo.add(str((weights / store.SCRFD_FILE).resolve()))
     except DvcException as error:
-        raise WeightsError(f"{weights / store.SCRFD_FILE}: DVC cannot add it ({error}); mend that, then run `dvc add` on it") from error
+        raise WeightsError(f"{weights / store.SCRFD_FILE}: DVC cannot add it ({error}); fix that, then run `dvc add` on it") from error
 
 
 def _record(weights: Path, sha256: str | None) -> None:
@@ -165,6 +165,6 @@ def _repository(weights: Path) -> "Repo":
     try:
         repo = Repo(Repo.find_root(str(weights.resolve().parent)))
     except NotDvcRepoError as error:
-        raise WeightsError(f"{weights}: is in no DVC repository; run this in the project's folder") from error
+        raise WeightsError(f"{weights}: is not in a DVC repository; run this in the project's folder") from error
     repo.scm_context.autostage = not isinstance(repo.scm, NoSCM)  # `dvc exp run --temp` copies only what git knows
     return repo

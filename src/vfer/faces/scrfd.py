@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Scrfd:
     """SCRFD at any picture size.
 
-    Raises an error of `onnx`, ONNX Runtime or insightface where `model` is no SCRFD detector.
+    Raises an error of `onnx`, ONNX Runtime or insightface where `model` is not an SCRFD detector.
     """
 
     name = "scrfd"

@@ -79,16 +79,16 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
+        raise DataError(f"{path}: is not a readable Parquet file; delete it and run `dvc repro faces`") from error
 
 
 def _faces(path: Path, load: Callable[[], pa.Table]) -> Faces:
     try:
         table = load()
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no readable Parquet file; delete it and run `dvc repro faces`") from error
+        raise DataError(f"{path}: is not a readable Parquet file; delete it and run `dvc repro faces`") from error
     if not table.schema.equals(FACES_SCHEMA):
-        raise DataError(f"{path}: has not the columns of a faces table; run `dvc repro faces`")
+        raise DataError(f"{path}: lacks the columns of a faces table; run `dvc repro faces`")
     pixels = b"".join(crop or bytes(SIDE * SIDE) for crop in table["crop"].to_pylist())
     crop = np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
     box = np.stack([table[corner].to_numpy() for corner in CORNERS], axis=1)

@@ -80,7 +80,7 @@ def build(name: str, model: bytes, sha256: str, path: Path, params: FacesParams)
         detector = kind(model, sha256, det_size=params.det_size, score=params.score)
         detector(np.zeros((64, 96), np.uint8))  # another network may load, and fail only here
     except Exception as error:  # onnx, ONNX Runtime and insightface share no error class
-        raise WeightsError(f"{path}: is no {name} detector that can be loaded; install one with {INSTALL}") from error
+        raise WeightsError(f"{path}: is not a valid {name} detector; install one with {INSTALL}") from error
     return detector
 
 

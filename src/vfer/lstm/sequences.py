@@ -10,7 +10,7 @@ from vfer.features import Embeddings
 from vfer.nets.session import Network
 
 PADDING = -1.0
-"""The time of what is no frame."""
+"""The time of what is not a frame."""
 BATCH = 64
 
 

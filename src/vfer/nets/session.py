@@ -29,7 +29,7 @@ class Session:
 
     It knows the names of its classes, those of the classes of an output `votes`, and all else that its `metadata` holds.
 
-    Raises `WeightsError` where the file is missing or is no ONNX model.
+    Raises `WeightsError` where the file is missing or is not an ONNX model.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -40,7 +40,7 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
-            raise WeightsError(f"{path}: is no ONNX model that can be loaded; run the stage that makes it again") from error
+            raise WeightsError(f"{path}: is not a valid ONNX model; run the stage that makes it again") from error
         self.inputs = [given.name for given in self._session.get_inputs()]
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)

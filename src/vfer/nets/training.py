@@ -160,7 +160,7 @@ def _best(history: list[Logs], monitor: Monitor) -> int:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Looks at each step of an epoch: stops where the loss is no number, and lets the average follow."""
+    """Looks at each step of an epoch: stops where the loss is not a number, and lets the average follow."""
 
     def __init__(self, epoch: int, kept: str, average: "Average") -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self._average.follow()
 
     def check(self, loss: float, step: int) -> None:
-        """Raise `VferError` where the loss after a step, counted from 1, is no number."""
+        """Raise `VferError` where the loss after a step, counted from 1, is not a number."""
         if not math.isfinite(loss):
             raise VferError(f"epoch {self._epoch + 1}, step {step}: the loss is no longer a number; lower the learning rate{self._kept}")
 

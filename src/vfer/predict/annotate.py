@@ -41,7 +41,7 @@ class Course:
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
 
     def at(self, time: float, hold: float) -> NDArray[np.float32] | None:
-        """Returns the box at a time, float32 (4,); the nearest one up to `hold` seconds before the first and after the last."""
+        """Return the box at a time, float32 (4,); the nearest one up to `hold` seconds before the first and after the last."""
         after = bisect_left(self.times, time)
         if after < len(self.times) and self.times[after] <= time:
             return self.boxes[after]
@@ -89,7 +89,7 @@ class Annotator:
         self._shades = dict(zip(timeline.classes, self._colours, strict=True))
 
     def draw(self, picture: NDArray[np.uint8], time: float) -> None:
-        """Draws what is shown at a time on a frame, uint8 (h, w, 3)."""
+        """Draw what is shown at a time on a frame, uint8 (h, w, 3)."""
         shot = max(bisect_right(self._shots, time + 1e-6) - 1, 0)
         courses = self._by_shot.get(shot, [])
         for course in courses:
@@ -119,7 +119,7 @@ class Annotator:
         return segments[index] if index >= 0 and time < segments[index].end + self._period else None
 
     def _draw_curves(self, picture: NDArray[np.uint8], time: float, people: Iterable[str], size: int) -> None:
-        """Draws, at the bottom, how sure each person's expression is, in its colour, with the present moment in the middle."""
+        """Draw, at the bottom, how sure each person's expression is, in its colour, with the present moment in the middle."""
         height, width = picture.shape[:2]
         lane = 2 * size
         names = sorted(dict.fromkeys(people))[: max(1, round(PANEL * height / lane))]
@@ -170,7 +170,7 @@ def _lines(timeline: Timeline) -> dict[str, Line]:
 
 
 def annotated(path: Path) -> bool:
-    """Returns whether a file is a film that `write` wrote, be it incomplete."""
+    """Return whether a file is a film that `write` wrote, be it incomplete."""
     try:
         with opened(path) as (container, _):
             return container.metadata.get("comment", "").startswith(MADE)
@@ -179,7 +179,7 @@ def annotated(path: Path) -> bool:
 
 
 def write(timeline: Timeline, path: Path, blurred: Sequence[str], span: Span, advance: Callable[[float], None] = lambda _: None) -> None:
-    """Writes an annotated film.
+    """Write an annotated film.
 
     Args:
         timeline: The timeline.

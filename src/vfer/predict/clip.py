@@ -44,7 +44,7 @@ class Seen:
 
 
 class NoClipError(ClipError):
-    """A video that is no clip, but a film to be looked at through time; `flag` says why."""
+    """A video that is not a clip, but a film to be looked at through time; `flag` says why."""
 
     def __init__(self, message: str, flag: str) -> None:
         super().__init__(message)
@@ -75,7 +75,7 @@ class _Crowd:
 def look(
     video: Path, span: Span, framing: Framing, limits: Limits, cnn: Session, detector: Detector, params: tuple[FramesParams, FacesParams]
 ) -> Seen:
-    """Looks at a clip.
+    """Look at a clip.
 
     Raises:
         NoClipError: It is long, or has several shots.
@@ -98,7 +98,7 @@ def look(
 
 
 def _flags(found: table.Faces, scale: float) -> tuple[str, ...]:
-    """Returns the flags that the median frame raises; `scale` is a stored pixel in source pixels."""
+    """Return the flags that the median frame raises; `scale` is a stored pixel in source pixels."""
     if not found.present.any() or "given" in found.status:
         return ()
     box = found.box[found.present]
@@ -119,9 +119,9 @@ def _sampled(video: Path, span: Span, limits: Limits, params: FramesParams) -> l
     if len(stored) < limits.fewest:
         raise ClipError(f"{video}: gives {len(stored)} frame, fewer than frames.min_frames ({limits.fewest})")
     if only_clip and shots.several(small, params.fps):
-        raise NoClipError(f"{video}: shows several shots; look at it with `vfer timeline`", SHOTS)
+        raise NoClipError(f"{video}: shows several shots; use `vfer timeline`", SHOTS)
     return stored
 
 
 def _long(video: Path, longest: float) -> NoClipError:
-    return NoClipError(f"{video}: is longer than {longest:g} s; look at it with `vfer timeline`", LONG)
+    return NoClipError(f"{video}: is longer than {longest:g} s; use `vfer timeline`", LONG)

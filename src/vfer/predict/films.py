@@ -65,7 +65,7 @@ class Told:
 def outputs(
     listed: Sequence[Input], target: Path | None, formats: Mapping[str, Format], film: Path | None = None, blurred: Sequence[str] = ()
 ) -> list[Outputs]:
-    """Returns where the files of each video go.
+    """Return where the files of each video go.
 
     Args:
         listed: The videos.
@@ -101,7 +101,7 @@ def outputs(
 
 
 def _file(path: Path) -> tuple[int, int] | Path:
-    """Returns what identifies a file, also under other names and links; its path where it does not exist."""
+    """Return what identifies a file, also under other names and links; its path where it does not exist."""
     try:
         state = path.stat()
     except (OSError, ValueError):
@@ -116,7 +116,7 @@ def _check_single(listed: Sequence[Input], *files: Path | None) -> None:
 
 
 def _stems(listed: Sequence[Input]) -> list[str]:
-    """Returns a name for the files of each video: its own, after those of its folders where several have the same."""
+    """Return a name for the files of each video: its own, after those of its folders where several have the same."""
     paths = [one.path.absolute().with_suffix("").parts for one in listed]
     depth = dict.fromkeys(paths, 1)
     while True:
@@ -133,7 +133,7 @@ def _stems(listed: Sequence[Input]) -> list[str]:
 
 
 def timelines(model: Model, jobs: Sequence[FilmJob], workers: int, advance: Callable[[float], None]) -> Iterator[Told]:
-    """Yields what each video shows, in the order in which they are ready; `advance` hears how far one is, where it is the only one."""
+    """Yield what each video shows, in the order in which they are ready; `advance` hears how far one is, where it is the only one."""
     results: Iterator[tuple[FilmJob, Told | ClipError]]
     if workers == 1 or len(jobs) == 1:
         _start(model)
@@ -176,7 +176,7 @@ def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> To
 
 
 def write(timeline: Timeline, outputs: Outputs) -> None:
-    """Writes a timeline's files, the list of people first, whose hash the provenance holds."""
+    """Write a timeline's files, the list of people first, whose hash the provenance holds."""
     if outputs.people:
         people.write(outputs.people, timeline.people, timeline.unseen)
         timeline.provenance["people_sha256"] = digest(outputs.people)
@@ -186,7 +186,7 @@ def write(timeline: Timeline, outputs: Outputs) -> None:
 
 
 def known(job: FilmJob, provenance: Mapping[str, Any]) -> bool:
-    """Returns whether an earlier run wrote all files of a video, from the same content, people, model and settings."""
+    """Return whether an earlier run wrote all files of a video, from the same content, people, model and settings."""
     kept, listed = job.outputs.files.get("provenance"), job.outputs.people
     if (
         job.how.entries

@@ -14,7 +14,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock on a file or folder that is to be written; raises `DataError` where another run holds it, or nothing can be written."""
+    """Hold a lock on a file or folder that is to be written.
+
+    Raises:
+        DataError: If another run holds it, or nothing can be written.
+    """
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

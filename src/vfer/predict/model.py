@@ -50,7 +50,7 @@ def find(reference: str | None = None, start: Path | None = None) -> Model:
 
     Raises:
         TrackingError: The store cannot be asked, or has no such model.
-        WeightsError: The folder is no model of vfer's, or is damaged.
+        WeightsError: The folder is not a model of vfer's, or is damaged.
     """
     start = (start or Path()).resolve()
     if reference == SHIPPED:
@@ -95,7 +95,7 @@ def from_folder(folder: Path, title: str, run_id: str = "") -> Model:
         paths = {name: folder / artifact["path"] for name, artifact in artifacts.items()}
         return from_artifacts(paths, title, run_id or str(description.get("run_id") or ""))
     except (OSError, yaml.YAMLError) as error:
-        raise WeightsError(f"{folder}: is no model folder ({getattr(error, 'strerror', None) or 'damaged'}); {remedy}") from error
+        raise WeightsError(f"{folder}: is not a model folder ({getattr(error, 'strerror', None) or 'damaged'}); {remedy}") from error
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{folder}: holds no model of vfer's; {remedy}") from error
 

@@ -16,7 +16,7 @@ from vfer.predict import baselines, quality, source
 from vfer.predict import people as persons
 from vfer.predict.baselines import BaselineSource
 from vfer.predict.observe import NOBODY, Observation
-from vfer.predict.people import Entry
+from vfer.predict.people import PersonEntry
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.segments import Segment, Segmenter
 from vfer.predict.source import WHOLE, Span
@@ -48,7 +48,7 @@ class Look:
 
     span: Span = WHOLE
     framing: Framing | None = None
-    entries: Sequence[Entry] = ()
+    entries: Sequence[PersonEntry] = ()
     recognise: bool = False
     pictures: bool = False
     baseline: BaselineSource | None = None
@@ -88,14 +88,14 @@ class Narrator:
         self.segments: list[Segment] = []
 
     def rows(self, observations: Spool[Observation]) -> Iterator[Row]:
-        """Yields the rows in the order of time, and of people within a frame; `segments` is complete after the last."""
+        """Yield the rows in the order of time, and of people within a frame; `segments` is complete after the last."""
         reach = self._reach(observations)
         for shot, group in groupby(observations, key=lambda one: one.shot):
             yield from self._shot(shot, group, {person: span for (number, person), span in reach.items() if number == shot})
         self.segments.sort(key=lambda one: (one.start, one.person))
 
     def _reach(self, observations: Spool[Observation]) -> dict[tuple[int, str], tuple[float, float]]:
-        """Returns from when to when each person is seen in each shot."""
+        """Return from when to when each person is seen in each shot."""
         reach: dict[tuple[int, str], tuple[float, float]] = {}
         for one in observations:
             if person := self._owner.get(one.track):
@@ -136,7 +136,7 @@ class Narrator:
             self.segments += segmenter.finish()
 
     def _slots(self, frame: list[Observation], reach: dict[str, tuple[float, float]]) -> list[_Slot]:
-        """Returns the rows of one frame: people who are seen, people who were seen before and will be again, or nobody."""
+        """Return the rows of one frame: people who are seen, people who were seen before and will be again, or nobody."""
         first = frame[0]
         seen = {self._owner[one.track]: one for one in frame if one.track in self._owner}
         absent = Observation(first.frame, first.time, first.shot)
@@ -162,13 +162,13 @@ class Narrator:
 
 
 def _natural(name: str) -> tuple[str, int, str]:
-    """Returns a key that sorts P2 before P10."""
+    """Return a key that sorts P2 before P10."""
     digits = name[1:]
     return ("P", int(digits), "") if name[:1] == "P" and digits.isdecimal() else (name, 0, name)
 
 
 def tell(recogniser: "Recogniser", video: Path, how: Look, advance: Callable[[float], None] = lambda _: None) -> Timeline:
-    """Returns the timeline of a video.
+    """Return the timeline of a video.
 
     Args:
         recogniser: The model.
@@ -224,7 +224,7 @@ def tell(recogniser: "Recogniser", video: Path, how: Look, advance: Callable[[fl
 
 
 def provenance(recogniser: "Recogniser", video: Path, how: Look) -> dict[str, Any]:
-    """Returns what a timeline is made from and with; everything that it depends on, but for the names of people."""
+    """Return what a timeline is made from and with; everything that it depends on, but for the names of people."""
     from vfer import __version__
 
     return {

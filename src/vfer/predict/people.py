@@ -103,7 +103,7 @@ def _apart(first: list[Tracklet], second: list[Tracklet]) -> bool:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PersonEntry:
     """One line of `people.csv`: what a person is called, whether they are left out, and their anchor."""
 
     name: str
@@ -111,7 +111,7 @@ class Entry:
     anchor: tuple[float, ...]
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[PersonEntry]:
     """Return the lines of a `people.csv`.
 
     Raises:
@@ -128,7 +128,7 @@ def read(path: Path) -> list[Entry]:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _entry(row: Mapping[str, str | None], where: str) -> Entry:
+def _entry(row: Mapping[str, str | None], where: str) -> PersonEntry:
     name = (row["name"] or row.get("person") or "").strip()
     if not name:
         raise DataError(f"{where}: name is empty; give the person a name")
@@ -136,10 +136,12 @@ def _entry(row: Mapping[str, str | None], where: str) -> Entry:
         anchor = tuple(float(row[column] or "") for column in ANCHOR)
     except ValueError as error:
         raise DataError(f"{where}: {', '.join(ANCHOR)} must be numbers; leave them as they were written") from error
-    return Entry(name, (row.get("ignore") or "").strip().lower() in YES, anchor)
+    return PersonEntry(name, (row.get("ignore") or "").strip().lower() in YES, anchor)
 
 
-def named(people: Sequence[Person], entries: Sequence[Entry], observations: Iterable[Observation]) -> tuple[list[Person], list[Entry]]:
+def named(
+    people: Sequence[Person], entries: Sequence[PersonEntry], observations: Iterable[Observation]
+) -> tuple[list[Person], list[PersonEntry]]:
     """Give people the names of the entries whose anchors they are found at; return also the entries at which nobody was found."""
     owner = {track: number for number, person in enumerate(people) for track in person.tracks}
     best: dict[int, tuple[float, float, int]] = {}
@@ -156,7 +158,7 @@ def named(people: Sequence[Person], entries: Sequence[Entry], observations: Iter
     return result, [entry for number, entry in enumerate(entries) if number not in kept]
 
 
-def write(path: Path, people: Sequence[Person], unseen: Sequence[Entry] = ()) -> None:
+def write(path: Path, people: Sequence[Person], unseen: Sequence[PersonEntry] = ()) -> None:
     """Write `people.csv`: change names to rename people, give two the same name to merge them, write yes to ignore one."""
     rows = [
         {

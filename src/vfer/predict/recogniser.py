@@ -29,7 +29,7 @@ from vfer.predict.windows import Stretch
 from vfer.video.decode import Video
 from vfer.video.frames import FramesParams
 
-MOST_SECONDS = 30.0  # a longer video is no clip, unless the training clips were that long
+MOST_SECONDS = 30.0  # a longer video is not a clip, unless the training clips were that long
 HALF = 0.5
 
 

@@ -97,7 +97,7 @@ def _query(path: Path, name: str, alias: str, version: str) -> tuple[Any, ...] |
             return None
         raise TrackingError(f"{path}: cannot be read ({error}); try again, or name a model folder with --model") from error
     except sqlite3.DatabaseError as error:
-        raise TrackingError(f"{path}: is no MLflow database ({error}); name a model folder with --model") from error
+        raise TrackingError(f"{path}: is not an MLflow database ({error}); name a model folder with --model") from error
 
 
 def _through_mlflow(address: str, name: str, alias: str, version: str) -> tuple[Any, ...] | None:

@@ -44,7 +44,7 @@ class PredictionsFile:
         self._rows: dict[str, Row] = {}
         self._written = 0.0
         if path and path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path}: is no name for a table of predictions; end it in {', '.join(SUFFIXES)}")
+            raise DataError(f"{path}: is not a name for a table of predictions; end it in {', '.join(SUFFIXES)}")
 
     def __enter__(self) -> "PredictionsFile":
         with ExitStack() as stack:

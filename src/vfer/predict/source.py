@@ -23,7 +23,11 @@ WHOLE = Span()
 
 
 def probe(video: Path) -> Video:
-    """Returns what a video is; raises `ClipError` where it cannot be decoded, or is a picture."""
+    """Return what a video is.
+
+    Raises:
+        ClipError: If it cannot be decoded, or is a picture.
+    """
     about = decode.probe(video)
     if about.still:
         raise ClipError(f"{video}: is a picture; give a video")
@@ -31,9 +35,10 @@ def probe(video: Path) -> Video:
 
 
 def frames(video: Path, span: Span, max_side: int, fps: float | None = None) -> Iterator[Frame]:
-    """Yields the frames of a part of a video, all or about `fps` a second, upright and grey.
+    """Yield the frames of a part of a video, all or about `fps` a second, upright and grey.
 
-    Raises `ClipError` where the video cannot be decoded or has no frame there.
+    Raises:
+        ClipError: If the video cannot be decoded or has no frame there.
     """
     empty = True
     for frame in decode.frames(video, fps, max_side, start=span.start, end=span.end):
@@ -44,7 +49,7 @@ def frames(video: Path, span: Span, max_side: int, fps: float | None = None) -> 
 
 
 def fps(video: Path, every: int | None) -> float | None:
-    """Returns the frames a second that one frame in `every` makes; None where `every` is."""
+    """Return the frames a second that one frame in `every` makes; None where `every` is."""
     if every is None:
         return None
     return EVERY_FRAME if every == 1 else decode.probe(video).rate / every

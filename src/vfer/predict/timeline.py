@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.predict.observe import Observation
-from vfer.predict.people import Entry, Person
+from vfer.predict.people import Person, PersonEntry
 from vfer.predict.segments import Segment
 from vfer.predict.spool import Spool
 from vfer.video.decode import Video
@@ -65,7 +65,7 @@ class Timeline:
     owner: Mapping[int, str]
     shots: Sequence[float]
     people: Sequence[Person]
-    unseen: Sequence[Entry]
+    unseen: Sequence[PersonEntry]
     with_baseline: Sequence[str]
     segments: Sequence[Segment]
     seconds: float

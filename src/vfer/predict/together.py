@@ -34,7 +34,7 @@ def persons(listed: Sequence[Input], source: str) -> dict[str, str]:
     if not any(source in one.columns for one in listed):
         columns = sorted({name for one in listed for name in one.columns} - {"path"})
         raise DataError(
-            f"--person-from {source}: is no column of the tables that list the clips; expected {', '.join((FOLDER, NAME, *columns))}"
+            f"--person-from {source}: is not a column of the tables that list the clips; expected {', '.join((FOLDER, NAME, *columns))}"
         )
     return {one.clip: one.columns.get(source, "") for one in listed}
 

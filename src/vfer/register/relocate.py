@@ -41,7 +41,7 @@ def relocate(database: Path, project: str, artifacts: Path) -> Relocated | None:
         What was changed; None where nothing has to be.
 
     Raises:
-        sqlite3.Error: The file is no database, or another process keeps it locked.
+        sqlite3.Error: The file is not a database, or another process keeps it locked.
     """
     if not database.is_file():
         return None

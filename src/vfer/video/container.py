@@ -30,14 +30,14 @@ MAX_PIXELS = 8192 * 4608
 
 @contextmanager
 def opened(path: Path, codec: Mapping[str, str] | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Opens a video; yields its container and the stream that players show.
+    """Open a video; yield its container and the stream that players show.
 
     Args:
         path: A regular file.
         codec: Options of the decoder.
 
     Raises:
-        ClipError: The file is missing, is no video, or exceeds a limit.
+        ClipError: The file is missing, is not a video, or exceeds a limit.
     """
     check_file(path)
     limits = {"max_pixels": str(MAX_PIXELS)}
@@ -45,7 +45,7 @@ def opened(path: Path, codec: Mapping[str, str] | None = None) -> Iterator[tuple
         container = av.open(
             f"file:{path}",
             format="jpeg_pipe" if path.suffix.lower() in PICTURES else None,  # by that name FFmpeg would look for numbered files
-            metadata_errors="ignore",  # a title in Latin-1 is no reason to refuse a clip
+            metadata_errors="ignore",  # a title in Latin-1 is not a reason to refuse a clip
             options={"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), **limits},
         )
     except (FFmpegError, OSError, ValueError) as error:
@@ -58,7 +58,7 @@ def opened(path: Path, codec: Mapping[str, str] | None = None) -> Iterator[tuple
 
 
 def check_file(path: Path) -> None:
-    """Raises `ClipError` where a path cannot be looked at, or is no regular file within the limit on bytes."""
+    """Raise `ClipError` where a path cannot be accessed, or is not a regular file within the limit on bytes."""
     try:
         state = path.stat()
     except FileNotFoundError as error:
@@ -68,7 +68,7 @@ def check_file(path: Path) -> None:
     if stat.S_ISDIR(state.st_mode):
         raise ClipError(f"{path}: cannot be decoded (Is a directory); give a video file")
     if not stat.S_ISREG(state.st_mode):
-        raise ClipError(f"{path}: cannot be decoded (is no regular file); give a video file")
+        raise ClipError(f"{path}: cannot be decoded (is not a regular file); give a video file")
     if not state.st_size:
         raise ClipError(f"{path}: cannot be decoded (the file is empty); replace or remove the file")
     if state.st_size > MAX_BYTES:
@@ -91,13 +91,13 @@ def _stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 def aspect(stream: VideoStream) -> Fraction:
-    """Returns the width of a stream's pixels as a multiple of their height; 1 where that is unknown or absurd."""
+    """Return the width of a stream's pixels as a multiple of their height; 1 where that is unknown or absurd."""
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return Fraction(ratio) if ratio and Fraction(1, 8) <= ratio <= 8 else Fraction(1)
 
 
 def reason(error: Exception) -> str:
-    """Returns what an error of FFmpeg or the operating system says, in one line."""
+    """Return what an error of FFmpeg or the operating system says, in one line."""
     if isinstance(error, av.error.ArgumentError):  # what FFmpeg answers for a format that is not on the list
         return "it is in no video format that vfer reads"
     if isinstance(error, OSError) and error.errno and not isinstance(error, FFmpegError):

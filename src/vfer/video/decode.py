@@ -129,7 +129,7 @@ def frames(
         notes: Counts, by phrase, the frames, packets or streams for which something was tolerated or not honoured.
 
     Raises:
-        ClipError: The file is missing or is no video, nothing decodes, a limit is exceeded, or more than a tenth is damaged or missing.
+        ClipError: The file is missing or is not a video, nothing decodes, a limit is exceeded, or more than a tenth is damaged or missing.
     """
     notes = Counter() if notes is None else notes
     ticks = Ticks(fps)
@@ -191,7 +191,7 @@ def _decoded(
     count, ended, pixels, packets = 0, 0.0, aspect(stream), Counter[bool]()
     for frame in _pictures(container, stream, order, packets, notes):
         if not count and not order.begins(frame.pts):
-            order.forget()  # the first frames do not decode, so other ones reach the ticks
+            order.forget()  # the first frames cannot be decoded, so other ones reach the ticks
         count = order.place(frame.pts, count)
         time = clock(frame)
         ended = time + (float(frame.duration * (frame.time_base or 0)) or 1 / rate)  # WMV does not say how long a frame lasts
@@ -209,13 +209,13 @@ def _decoded(
 def _lacking(count: int, declared: int, ended: float, seconds: float, packets: Mapping[bool, int]) -> str:
     """Returns what too much of a video lacks; nothing where it is whole enough."""
     if not count:
-        return "holds no frame that decodes"
+        return "holds no frame that can be decoded"
     # An edit list hides frames of a clip that was trimmed without encoding it again; the seconds know of it, the count does not.
     if seconds and ended < (1 - LOST) * seconds and (not declared or count < (1 - LOST) * declared):
         part = f"{count} of {declared} frames" if declared else f"{ended:.1f} of {seconds:.1f} s"
         return f"is truncated, {part} decode"
     if packets[False] > LOST * sum(packets.values()):
-        return f"is damaged, {packets[False]} of {sum(packets.values())} packets do not decode"
+        return f"is damaged, {packets[False]} of {sum(packets.values())} packets cannot be decoded"
     return ""
 
 

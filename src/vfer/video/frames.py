@@ -135,7 +135,7 @@ def decode(jpeg: bytes) -> NDArray[np.uint8]:
     """
     grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     if grey is None:
-        raise ClipError("a stored frame is no JPEG that decodes; run `dvc repro frames`")
+        raise ClipError("a stored frame is not a JPEG that can be decoded; run `dvc repro frames`")
     return grey.astype(np.uint8, copy=False)
 
 

@@ -78,7 +78,7 @@ def read(path: Path) -> Vectors:
     try:
         rows = pq.read_table(path).cast(MOTION_SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is no table of motion that can be read; run `make compare`") from error
+        raise DataError(f"{path}: is not a readable table of motion; run `make compare`") from error
     values = np.frombuffer(b"".join(cell or b"" for cell in rows["motion"].to_pylist()), np.float16).reshape(-1, GRID, GRID, 2)
     return values.astype(np.float32).repeat(SIDE // GRID, axis=1).repeat(SIDE // GRID, axis=2)
 
@@ -117,7 +117,7 @@ def of_crops(video: Path, faces: Faces, margin: float) -> Vectors:
 def _fields(video: Path) -> Iterator[tuple[float, Vectors]]:
     """Yield the seconds of each predicted frame and its motion since the frame that it is predicted from.
 
-    Frames predicted from both sides are passed over: no other is predicted from them, so the rest is a chain from frame to frame.
+    Frames predicted from both sides are skipped: no other is predicted from them, so the rest is a chain from frame to frame.
     Source: Zhang et al., "Real-Time Action Recognition with Enhanced Motion Vector CNNs", 2016.
     """
     for shown in decoded(video, codec={"flags2": "+export_mvs"}):

@@ -67,7 +67,7 @@ class FilmWriter:
         return self
 
     def add(self, time: float, rgb: NDArray[np.uint8]) -> None:
-        """Appends a frame, uint8 (h, w, 3), that the source shows at `time` seconds, and the sound up to it."""
+        """Append a frame, uint8 (h, w, 3), that the source shows at `time` seconds, and the sound up to it."""
         height, width = rgb.shape[:2]
         if (width, height) != self._size:
             rgb = np.pad(rgb, ((0, self._size[1] - height), (0, self._size[0] - width), (0, 0)), "edge")
@@ -88,13 +88,13 @@ class FilmWriter:
 
 
 def _audio(source: Path) -> list[int]:
-    """Returns the numbers of a video's audio streams that can be read."""
+    """Return the numbers of a video's audio streams that can be read."""
     with opened(source) as (container, _):
         return [stream.index for stream in container.streams.audio if stream.codec_context is not None]
 
 
 def _in_order(path: Path) -> None:
-    """Writes a fragmented film again with its index at the front, without encoding it."""
+    """Write a fragmented film again with its index at the front, without encoding it."""
     with (
         replacing(path) as temporary,
         av.open(str(path)) as source,
@@ -109,7 +109,7 @@ def _in_order(path: Path) -> None:
 
 
 def _layout(given: AudioStream) -> str:
-    """Returns the arrangement of a stream's channels; of more than two, a mix of them."""
+    """Return the arrangement of a stream's channels; of more than two, a mix of them."""
     return "mono" if given.codec_context.channels == 1 else "stereo"
 
 
@@ -133,7 +133,7 @@ class _Sound:
         self._packets = self._copies(given) if self._copied else self._encoded(given)
 
     def until(self, time: float | None) -> None:
-        """Writes the packets up to a time of the film; None for all that are left."""
+        """Write the packets up to a time of the film; None for all that are left."""
         while time is None or not self._waiting or self._waiting[0][0] <= time:
             if self._waiting:
                 self._container.mux(self._waiting.popleft()[1])
@@ -143,7 +143,7 @@ class _Sound:
             self._waiting.append(following)
 
     def close(self) -> None:
-        """Closes the source."""
+        """Close the source."""
         self._stack.__exit__(None, None, None)
 
     def _copies(self, given: AudioStream) -> Iterator[tuple[float, Any]]:
@@ -194,7 +194,7 @@ class _Sound:
                 raise ClipError(f"{self._opened.name}: its sound cannot be read ({reason(error)})") from error
 
     def _moved(self, time: float) -> float:
-        """Returns a time of the source as one of the film; times that start again are continued."""
+        """Return a time of the source as one of the film; time that start again are continued."""
         moved = time - self._zero
         if moved < self._last - BACK:
             self._zero -= self._last - moved

@@ -11,7 +11,7 @@ from vfer.errors import VferError
 Status = Literal["ok", "warn", "fail"]
 Verdict = tuple[Status, str] | tuple[Status, str, str]
 
-INSTALL = "make the environment again: delete .venv and run `make repro`"
+INSTALL = "create the environment again: delete .venv and run `make repro`"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def doctor(root: Annotated[Path, typer.Option(help="The repository's folder.")] = Path()) -> None:
-    """Check what works here, and say what to do where it does not."""
+def doctor(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
+    """Check this machine and repository, and say how to fix problems."""
     from vfer.cli.doctor.examine import CHECKS, examine
 
     with progress() as bar:
@@ -27,9 +27,11 @@ def doctor(root: Annotated[Path, typer.Option(help="The repository's folder.")] 
 
 
 def _table(checks: "list[Check]") -> Table:
-    table = Table("check", "")
-    table.add_column("detail", overflow="fold")
-    table.add_column("what to do", overflow="fold")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for check in checks:
-        table.add_row(check.name, Text(check.status, STYLES[check.status]), Text(check.detail), Text(check.remedy))
+        lines = check.detail + (f"\n-> {check.remedy}" if check.remedy else "")
+        table.add_row(Text(check.status, STYLES[check.status]), check.name, Text(lines))
     return table

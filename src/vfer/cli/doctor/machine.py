@@ -92,7 +92,7 @@ def disk(root: Path) -> Verdict:
     detail = f"{usage.free / GB:.1f} of {usage.total / GB:.1f} GB free"
     if usage.free < GOOD_DISK * GB:
         status: Status = "fail" if usage.free < LEAST_DISK * GB else "warn"
-        return status, detail, "make room; `dvc gc --workspace` drops what nothing uses"
+        return status, detail, "free some space; `dvc gc --workspace` deletes unused files"
     return "ok", detail
 
 

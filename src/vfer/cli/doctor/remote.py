@@ -23,7 +23,7 @@ LOOK = "import sys; from vfer.cli.doctor.remote import look; look(*sys.argv[1:])
 def remote(root: Path) -> Verdict:
     """Does the default DVC remote answer, and is the dataset there?"""
     if not (root / ".dvc").is_dir():
-        return "warn", "was not looked at, since there is no DVC repository", "give the repository's folder with --root"
+        return "warn", "was not checked, since there is no DVC repository", "give the repository's folder with --root"
     version = _pushed(root / "data.dvc")
     # A process of its own: a storage's client may wait for minutes, and can be ended in no other way.
     command = [sys.executable, "-W", "ignore", "-c", LOOK, str(root), version]
@@ -36,7 +36,7 @@ def remote(root: Path) -> Verdict:
     if not name:
         return "ok", "none is set, so data and results stay on this machine", "a team shares them through one: docs/sharing.md"
     if found["error"]:
-        return "fail", f"{where}: {found['error']}", f"mend url, endpointurl or credentials of the remote {name}: docs/sharing.md"
+        return "fail", f"{where}: {found['error']}", f"fix url, endpointurl or credentials of the remote {name}: docs/sharing.md"
     if version and not found["holds"]:
         return "warn", f"{where} answers, but lacks the dataset", "run `dvc push`"
     return "ok", f"{where} answers{' and holds the dataset' if version else ''}"

@@ -87,9 +87,9 @@ def dvc(root: Path) -> Verdict:
             remotes = {name: str(remote.get("url")) for name, remote in repo.config["remote"].items()}
             return _changed(changes) if changes else _remote(root, remotes, repo.config["core"].get("remote"))
     except NotDvcRepoError:
-        return "fail", f"{root} is no DVC repository", "give the repository's folder with --root"
+        return "fail", f"{root} is not a DVC repository", "give the repository's folder with --root"
     except LockError:
-        return "warn", "another DVC command is at work, so nothing was looked at", "run `vfer doctor` again when it has ended"
+        return "warn", "another DVC command is running, so this was not checked", "run `vfer doctor` again when it has ended"
 
 
 def _changed(changes: list[dict[str, dict[str, str]]]) -> Verdict:
@@ -126,7 +126,7 @@ def mlflow(root: Path) -> Verdict:
     if path := address.database(uri):
         return _database(path, name, None if address.is_shared(root) else address.artifacts(root))
     if not uri.startswith(("http:", "https:", "databricks")):
-        return "warn", f"{uri} was not looked into, since MLflow would make its tables", "look with `mlflow experiments search`"
+        return "warn", f"{uri} was not checked, since MLflow would create its tables", "look with `mlflow experiments search`"
     return _server(uri, name)
 
 
@@ -140,16 +140,16 @@ def _project(root: Path) -> str:
 
 def _database(path: Path, name: str, artifacts: Path | None) -> Verdict:
     if not path.is_file():
-        return "ok", f"{path} is not there yet; the first training makes it"
+        return "ok", f"{path} does not exist yet; the first training creates it"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
             query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ?"
             found = database.execute(query, (name,)).fetchone()
             runs = database.execute("SELECT COUNT(*) FROM runs WHERE experiment_id = ?", (found[0] if found else -1,)).fetchone()[0]
     except sqlite3.Error as error:
-        return "fail", f"{path} is no MLflow database ({error})", "move it away; the next training makes a new one"
+        return "fail", f"{path} is not an MLflow database ({error})", "move it away; the next training creates a new one"
     if not found:
-        return "ok", f"{path} has no experiment {name} yet; the first training makes it"
+        return "ok", f"{path} has no experiment {name} yet; the first training creates it"
     if found[2] != "active":
         raise refusal.deleted(f"sqlite:///{path}", name, found[0])
     if artifacts and relocate.folder(found[1]) != artifacts:

@@ -68,7 +68,7 @@ def _check_nodes(start: node.Given) -> None:
     ready = set(ray.wait(list(asked), num_returns=len(asked), timeout=CHECK)[0]) if asked else set()
     for ref, name in asked.items():
         if ref not in ready:
-            raise ClusterError(f"Ray node {name}: does not answer within {CHECK:.0f} s; mend it or take it out of the cluster")
+            raise ClusterError(f"Ray node {name}: does not answer within {CHECK:.0f} s; fix it or remove it from the cluster")
         try:
             ray.get(ref)
         except RayTaskError as error:
@@ -141,7 +141,7 @@ def _result(ref: "ray.ObjectRef[Any]") -> Any:
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError):
         return Lost()
     except RayError as error:
-        raise ClusterError(f"Ray failed ({line(error)}); what is done is kept: run the command again") from error
+        raise ClusterError(f"Ray failed ({line(error)}); finished work is kept: run the command again") from error
 
 
 def _cancel(refs: "list[ray.ObjectRef[Any]]") -> None:

@@ -5,7 +5,7 @@ from vfer.data.readers.expressions import EXPRESSIONS, expression
 from vfer.data.readers.found import Entry, Found, FoundClip, FoundStill, Passed, Reader, Refused
 from vfer.data.readers.scan import scan
 
-NOBODY = "{} names nobody: each clip counts as a subject of its own, so a split by subject is one by clip"
+NOBODY = "{} does not name subjects: each clip counts as a subject of its own, so a split by subject is a split by clip"
 READERS = {
     "fer2013": Reader(fer2013.read, "train/<class>/*.jpg and test/<class>/*.jpg, fer2013.csv or icml_face_data.csv"),
     "ferplus": Reader(ferplus.read, "fer2013new.csv together with fer2013.csv or icml_face_data.csv", source="fer2013"),

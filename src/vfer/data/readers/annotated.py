@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Part:
     """One labelled stretch of a video: whose expression, from when to when, and the face's boxes there, float32 (n, 4), if known.
 
-    `reason` says why it is passed over.
+    `reason` says why it is skipped.
     """
 
     person: str

@@ -1,7 +1,7 @@
 """Answers of `vfer timeline` that people have looked through: ELAN's `.eaf` and Label Studio's JSON, with the videos they are of.
 
 Each segment becomes a clip: the part of the video, cut to the surroundings of the person's face. An answer that nobody has changed or
-vouched for is no label, and is passed over.
+vouched for is not a label, and is skipped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ def _check(one: Labelled) -> None:
     if not one.video.is_file():
         raise DataError(f"its video {readable(one.video.name)} is not where it says; give the video too")
     if one.sha256 and digest(one.video) != one.sha256:
-        raise DataError(f"its video {readable(one.video.name)} is another one than was looked at; give the right one")
+        raise DataError(f"its video {readable(one.video.name)} differs from the one that was analysed; give the original")
 
 
 def _found(one: Labelled, part: Part) -> Found:

@@ -25,7 +25,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
         elif entry.suffix == ".png":
             yield Refused(entry.origin, "its name is not S<actor>_<sequence>_<frame>.png")
         else:
-            yield Passed(entry.origin, "neither frame nor emotion label")
+            yield Passed(entry.origin, "neither a frame nor an emotion label")
     for (subject, number, folder), frames in sorted(sequences.items()):
         if folder != number:
             yield _clip(subject, number, folder, frames, face=True)

@@ -68,10 +68,10 @@ class ClipIntake:
         source = found.source or self.options.source
         check_word(source)
         if source == SAMPLE:
-            raise DataError(f"source {SAMPLE!r} is kept for the embedded sample; use another")
+            raise DataError(f"source {SAMPLE!r} is reserved for the embedded sample; use another")
         clip = f"{source}/{found.name}"
         if not manifest.NAME.fullmatch(clip):
-            raise DataError(f"clip {clip!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
+            raise DataError(f"clip {clip!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'")
         word, framing = expression(found.expression, self.options.expressions), found.framing or self.options.framing
         subject, recording = (manifest.full_name(source, readable(name)) for name in (found.subject, found.recording or clip))
         return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, framing)
@@ -96,11 +96,11 @@ class ClipIntake:
         if self._digest_of(standing.clip) != digest:
             first = next((origin for origin, name in self.origins.items() if name == clip.clip), str(self.data / standing.path))
             raise DataError(
-                f"clip {clip.clip} is there already with other bytes, from {first}; rename one, or give this one another --source"
+                f"clip {clip.clip} already exists with other bytes, from {first}; rename one, or give this one another --source"
             )
         if standing != clip:
             raise DataError(
-                f"clip {clip.clip} is there already as {standing.expression} of {standing.subject}; change its row in {self.path}"
+                f"clip {clip.clip} already exists as {standing.expression} of {standing.subject}; change its row in {self.path}"
             )
         self.outcome.there += 1
 

@@ -26,9 +26,9 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             except (*UNREADABLE, csv.Error, DataError) as error:
                 yield Refused(entry.origin, str(error))
         elif entry.suffix not in (*VIDEOS, *PICTURES):
-            yield Passed(entry.origin, "neither clip nor table of labels")
+            yield Passed(entry.origin, "neither a clip nor a table of labels")
         elif not (name.isascii() and name.isdigit()):
-            yield Refused(entry.origin, "its name or folder is no number")
+            yield Refused(entry.origin, "its name or folder is not a number")
         elif entry.suffix in VIDEOS:
             videos[int(name)] = entry
         else:
@@ -59,4 +59,4 @@ def _labels(entry: Entry) -> dict[int, str]:
         try:
             return {int(row["video_name"]): EMOTIONS[int(row["label"])] for row in rows}
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"holds a label that is not between 1 and 7, or a name that is no number: {error}") from error
+            raise DataError(f"holds a label that is not between 1 and 7, or a name that is not a number: {error}") from error

@@ -37,9 +37,9 @@ def read(path: Path, videos: Mapping[str, Path]) -> list[Labelled]:
         sha256 = str(json.loads(properties.get("vfer:provenance", "{}")).get("video_sha256", ""))
         linked = eaf.get_linked_files()
     except Exception as error:  # pympi raises whatever a damaged file leads to
-        raise DataError(f"is no ELAN file that can be read ({type(error).__name__})") from error
+        raise DataError(f"is not a readable ELAN file ({type(error).__name__})") from error
     if not linked:
-        raise DataError("names no video; link it in ELAN")
+        raise DataError("names no video; link one in ELAN")
     expressions = {name: one for name, one in tiers.items() if one[0].get("LINGUISTIC_TYPE_REF") == KIND}
     if not expressions:
         raise DataError(f"has no tier of the type {KIND}")

@@ -32,9 +32,9 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             try:
                 yield from rows(entry)
             except BROKEN as error:
-                yield Refused(entry.origin, f"is no CSV file in UTF-8: {error}")
+                yield Refused(entry.origin, f"is not a CSV file in UTF-8: {error}")
         else:
-            yield Passed(entry.origin, "neither picture nor CSV file")
+            yield Passed(entry.origin, "neither a picture nor a CSV file")
 
 
 def _picture(entry: Entry) -> Found:

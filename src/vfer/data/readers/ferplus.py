@@ -38,7 +38,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
         try:
             columns = _columns(entry)
         except fer2013.BROKEN as error:
-            yield Refused(entry.origin, f"is no CSV file in UTF-8: {error}")
+            yield Refused(entry.origin, f"is not a CSV file in UTF-8: {error}")
             continue
         kind = pictures if "pixels" in columns else polls
         if missing := [column for column in (fer2013.COLUMNS if kind is pictures else COLUMNS) if column not in columns]:
@@ -69,7 +69,7 @@ def _joined(polls: Entry, pictures: Entry) -> list[Found]:
     try:
         asked, stills = list(_polls(polls)), list(fer2013.rows(pictures))
     except fer2013.BROKEN as error:
-        return [Refused(f"{polls.origin} with {pictures.name}", f"is no CSV file in UTF-8: {error}")]
+        return [Refused(f"{polls.origin} with {pictures.name}", f"is not a CSV file in UTF-8: {error}")]
     if len(asked) != len(stills):
         return [Refused(polls.origin, f"has {len(asked)} rows, {pictures.name} has {len(stills)}; {PUBLISHED}")]
     found: list[Found] = []
@@ -91,7 +91,7 @@ def _polls(entry: Entry) -> Iterator[Poll | Refused]:
             if len(row) < len(columns):
                 yield Refused(origin, "is cut off")
             elif wrong := [column for column, value in counts.items() if not (value.isascii() and value.isdigit())]:
-                yield Refused(origin, f"{wrong[0]} {counts[wrong[0]]!r} is no count of votes")
+                yield Refused(origin, f"{wrong[0]} {counts[wrong[0]]!r} is not a count of votes")
             else:
                 yield Poll(origin, values["usage"], {column: int(value) for column, value in counts.items()})
 
@@ -105,6 +105,6 @@ def _voted(poll: Poll | Refused, still: FoundStill | Refused) -> Found:
     if not total:
         return Refused(poll.origin, "has no votes")
     if 2 * poll.votes[NO_FACE] > total:
-        return Passed(poll.origin, "no face, say most annotators of FER+")
+        return Passed(poll.origin, "no face, according to most annotators of FER+")
     votes = {word: count for word, count in poll.votes.items() if count and word not in (UNKNOWN, NO_FACE)}
     return replace(still, votes=votes or None)

@@ -31,7 +31,7 @@ def intake(
     for word in (source, *own):
         check_word(word)
     if source == SAMPLE:
-        raise DataError(f"--source {SAMPLE} is kept for the embedded sample; use another name")
+        raise DataError(f"--source {SAMPLE} is reserved for the embedded sample; use another name")
     try:
         with _incoming(data) as incoming:
             return _intake(data, incoming, found, options)
@@ -98,4 +98,4 @@ def _lock(descriptor: int, data: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise DataError(f"{data}: another `vfer data add` is at work there; wait for it to end") from error
+        raise DataError(f"{data}: another `vfer data add` is running there; wait for it to finish") from error

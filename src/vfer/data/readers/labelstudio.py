@@ -25,7 +25,7 @@ def read(path: Path, content: bytes, videos: Mapping[str, Path]) -> list[Labelle
         tasks = json.loads(content)
         return [_task(path, task, videos) for task in tasks if task["data"].get("video")]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError("is no export of Label Studio in the format JSON") from error
+        raise DataError("is not an export of Label Studio in the format JSON") from error
 
 
 def _task(path: Path, task: Mapping[str, Any], videos: Mapping[str, Path]) -> Labelled:

@@ -33,7 +33,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             try:
                 rows = _rows(entry)
             except UnicodeDecodeError as error:
-                yield Refused(entry.origin, f"is no CSV file in UTF-8 (byte {error.start}); save it as UTF-8")
+                yield Refused(entry.origin, f"is not a CSV file in UTF-8 (byte {error.start}); save it as UTF-8")
             except (*UNREADABLE, csv.Error, DataError) as error:
                 yield Refused(entry.origin, str(error))
             else:
@@ -100,7 +100,7 @@ def _found(row: Row, base: Path, where: str) -> Found:
         return Refused(where, f"{row['path']}: no such file")
     file = local(path)
     if pictures is None and file.suffix not in VIDEOS:
-        return Refused(where, f"{row['path']} is no video; expected {', '.join(VIDEOS)}, or a folder of pictures")
+        return Refused(where, f"{row['path']} is not a video; expected {', '.join(VIDEOS)}, or a folder of pictures")
     if pictures is not None and not pictures.entries:
         return Refused(where, f"{row['path']}: holds no numbered pictures; expected {', '.join(PICTURES)}")
     return FoundClip(

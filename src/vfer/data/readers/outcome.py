@@ -42,11 +42,10 @@ class Still:
 class Outcome:
     """The rows that were added, and the count of the rest.
 
-    `there` counts what stood there already with the same bytes, `voted` those of them that got the votes they lacked; `converted` the
-    stills that were no 48x48 grey pictures;
-    `identical` pairs the name of each added clip with another clip of the same bytes, `identical_stills` likewise, and `leaked`
-    counts the validation and test stills whose bytes stand in train too; `sample` counts the sample's rows that gave way; `odd` pairs the
-    file of each added clip whose name is not UTF-8 with its clip.
+    `there` counts what existed already with the same bytes, `voted` those of them that got votes that they lacked, and `converted` the
+    stills that were not 48x48 and grey. `identical` pairs the name of each added clip with another clip of the same bytes,
+    `identical_stills` likewise, and `leaked` counts the validation and test stills whose bytes also occur in train. `sample` counts the
+    sample's rows that were replaced; `odd` pairs the file of each added clip whose name is not UTF-8 with its clip.
     """
 
     clips: list[Clip] = field(default_factory=list)

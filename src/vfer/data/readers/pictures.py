@@ -63,7 +63,7 @@ class StillIntake:
         """
         name = f"{self.source}/{found.name}"
         if not manifest.NAME.fullmatch(name):
-            raise DataError(f"still {name!r} is no safe name; use letters, digits, '.', '_', '-' and '/'")
+            raise DataError(f"still {name!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'")
         word = expression(found.expression, self.own)
         votes = None if found.votes is None else self._counted(found.votes)
         image, converted = stills.normalise(found.read())
@@ -91,7 +91,7 @@ class StillIntake:
         counts = Counter[str]()
         for word, count in votes.items():
             if not 0 <= count < 2**31:
-                raise DataError(f"its votes for {word} are {count}, which is no count of people")
+                raise DataError(f"its votes for {word} are {count}, which is not a count of people")
             counts[expression(word, self.own)] += count
         if not counts.total():
             raise DataError("its votes are all 0")
@@ -106,14 +106,14 @@ class StillIntake:
 
     def _again(self, name: str, standing: Standing, votes: Votes | None) -> None:
         if self.stills[name][0] != standing[0]:
-            raise DataError(f"still {name} is there already with other bytes; give this one another --source")
+            raise DataError(f"still {name} already exists with other bytes; give this one another --source")
         if self.stills[name] != standing:
             raise DataError(
-                f"still {name} is there already as {self.stills[name][1]} for {self.stills[name][2]}; give this one another --source"
+                f"still {name} already exists as {self.stills[name][1]} for {self.stills[name][2]}; give this one another --source"
             )
         if votes and (former := self.votes.get(name, votes)) != votes:
             if former:
-                raise DataError(f"still {name} is there already with other votes; give this one another --source")
+                raise DataError(f"still {name} already exists with other votes; give this one another --source")
             self.late[name] = votes
             self.outcome.voted += 1
         self.outcome.there += 1

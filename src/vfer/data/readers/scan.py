@@ -50,7 +50,7 @@ def _given(path: Path) -> Path:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file or folder") from error
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be looked at ({getattr(error, 'strerror', None) or error})") from error
+        raise DataError(f"{path}: cannot be accessed ({getattr(error, 'strerror', None) or error})") from error
     if resolved.is_file() and resolved.suffix.lower() in ARCHIVES:
         raise DataError(f"{path}: vfer reads folders and zips; unpack it ({_unpack(resolved)}) and give the folder")
     return resolved
@@ -80,7 +80,7 @@ def _walk(path: Path) -> Iterator[Entry | Refused]:
             yield Refused(str(folder), f"cannot be read ({error.strerror})")
             continue
         if first != folder:
-            yield Refused(str(folder), f"leads to {first}, which is read already")
+            yield Refused(str(folder), f"leads to {first}, which was read already")
             continue
         for child in paths:
             if child not in folders:
@@ -106,7 +106,7 @@ def _zip(path: Path) -> Iterator[Entry | Refused]:
         yield Refused(str(path), str(error))
         return
     except UNREADABLE as error:
-        yield Refused(str(path), f"is no readable zip ({error}); download it again")
+        yield Refused(str(path), f"is not a readable zip ({error}); download it again")
         return
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         parts = tuple(part for part in info.filename.replace("\\", "/").split("/") if part)
@@ -134,5 +134,5 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
 
 def _open(path: Path) -> IO[bytes]:
     if not path.is_file():
-        raise DataError("is no regular file" if path.exists() else "leads to no file")
+        raise DataError("is not a regular file" if path.exists() else "is a broken link")
     return path.open("rb")

@@ -57,7 +57,7 @@ class Pictures:
         for entry in self.entries:
             frame = grey(entry.read())
             if frame is None:
-                raise ClipError(f"picture {entry.name} does not decode")
+                raise ClipError(f"picture {entry.name} cannot be decoded")
             if self.side and frame.shape != (self.side, self.side):
                 raise ClipError(f"picture {entry.name} is not {self.side}x{self.side}")
             if shape not in (None, frame.shape):
@@ -89,7 +89,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             except (*UNREADABLE, csv.Error, DataError) as error:
                 yield Refused(entry.origin, str(error))
         else:
-            yield Passed(entry.origin, "neither picture nor table")
+            yield Passed(entry.origin, "neither a picture nor a table")
     for parts, pictures in sorted(folders.items()):
         yield _sequence(parts, pictures, coding)
 

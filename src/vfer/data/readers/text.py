@@ -27,5 +27,5 @@ def lines(entry: Entry) -> Iterator[Iterator[str]]:
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
     while line := text.readline(MAX_LINE):
         if len(line) == MAX_LINE:
-            raise DataError(f"has a line of more than {MAX_LINE} characters; it is no table")
+            raise DataError(f"has a line of more than {MAX_LINE} characters; it is not a table")
         yield line

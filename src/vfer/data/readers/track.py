@@ -17,7 +17,7 @@ def repository(data: Path) -> Path:
     try:
         return Path(Repo.find_root(str(parent)))
     except NotDvcRepoError as error:
-        raise DataError(f"{data}: lies in no DVC repository; run `dvc init` there, or pass --no-dvc") from error
+        raise DataError(f"{data}: is not in a DVC repository; run `dvc init` there, or pass --no-dvc") from error
 
 
 def check_out(data: Path) -> None:
@@ -93,7 +93,7 @@ def _out(data: Path) -> dict[str, object] | None:
         out = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["outs"][0])
         out["md5"]  # must be there
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
-        raise DataError(f"{path}: is no DVC file with an md5; restore it with `git checkout {path}`") from error
+        raise DataError(f"{path}: is not a DVC file with an md5; restore it with `git checkout {path}`") from error
     return out
 
 
