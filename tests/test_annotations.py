@@ -175,7 +175,7 @@ def no_tier(folder: Path) -> None:
         (other_video, "differs from the one that was analysed"),
         (no_boxes, "says nothing of where P1 is"),
         (no_video, "is not where it says"),
-        (damaged, "is not an ELAN file"),
+        (damaged, "is not a readable ELAN file"),
         (no_tier, "has no tier"),
     ],
 )

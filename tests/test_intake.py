@@ -507,5 +507,5 @@ def test_a_broken_pointer_is_told_before_anything_changes(repository: Path, tmp_
 
 def test_a_report_that_cannot_be_written_is_told_first(repository: Path, tmp_path: Path, clip: Callable[[str], Path]) -> None:
     clip("ds/happy/s1_1.mp4")
-    assert "there is no folder" in refuse("folder", tmp_path / "ds", "--report", tmp_path / "none" / "r.csv")
+    assert "does not exist" in refuse("folder", tmp_path / "ds", "--report", tmp_path / "none" / "r.csv")
     assert not (repository / "data").exists()
