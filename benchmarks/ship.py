@@ -46,6 +46,7 @@ SLICE = 500  # validation stills whose accuracy a test reproduces
 LAYOUTS: dict[int, list[tuple[tuple[int, ...], int]]] = {2: [((0, 1), 1)], 4: [((3, 2, 0, 1), 0), ((2, 3, 0, 1), 0)]}
 """In which orders ONNX has the axes of Keras's kernels of so many axes, and which of its axes counts the filters."""
 CONFIDENCE = 0.95
+BATCH, EPSILON = 256, 1e-9
 
 
 def main(
@@ -72,7 +73,10 @@ def main(
         if large := [name for name in shipped.FILES if (made / name).stat().st_size > MOST]:
             raise VferError(f"{', '.join(large)}: larger than {MOST / 1e6:.0f} MB; ship a smaller network")
         session = Session(made / "model.onnx", threads=env.workers())
-        scores = {usage: judged(session, loaded.parts[usage], loaded.classes) for usage in data.HELD_OUT}
+        scores = {
+            usage: judged(session, loaded.parts[usage], loaded.classes) | {"six_looks": six_looks(session, loaded.parts[usage])}
+            for usage in data.HELD_OUT
+        }
         card = {
             "classes": trained.classes,
             "params": recipe.model_dump(),
@@ -233,6 +237,36 @@ def judged(session: Session, part: data.Part, classes: list[str]) -> dict[str, A
         for row in figures.per_class(answer.truth, answer.predicted, answer.classes)
     ]
     return result
+
+
+def six_looks(session: Session, part: data.Part) -> dict[str, float]:
+    """Return the accuracy of each head, the vote head's as in `predictions.majority`, over six views of each face."""
+    answers = [averaged(session, part.pixels[at : at + BATCH]) for at in range(0, len(part.labels), BATCH)]
+    fresh = ~np.array(part.twins or [False] * len(part.labels))
+    everything = np.ones(len(part.labels), bool)
+    scored = {"labels" if session.votes else "probabilities": (part.labels, everything)}
+    if session.votes:
+        scored["votes"] = part.votes.argmax(axis=1), part.votes.max(axis=1, initial=0) > 0.5
+    result = {}
+    for name, (truth, counted) in scored.items():
+        right = np.concatenate([answer[name] for answer in answers]).argmax(axis=1) == truth
+        result[name] = round(float(right[counted].mean()), 4)
+        result[f"{name}_without_twins"] = round(float(right[counted & fresh].mean()), 4)
+    return result
+
+
+def averaged(session: Session, faces: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return the outputs' sums of log probabilities over six views of each face, uint8 (n, 48, 48): three zooms, each mirrored."""
+    from vfer.cnn.looks import resampling, views
+
+    sums: dict[str, NDArray[np.float32]] = {}
+    for zoom, mirrored in views(6):
+        matrix = resampling(faces.shape[1], zoom)
+        view = np.einsum("ij,bjk,lk->bil", matrix, faces, matrix, optimize=True)[..., np.newaxis]
+        for name, values in session(view[:, :, ::-1] if mirrored else view).items():
+            logs = np.log(np.maximum(values, EPSILON))
+            sums[name] = sums[name] + logs if name in sums else logs
+    return sums
 
 
 def _scores(answer: Predictions) -> dict[str, Any]:
