@@ -54,11 +54,13 @@ def tuned(start: Path, rows: list[Row], crops: Mapping[str, Faces], names: list[
     with console.hushed():
         import keras
 
+        from vfer.cnn import model as cnn_model
         from vfer.cnn import train
         from vfer.nets import export
 
         keras.backend.clear_session()
         model, _ = train.train(parts, len(names), chosen, seed, None, lambda *_: None, start)
+        model = cnn_model.answering(model, cnn_model.head(model, "labels"), 1)
         export.save_onnx(model, out, parts["validation"].pixels[:16, ..., None].astype(np.float32), names)
     return Session(out, threads=env.workers())
 

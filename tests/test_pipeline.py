@@ -143,7 +143,7 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
     assert "Running stage 'cnn'" not in output
     assert "sample/empty" in output
     assert "the file is empty" in output
-    assert repository.metrics("frames") == {"clips": 29, "set_aside": 1, "frames": repository.metrics("frames")["frames"]}
+    assert repository.metrics("frames") == {"clips": 29, "set_aside": 1, "notes": {}, "frames": repository.metrics("frames")["frames"]}
     assert (repository.root / "outputs" / "faces" / "clips" / "sample" / "again.parquet").is_file()
     assert output.count("29 clips (29 from the clip store)") == 3, "the one clip that is new has the content of another"
 

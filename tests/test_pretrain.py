@@ -167,7 +167,7 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     found, unnamed = identities.read(tmp_path / "a.parquet", tmp_path)
     assert (unnamed, len(found.refused), found.pictures) == (1, 2, len(train_rows) - 1)
-    assert set(found.refused.values()) == {"is no 48x48 picture that can be decoded"}
+    assert set(found.refused.values()) == {"is not a 48x48 picture that can be decoded"}
     kept = train_rows[3:]
     np.testing.assert_array_equal(found.pixels, stills.decode(pa.Table.from_pylist(kept)))
     names = dict(zip(found.subjects.tolist(), (row["subject"] for row in kept), strict=True))
@@ -289,7 +289,7 @@ def test_a_folder_of_pictures_is_cropped_once_and_trained_on(project: Project, c
 
 
 def test_one_picture_more_costs_its_subject(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    given = project.identities, project.root / "weights", HOME / "params.yaml", {}, project.out
+    given = project.identities, project.root / "weights", HOME / "params.yaml", project.out
     before, _, key = collect(*given)
     more = project.identities / "n000000" / "more.jpg"
     shutil.copy(project.identities / "n000000" / "0000_01.jpg", more)
