@@ -69,6 +69,10 @@ def raised(job: Toy) -> int:
     return int(job.clip) ** Settings.power
 
 
+def silent(job: Toy) -> None:
+    work(job)
+
+
 def results(
     jobs: list[Toy], workers: int, function: Callable[[Toy], int] = work, seconds: float | None = None
 ) -> dict[str, int | ClipError]:
@@ -95,6 +99,11 @@ class Contract:
             if len(order) == 3:
                 (tmp_path / "go").touch()
         assert order[-1] == "1"
+
+    def test_work_that_returns_nothing_is_done_once(self, tmp_path: Path) -> None:
+        jobs = [Toy(str(number), folder=tmp_path) for number in range(4)]
+        assert sorted((job.clip, result) for job, result in each_clip(silent, jobs, workers=2)) == [(str(n), None) for n in range(4)]
+        assert len(list(tmp_path.iterdir())) == 4
 
     def test_no_jobs_give_no_results(self) -> None:
         assert results([], 2) == {}

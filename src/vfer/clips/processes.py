@@ -43,27 +43,34 @@ def each_clip(
                     break
                 for future in done:
                     job = pending.pop(future)
-                    outcome = _outcome(future, job, deaths, seconds)
-                    if outcome is None:
+                    try:
+                        outcome = _outcome(future, job, deaths, seconds)
+                    except _WorkerDied:
                         queue.append(job)
-                    else:
-                        breaks = 0
-                        yield job, outcome
+                        continue
+                    breaks = 0
+                    yield job, outcome
             queue.extend(pending.values())
         breaks += bool(queue)
         if breaks == BREAKS:
             raise VferError("worker processes die before they start; free some memory, or set VFER_WORKERS=1")
 
 
-def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError | None:
-    """Return a job's result, or nothing where it is to be tried again."""
+class _WorkerDied(Exception):
+    """A worker has died of a clip that may be tried again."""
+
+
+def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError:
+    """Return a job's result, which may be None; raise `_WorkerDied` where it is to be tried again."""
     try:
         return future.result()
     except TimeoutError:
         return late(job.clip, seconds or 0)
-    except ProcessExpired:
+    except ProcessExpired as error:
         deaths[job.clip] += 1
-        return died(job.clip) if deaths[job.clip] >= TRIES else None
+        if deaths[job.clip] < TRIES:
+            raise _WorkerDied from error
+        return died(job.clip)
 
 
 @contextmanager
