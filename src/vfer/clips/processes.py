@@ -45,7 +45,7 @@ def each_clip(
                     job = pending.pop(future)
                     try:
                         outcome = _outcome(future, job, deaths, seconds)
-                    except _WorkerDied:
+                    except _DeadWorkerError:
                         queue.append(job)
                         continue
                     breaks = 0
@@ -56,12 +56,12 @@ def each_clip(
             raise VferError("worker processes die before they start; free some memory, or set VFER_WORKERS=1")
 
 
-class _WorkerDied(Exception):
+class _DeadWorkerError(Exception):
     """A worker has died of a clip that may be tried again."""
 
 
 def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError:
-    """Return a job's result, which may be None; raise `_WorkerDied` where it is to be tried again."""
+    """Return a job's result, which may be None; raise `_DeadWorkerError` where it is to be tried again."""
     try:
         return future.result()
     except TimeoutError:
@@ -69,7 +69,7 @@ def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seco
     except ProcessExpired as error:
         deaths[job.clip] += 1
         if deaths[job.clip] < TRIES:
-            raise _WorkerDied from error
+            raise _DeadWorkerError from error
         return died(job.clip)
 
 
