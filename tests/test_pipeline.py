@@ -45,6 +45,7 @@ def test_nothing_to_do_runs_nothing(repository: Repository, first: list[str]) ->
     assert repository.ran("repro") == []
 
 
+@pytest.mark.slow
 def test_two_clean_runs_of_a_commit_make_the_same_to_the_last_byte(repository: Repository, first: list[str], tmp_path: Path) -> None:
     """Without the first one's cache and clip store, and with another order of sets."""
     assert first

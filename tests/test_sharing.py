@@ -130,6 +130,7 @@ def test_all_of_it_lies_in_the_bucket_under_the_url(developer: Repository, s3: s
     assert all(name.startswith("vfer/") for name in names)
 
 
+@pytest.mark.slow
 def test_register_makes_the_run_in_a_store_that_never_saw_the_trainings(developer: Repository, colleague: Repository) -> None:
     """The trainings' ids come from the cache, and name runs of the developer's store."""
     assert colleague.ran("repro", "--force", "--single-item", "register") == ["register"]
@@ -149,6 +150,7 @@ def test_an_experiment_is_shared_without_a_branch(developer: Repository, experim
     assert developer.ran("repro") == []
 
 
+@pytest.mark.slow
 def test_the_run_cache_spares_a_clone_that_knows_no_experiment(
     colleague: Repository, experiment: str, origin: Path, s3: servers.S3, tmp_path: Path
 ) -> None:
@@ -195,6 +197,7 @@ def light(template: Path, tmp_path: Path, s3: servers.S3) -> Repository:
     return repository
 
 
+@pytest.mark.slow
 def test_the_sample_stays_out_of_the_teams_remote_and_ones_own_data_goes_there(light: Repository, s3: servers.S3, tmp_path: Path) -> None:
     with (light.root / ".dvc" / "config").open("a") as stream:
         stream.write("['remote \"sample\"']\n    url = ../sample\n")
