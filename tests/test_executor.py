@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
+from pickle import PicklingError
 
 import pytest
 
@@ -67,6 +70,14 @@ def start_badly(sentence: str) -> None:
 
 def raised(job: Toy) -> int:
     return int(job.clip) ** Settings.power
+
+
+def process(_: Toy) -> int:
+    return os.getpid()
+
+
+def unpicklable(_: Toy) -> Callable[[], int]:
+    return lambda: 1
 
 
 def silent(job: Toy) -> None:
@@ -175,7 +186,39 @@ class Contract:
             list(pairs)
 
 
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Keep Python busy in this process, as a script that calls vfer may: whatever waits for a worker is late."""
+    interval, stop = sys.getswitchinterval(), threading.Event()
+    sys.setswitchinterval(0.05)
+    thread = threading.Thread(target=lambda: all(not stop.is_set() for _ in repeat(None)))
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    sys.setswitchinterval(interval)
+
+
 class TestHere(Contract):
+    @pytest.mark.usefixtures("busy")
+    def test_no_death_is_overlooked_in_a_busy_process(self, tmp_path: Path) -> None:
+        jobs = [Toy(str(number), "exit" if number % 4 == 1 else "square", tmp_path, 0.5 * (number % 4 == 2)) for number in range(16)]
+        found = results(jobs, 3)
+        assert {clip for clip, result in found.items() if isinstance(result, ClipError)} == {"1", "5", "9", "13"}
+
+    def test_workers_that_die_before_they_start_are_no_clips_fault(self) -> None:
+        with pytest.raises(VferError, match=r"^worker processes die before they start; free some memory, or set VFER_WORKERS=1$"):
+            list(each_clip(work, [Toy("1")], workers=1, initializer=os._exit, initargs=(3,)))
+
+    def test_an_idle_worker_that_dies_costs_no_clip(self) -> None:
+        pairs = each_clip(process, [Toy(str(number)) for number in range(9)], workers=1)
+        os.kill(next(pairs)[1], signal.SIGKILL)  # type: ignore[arg-type]
+        assert all(isinstance(result, int) for _, result in pairs)
+
+    def test_a_result_that_cannot_be_sent_is_raised(self) -> None:
+        with pytest.raises((AttributeError, PicklingError), match="pickle"):
+            list(each_clip(unpicklable, [Toy("1")], workers=1))
+
     def test_ray_is_not_loaded(self) -> None:
         code = "import sys\nfrom vfer.clips.executor import each_clip\nlist(each_clip(len, [], workers=1))\nassert 'ray' not in sys.modules"
         subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"VFER_RAY_ADDRESS": ""})

@@ -2,21 +2,24 @@
 
 import multiprocessing
 import signal
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any
-
-from pebble import ProcessExpired, ProcessPool
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
+from pickle import PicklingError
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any, Generic
 
 from vfer.clips.attempt import J, R, attempt, died, late
 from vfer.errors import ClipError, VferError
 
 AHEAD = 3  # jobs under way for each worker, so that none waits for the next
 TRIES = 2  # a clip whose worker died so often is set aside
-BREAKS = 3  # pools that end before their first result
+STARTS = 3  # attempts to start a worker process
 
 
 def each_clip(
@@ -28,79 +31,157 @@ def each_clip(
     seconds: float | None,
 ) -> Iterator[tuple[J, R | ClipError]]:
     """Run `executor.each_clip` in processes of this machine; a clip whose worker dies is tried again, and costs only itself."""
-    queue = list(reversed(jobs))
-    deaths: Counter[str] = Counter()
-    breaks = 0
-    while queue:
-        with _pool(min(workers, len(queue)), initializer, initargs) as pool:
-            pending: dict[Future[R | ClipError], J] = {}
-            while queue or pending:
-                while queue and len(pending) < AHEAD * workers:
-                    pending[pool.schedule(_work, args=(work, queue[-1]), timeout=seconds)] = queue[-1]
-                    queue.pop()
-                done = wait(pending, return_when=FIRST_COMPLETED).done
-                if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-                    break
-                for future in done:
-                    job = pending.pop(future)
-                    try:
-                        outcome = _outcome(future, job, deaths, seconds)
-                    except _DeadWorkerError:
-                        queue.append(job)
-                        continue
-                    breaks = 0
-                    yield job, outcome
-            queue.extend(pending.values())
-        breaks += bool(queue)
-        if breaks == BREAKS:
-            raise VferError("worker processes die before they start; free some memory, or set VFER_WORKERS=1")
-
-
-class _DeadWorkerError(Exception):
-    """A worker has died of a clip that may be tried again."""
-
-
-def _outcome(future: "Future[R | ClipError]", job: J, deaths: Counter[str], seconds: float | None) -> R | ClipError:
-    """Return a job's result, which may be None; raise `_DeadWorkerError` where it is to be tried again."""
-    try:
-        return future.result()
-    except TimeoutError:
-        return late(job.clip, seconds or 0)
-    except ProcessExpired as error:
-        deaths[job.clip] += 1
-        if deaths[job.clip] < TRIES:
-            raise _DeadWorkerError from error
-        return died(job.clip)
+    if not jobs:
+        return
+    queue = deque(jobs)
+    count = min(workers, len(jobs))
+    with _workers([_Worker(work, initializer, initargs, seconds) for _ in range(count)]) as submit:
+        pending: dict[Future[R | ClipError], J] = {}
+        while queue or pending:
+            while queue and len(pending) < AHEAD * workers:
+                job = queue.popleft()
+                pending[submit(job)] = job
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(future), future.result()
 
 
 @contextmanager
-def _pool(workers: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> Iterator[ProcessPool]:
-    context = multiprocessing.get_context("spawn")  # forking a process that holds threads can deadlock
-    pool = ProcessPool(workers, initializer=_Worker.start, initargs=(initializer, initargs), context=context)
-    try:
-        yield pool
-        pool.close()  # type: ignore[no-untyped-call]
-    finally:
-        pool.stop()  # type: ignore[no-untyped-call]  # after an error nothing is waited for: files appear whole or not at all
-        pool.join()
+def _workers(workers: "list[_Worker[J, R]]") -> Iterator[Callable[[J], "Future[R | ClipError]"]]:
+    """Give a function that hands a job to the next idle worker, each of which is waited for by a thread."""
+    idle: SimpleQueue[_Worker[J, R]] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
 
-
-class _Worker:
-    """What a worker process knows: how its initializer failed, since a pool would report that as a crash of every clip."""
-
-    error: Exception | None = None
-
-    @classmethod
-    def start(cls, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers it
+    def outcome(job: J) -> R | ClipError:
+        worker = idle.get()
         try:
-            if initializer:
-                initializer(*initargs)
-        except Exception as error:
-            cls.error = error
+            return worker.outcome(job)
+        finally:
+            idle.put(worker)
+
+    with ThreadPoolExecutor(len(workers)) as threads:
+        try:
+            yield lambda job: threads.submit(outcome, job)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.stop()  # after an error nothing is waited for: files appear whole or not at all
 
 
-def _work(work: Callable[[J], R], job: J) -> R | ClipError:
-    if _Worker.error:
-        raise _Worker.error
-    return attempt(work, job)
+class _DeadWorkerError(Exception):
+    """The worker process has ended."""
+
+
+class _Worker(Generic[J, R]):
+    """A worker process with a pipe of its own, so that its death breaks nothing that others use and is known to be this job's.
+
+    Pools whose workers share one pipe lose a job whose worker dies before the pool has read that it took it.
+    """
+
+    def __init__(
+        self, work: Callable[[J], R], initializer: Callable[..., None] | None, initargs: tuple[Any, ...], seconds: float | None
+    ) -> None:
+        self._given = (work, initializer, initargs)
+        self._seconds = seconds
+        self._lock = Lock()
+        self._stopped = False
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection[Any, Any] | None = None
+
+    def outcome(self, job: J) -> R | ClipError:
+        """Return what the work gives for a job, or why its clip is set aside; raise what concerns all clips."""
+        for _ in range(TRIES):
+            pipe = self._started()
+            try:
+                pipe.send(job)
+                if not pipe.poll(self._seconds):
+                    self._end()
+                    return late(job.clip, self._seconds or 0)
+                result: R | ClipError = self._received(pipe)
+            except _DeadWorkerError:
+                continue
+            except (BrokenPipeError, ConnectionResetError):
+                self._end()
+                continue
+            return result
+        return died(job.clip)
+
+    def stop(self) -> None:
+        """End the process for good, whatever it does."""
+        with self._lock:
+            self._stopped = True
+            if self._process:
+                self._process.kill()
+
+    def _started(self) -> "Connection[Any, Any]":
+        """Return the pipe to a process that lives and has run the initializer."""
+        if self._pipe and self._process and self._process.is_alive():
+            return self._pipe
+        self._end()
+        for _ in range(STARTS):
+            try:
+                pipe = self._start()
+                self._received(pipe)
+            except (_DeadWorkerError, OSError):
+                continue
+            return pipe
+        raise VferError("worker processes die before they start; free some memory, or set VFER_WORKERS=1")
+
+    def _start(self) -> "Connection[Any, Any]":
+        context = multiprocessing.get_context("spawn")  # forking a process that holds threads can deadlock
+        self._pipe, theirs = context.Pipe()
+        with self._lock, theirs:
+            if self._stopped:
+                raise _DeadWorkerError
+            self._process = context.Process(target=_serve, args=(theirs, *self._given), daemon=True)
+            self._process.start()
+        return self._pipe
+
+    def _received(self, pipe: "Connection[Any, Any]") -> Any:
+        try:
+            error, value = pipe.recv()
+        except (EOFError, OSError) as end:  # between two messages, or within one
+            self._end()
+            raise _DeadWorkerError from end
+        if error is not None:
+            raise error
+        return value
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._process and self._process.pid:
+                self._process.kill()
+                self._process.join()
+            self._process = None
+        if self._pipe:
+            self._pipe.close()
+            self._pipe = None
+
+
+def _serve(
+    pipe: "Connection[Any, Any]", work: Callable[[J], R], initializer: Callable[..., None] | None, initargs: tuple[Any, ...]
+) -> None:
+    """Answer in a worker process: first that it is ready, then each job, always with a pair of an error and a value."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers it
+    try:
+        error, value = _called(initializer, *initargs) if initializer else (None, None)
+        _send(pipe, error, value)
+        while error is None:
+            _send(pipe, *_called(attempt, work, pipe.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended
+        return
+
+
+def _called(function: Callable[..., Any], *args: Any) -> tuple[Exception | None, Any]:
+    try:
+        return None, function(*args)
+    except Exception as error:
+        return error, None
+
+
+def _send(pipe: "Connection[Any, Any]", error: Exception | None, value: Any) -> None:
+    """Send an error with its traceback, or a value, or why that cannot be pickled."""
+    try:
+        pipe.send((error and ExceptionWithTraceback(error, error.__traceback__), value))
+    except (PicklingError, TypeError, AttributeError) as unpicklable:
+        pipe.send((unpicklable, None))
