@@ -8,6 +8,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pydantic import BaseModel
 
 from vfer.errors import ClipError, UnexpectedError
+from vfer.predict.clip import NoClipError
 from vfer.predict.model import from_artifacts
 from vfer.predict.recogniser import Recogniser, Recognition
 
@@ -23,8 +24,22 @@ class Moment(BaseModel):
     probability: float | None = None
 
 
+class Segment(BaseModel):
+    """A stretch of a film, in seconds, in which one person shows one expression; `confidence` is the mean of its probability."""
+
+    person: str
+    start: float
+    end: float
+    expression: str
+    confidence: float
+    flags: list[str] = []
+
+
 class Answer(BaseModel):
-    """What one video shows; without a face there is no expression, and a video that cannot be used has an error instead."""
+    """What one video shows; without a face there is no expression, and a video that cannot be used has an error instead.
+
+    A film, which is long or has several shots, has no one expression, but segments of everybody in it.
+    """
 
     path: str
     expression: str | None = None
@@ -32,6 +47,7 @@ class Answer(BaseModel):
     coverage: float | None = None
     flags: list[str] = []
     timeline: list[Moment] = []
+    segments: list[Segment] = []
     error: str | None = None
 
 
@@ -49,13 +65,34 @@ class VferModel(PythonModel):
 
     def _answer(self, path: str) -> Answer:
         try:
-            shown = self._recogniser.recognise(Path(path), only_clip=True)
-            said = self._recogniser.answer(path, shown)
+            try:
+                return self._clip(path)
+            except NoClipError as film:
+                return self._film(path, film.flag)
         except ClipError as error:
             return Answer(path=path, error=str(error))
         except Exception as error:  # whatever is wrong with one video, the others are answered
             log.exception("%r could not be answered", path)
             return Answer(path=path, error=str(UnexpectedError.of(path, error)))
+
+    def _film(self, path: str, flag: str) -> Answer:
+        film = self._recogniser.timeline(path)
+        segments = [
+            Segment(
+                person=one.person,
+                start=one.start,
+                end=one.end,
+                expression=one.expression,
+                confidence=one.confidence,
+                flags=list(one.flags),
+            )
+            for one in film.segments
+        ]
+        return Answer(path=path, flags=[flag], segments=segments, error=None if segments else f"{path}: no frame shows a face")
+
+    def _clip(self, path: str) -> Answer:
+        shown = self._recogniser.recognise(Path(path), only_clip=True)
+        said = self._recogniser.answer(path, shown)
         return Answer(
             path=path,
             expression=said.expression,
