@@ -32,12 +32,9 @@ from vfer.nets.session import Session
 
 def main(
     cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
-    model: Annotated[Path, typer.Option(help="The sequence model, an ONNX file.")],
-    parts: Annotated[Path, typer.Option("--split", help="The split, a Parquet file.")],
+    cnn: Annotated[Path, typer.Option(help="The CNN's outputs: its predictions, what it learned from, and its history.")],
+    lstm: Annotated[Path, typer.Option(help="The sequence model's outputs: the model, the split, and its history.")],
     stills: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
-    said: Annotated[Path, typer.Option("--predictions", help="What the CNN says of them, a Parquet file.")],
-    examples: Annotated[Path, typer.Option("--learned", help="What the CNN has learned from, a Parquet file.")],
-    histories: Annotated[list[Path], typer.Option("--history", help="A training's history, a CSV file; once for each.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
 ) -> None:
@@ -45,13 +42,13 @@ def main(
     chosen = params.load(config, "evaluate", EvaluateParams)
     seed = params.seed(config)
     with console.Stage("evaluate") as stage:
-        session = Session(model)
+        session = Session(lstm / "model.onnx")
         names, settings = session.classes, settings_of(session)
-        rows, network = split.read(parts), learned.read(examples)
+        rows, network = split.read(lstm / "split.parquet"), learned.read(cnn / learned.FILE)
         sequences = {sequence.clip: sequence for sequence in features.read(cache)}
         test = [row for row in rows if row.part == "test"]
         if not test:
-            raise DataError(f"{parts}: has no test clip; lower split.folds")
+            raise DataError(f"{lstm}: the split has no test clip; lower split.folds")
         shown = [sequences[row.clip].shown for row in test]
         probabilities = predict(session, shown, settings.max_frames)
         truth = np.array([names.index(row.expression) for row in test])
@@ -81,7 +78,7 @@ def main(
         }
         if known:
             metrics["baseline"] = known.metrics
-        of_stills = predictions.read(said).of("test")
+        of_stills = predictions.read(cnn / "predictions.parquet").of("test")
         if of_stills.still:
             metrics["stills"] = stills_report.report(of_stills, stills, chosen.confidence, out)
         classes = figures.per_class(truth, predicted, names)
@@ -98,6 +95,7 @@ def main(
         plots.reliability(out / "plots" / "reliability.png", curve)
         plots.subjects(out / "plots" / "subjects.png", by_subject)
         told = summary(metrics)
+        histories = [outputs / "history.csv" for outputs in (cnn, lstm)]
         report.write(
             out, told, metrics, chosen.confidence, rows, {"expression": classes, "subject": by_subject}, histories, audit.unnamed(network)
         )

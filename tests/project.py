@@ -51,11 +51,9 @@ class Project:
         (self.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         model = save(self.outputs / "lstm" / "model.onnx")
         model.with_suffix(".keras").write_bytes(b"a Keras model")
-        features, parts = self.outputs / "features" / "features.parquet", self.outputs / "lstm" / "split.parquet"
-        stills, said = self.root / "stills.parquet", self.outputs / "cnn" / "predictions.parquet"
-        examples = self.outputs / "cnn" / learned.FILE
-        histories = [self.outputs / stage / "history.csv" for stage in ("cnn", "lstm")]
-        evaluate(features, model, parts, stills, said, examples, histories, self.root / "params.yaml", self.outputs / "evaluate")
+        cache = self.outputs / "features" / "features.parquet"
+        cnn, lstm, out = (self.outputs / stage for stage in ("cnn", "lstm", "evaluate"))
+        evaluate(cache, cnn, lstm, self.root / "stills.parquet", self.root / "params.yaml", out)
 
 
 def make(root: Path) -> Project:

@@ -141,9 +141,9 @@ def test_a_plot_is_a_picture_whose_bytes_depend_on_the_figures_alone(name: str, 
 @pytest.fixture
 def cached(tmp_path: Path) -> Path:
     """A folder with a model, a split by subject, and the cache of its clips; the first test clip shows no face."""
-    cnn, rows = Session(toys.cnn(tmp_path / "cnn.onnx")), divided("subject")
+    cnn, rows = Session(toys.cnn(tmp_path / "cnn" / "model.onnx")), divided("subject")
     faceless = next(row.clip for row in rows if row.part == "test")
-    split.write(tmp_path / "split.parquet", rows)
+    split.write(tmp_path / "lstm" / "split.parquet", rows)
     features.write(
         tmp_path / "features.parquet",
         (
@@ -152,22 +152,20 @@ def cached(tmp_path: Path) -> Path:
         ),
         {},
     )
-    toys.good_lstm(tmp_path / "model.onnx")
-    files.write_csv(tmp_path / "lstm" / "history.csv", list(LEARNED[0]), LEARNED)
-    learned.write(tmp_path / "learned.parquet", [Example("still", "a", "train")])
-    toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "said.parquet", tmp_path / "cnn.onnx")
+    toys.good_lstm(tmp_path / "lstm" / "model.onnx")
+    for model in ("cnn", "lstm"):
+        files.write_csv(tmp_path / model / "history.csv", list(LEARNED[0]), LEARNED)
+    learned.write(tmp_path / "cnn" / learned.FILE, [Example("still", "a", "train")])
+    toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "cnn" / "predictions.parquet", tmp_path / "cnn" / "model.onnx")
     return tmp_path
 
 
 def evaluate(folder: Path, out: str = "out", **settings: object) -> Path:
-    files = (
-        folder / f"{name}"
-        for name in ("features.parquet", "model.onnx", "split.parquet", "stills.parquet", "said.parquet", "learned.parquet")
-    )
+    inputs = (folder / name for name in ("features.parquet", "cnn", "lstm", "stills.parquet"))
     params = yaml.safe_load((HOME / "params.yaml").read_text())
     params["evaluate"] |= settings
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    main(*files, [folder / "lstm" / "history.csv"], folder / "params.yaml", folder / out)
+    main(*inputs, folder / "params.yaml", folder / out)
     return folder / out
 
 
@@ -195,7 +193,8 @@ def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
     assert first == second
     assert {path.as_posix() for path in first} == {
         *("metrics.json", "per_class.csv", "per_subject.csv", "reliability.csv", "confusion.csv", "predictions.parquet"),
-        *("report.html", *(f"plots/{name}.png" for name in ("confusion", "per_class", "reliability", "subjects", "curves_lstm"))),
+        "report.html",
+        *(f"plots/{name}.png" for name in ("confusion", "per_class", "reliability", "subjects", "curves_cnn", "curves_lstm")),
         *(f"plots/stills_{name}" for name in ("confusion.png", "mistakes.png", "per_class.csv", "reliability.png")),
     }
 
@@ -212,7 +211,7 @@ def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
     assert not re.search(r"https?:|<script|<link", text)
     pictures = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)">', text)
     assert [name for name, _ in pictures] == [
-        *("confusion", "per class", "subjects", "reliability", "curves lstm"),
+        *("confusion", "per class", "subjects", "reliability", "curves cnn", "curves lstm"),
         *("stills confusion", "stills reliability", "stills mistakes"),
     ]
     assert base64.b64decode(pictures[0][1]) == (out / "plots" / "confusion.png").read_bytes()
@@ -220,7 +219,7 @@ def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
     assert re.search(r"<th>95 % interval</th>.*<td>accuracy</td><td>0\.938</td><td>too few subjects</td>", text)
     assert "nothing says whom the stills that trained the CNN show" in text
     assert "warning" not in text.split("</style>")[1]
-    split.write(cached / "split.parquet", divided("random"))
+    split.write(cached / "lstm" / "split.parquet", divided("random"))
     assert "100% of the test clips are of a subject seen in training" in (evaluate(cached) / "report.html").read_text()
 
 
@@ -244,7 +243,7 @@ def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None
 
 
 def test_without_stills_the_stage_says_nothing_of_the_cnn(cached: Path) -> None:
-    predictions.write(cached / "said.parquet", [])
+    predictions.write(cached / "cnn" / "predictions.parquet", [])
     out = evaluate(cached)
     assert "stills" not in json.loads((out / "metrics.json").read_text())
     assert not list(out.rglob("stills_*"))
@@ -255,8 +254,8 @@ def test_predictions_that_do_not_fit_the_stills_are_one_line(cached: Path) -> No
     stills.write(cached / "stills.parquet", kept.filter(pc.field("usage") != "test"))
     with pytest.raises(DataError, match=r"stills\.parquet: lacks stills that the CNN has seen; run `dvc repro cnn`"):
         evaluate(cached)
-    (cached / "said.parquet").write_bytes(b"no table")
-    with pytest.raises(DataError, match=r"said\.parquet: is not a readable table of the CNN's predictions"):
+    (cached / "cnn" / "predictions.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"predictions\.parquet: is not a readable table of the CNN's predictions"):
         evaluate(cached)
 
 
@@ -266,15 +265,15 @@ def test_a_sheet_without_pictures_says_so(tmp_path: Path) -> None:
 
 
 def test_a_split_without_test_clips_is_one_line(cached: Path) -> None:
-    split.write(cached / "split.parquet", [row for row in split.read(cached / "split.parquet") if row.part != "test"])
-    with pytest.raises(DataError, match=r"split\.parquet: has no test clip; lower split\.folds"):
+    split.write(cached / "lstm" / "split.parquet", [row for row in split.read(cached / "lstm" / "split.parquet") if row.part != "test"])
+    with pytest.raises(DataError, match=r"lstm: the split has no test clip; lower split\.folds"):
         evaluate(cached)
 
 
 @pytest.mark.parametrize("mode", ["subject", "neutral", "iterative"])
 def test_a_model_with_a_baseline_has_figures_of_both_protocols(cached: Path, mode: str) -> None:
     plain = json.loads((evaluate(cached, "plain") / "metrics.json").read_text())
-    toys.lstm(cached / "model.onnx", [[2, 0], [0, 2]], baseline=mode, neutral_clips=1)
+    toys.lstm(cached / "lstm" / "model.onnx", [[2, 0], [0, 2]], baseline=mode, neutral_clips=1)
     out = evaluate(cached)
     found = json.loads((out / "metrics.json").read_text())
     made, kept = found.pop("baseline"), 4 if mode == "neutral" else 0

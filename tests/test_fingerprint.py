@@ -135,10 +135,11 @@ def test_a_stage_s_key_sees_its_code_and_its_packages_and_no_linter(stage: str, 
 @pytest.mark.parametrize("name", ["dvc.yaml", "comparison/dvc.yaml"])
 def test_dvc_sees_an_upgraded_runtime_and_another_delimiter(name: str) -> None:
     stages = yaml.safe_load((HOME / name).read_text())["stages"]
+    recorded = yaml.safe_load((HOME / packages.FILE).read_text())
     for stage, wired in stages.items():
         work = closure.closure([f"stages.{stage}"])
-        [recorded] = [param[packages.FILE] for param in wired["params"] if isinstance(param, dict) and packages.FILE in param]
-        assert {*work.packages} <= {*recorded}, stage
+        assert {packages.FILE: [stage]} in wired["params"]
+        assert {*work.packages} <= {*recorded[stage]}, stage
         assert ("src/vfer/files.py" in wired["deps"]) is ("vfer.files" in work.files), stage
     if name == "dvc.yaml":
         assert all("src/vfer/files.py" in wired["deps"] for wired in stages.values()), "all write tables"
@@ -205,7 +206,7 @@ def test_what_the_stages_run_under_is_what_is_installed(tmp_path: Path) -> None:
     path.write_text((HOME / packages.FILE).read_text().replace("onnxruntime: ", "onnxruntime: 0."))
     with pytest.raises(DataError, match=r"onnxruntime 0\..* is recorded, but 1\..* is installed; .*`make env`.*`make deps`.*`dvc repro`"):
         packages.check(path)
-    path.write_text("nosuchpackage: 1\n")
+    path.write_text("frames: {nosuchpackage: 1}\n")
     with pytest.raises(DataError, match="nosuchpackage 1 is recorded, but none is installed"):
         packages.check(path)
     path.write_text("[")
@@ -224,6 +225,10 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def recorded(root: Path, stage: str) -> set[str]:
+    return {*yaml.safe_load((root / packages.FILE).read_text())[stage]}
+
+
 def wired(root: Path, stage: str) -> dict[str, Any]:
     return dict(yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage])
 
@@ -239,15 +244,15 @@ def test_the_wiring_is_written_from_the_imports_and_checked(repository: Path) ->
     assert "nothing changed" in run("--check")
     script = repository / "stages" / "features.py"
     script.write_text(script.read_text().replace("import shutil\n", "import shutil\nimport sklearn\nfrom vfer.data import split\n"))
-    assert "dvc.yaml: out of date" in run("--check", fails=True)
+    assert "dvc.yaml, packages.yaml: out of date" in run("--check", fails=True)
     before = (repository / "dvc.yaml").read_text()
     run()
     now = wired(repository, "features")
     assert {"src/vfer/data/split.py", "src/vfer/data/places.py", "outputs/faces/clips"} <= set(now["deps"])
-    assert {"scikit-learn", "scipy"} <= set(now["params"][-1]["packages.yaml"])
+    assert {"scikit-learn", "scipy"} <= recorded(repository, "features")
     (repository / "architectures" / "mine.py").write_text("import av\n")
     run()
-    assert "av" in wired(repository, "cnn")["params"][-1]["packages.yaml"], "a network of one's own counts"
+    assert "av" in recorded(repository, "cnn"), "a network of one's own counts"
     for path in (repository / "architectures" / "mine.py", script):
         path.unlink() if path.name == "mine.py" else path.write_text((HOME / "stages" / "features.py").read_text())
     run()

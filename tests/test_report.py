@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 import vfer
 from benchmarks import films
 from benchmarks.films import Act, Film, Role
-from vfer import pages
 from vfer.cli.app import app
-from vfer.predict import annotate, formats
+from vfer.predict import annotate, formats, pages
 from vfer.predict.baselines import BaselineSource
 
 PLAYS = """document.createElement('video').canPlayType('video/mp4; codecs="avc1.42E01E"')"""

@@ -13,7 +13,7 @@ from vfer.clips.closure import closure
 from vfer.errors import DataError
 
 WIRING = ("dvc.yaml", "comparison/dvc.yaml")
-FOUND_BY_NAME = {"pretrain": ("architectures",), "cnn": ("architectures",), "method": ("vfer.compare.methods",)}
+IMPORTED_BY_NAME = {"pretrain": ("architectures",), "cnn": ("architectures",), "method": ("vfer.compare.methods",)}
 """Packages whose modules a stage imports by a param's name."""
 WIDTH = 140
 
@@ -28,61 +28,61 @@ def deps(
 
     sys.path.insert(0, str(root.resolve()))  # where the stages are
     texts = {name: (root / name).read_text(encoding="utf-8") for name in WIRING}
-    used: set[str] = set()
-    wanted = {name: _rewired(text, root, used) for name, text in texts.items()}
-    wanted[packages.FILE] = packages.text(used)
-    before = {name: path.read_text(encoding="utf-8") if (path := root / name).is_file() else "" for name in wanted}
-    changed = [name for name, text in wanted.items() if text != before[name]]
+    used: dict[str, tuple[str, ...]] = {}
+    rewired = {name: _rewire(text, root, used) for name, text in texts.items()}
+    rewired[packages.FILE] = packages.text(used)
+    before = {name: path.read_text(encoding="utf-8") if (path := root / name).is_file() else "" for name in rewired}
+    changed = [name for name, text in rewired.items() if text != before[name]]
     if check and changed:
         raise DataError(f"{', '.join(changed)}: out of date with the code or the installed packages; run `make deps`")
     for name in changed:
-        write_bytes(root / name, wanted[name].encode())
+        write_bytes(root / name, rewired[name].encode())
     console.print(f"deps: {', '.join(changed) if changed else 'nothing'} changed", markup=False)
 
 
-def _rewired(text: str, root: Path, used: set[str]) -> str:
-    """Return the text of a dvc.yaml whose stages depend on all their code and packages, which are added to those `used`."""
+def _rewire(text: str, root: Path, used: dict[str, tuple[str, ...]]) -> str:
+    """Return the text of a dvc.yaml whose stages depend on all their code and packages; the latter are added to those `used`, by stage."""
     import yaml
 
     lines = text.splitlines()
-    for stage, wired in yaml.safe_load(text)["stages"].items():
-        work = closure([f"stages.{stage}", *_named(stage, root)])
-        used |= {*work.packages}
-        given = [dep for dep in wired["deps"] if dep.split("/")[0] not in ("src", "stages")]
-        _replace(lines, stage, "deps", [*given, *cover(work.files.values(), root)])
-        params = [param for param in wired["params"] if not (isinstance(param, dict) and packages.FILE in param)]
-        _replace(lines, stage, "params", [*params, {packages.FILE: list(work.packages)}])
+    for stage, wiring in yaml.safe_load(text)["stages"].items():
+        work = closure([f"stages.{stage}", *_by_name(stage, root)])
+        used[stage] = work.packages
+        data = [dep for dep in wiring["deps"] if dep.split("/")[0] not in ("src", "stages")]
+        _replace(lines, stage, "deps", [*data, *cover(work.files.values(), root)])
+        params = [param for param in wiring["params"] if not (isinstance(param, dict) and packages.FILE in param)]
+        _replace(lines, stage, "params", [*params, {packages.FILE: [stage]}])
     return "\n".join(lines) + "\n"
 
 
-def _named(stage: str, root: Path) -> list[str]:
+def _by_name(stage: str, root: Path) -> list[str]:
     """Return the modules that a stage imports by a param's name."""
-    found = []
-    for package in FOUND_BY_NAME.get(stage, ()):
+    modules = []
+    for package in IMPORTED_BY_NAME.get(stage, ()):
         base = root / "src" if package.startswith("vfer.") else root
         files = sorted((base / package.replace(".", "/")).glob("*.py"))
-        found += [f"{package}.{file.stem}" for file in files if file.stem != "__init__"]
-    return found
+        modules += [f"{package}.{file.stem}" for file in files if file.stem != "__init__"]
+    return modules
 
 
 def cover(files: Iterable[Path], root: Path) -> list[str]:
-    """Return few paths that hold all these files: single ones, and in place of at least half of the modules of a folder that folder."""
-    wanted = {file.resolve() for file in files}
+    """Return few paths that hold all these files: a folder of which they are at least half of the modules, and single files."""
+    used = {file.resolve() for file in files}
 
     def of(path: Path) -> list[Path]:
         if path.is_file():
-            return [path] if path in wanted else []
-        modules = set(path.rglob("*.py"))
-        if 1 < len(modules & wanted) >= len(modules) / 2:
+            return [path] if path in used else []
+        modules = {file for file in path.rglob("*.py") if file.name != "__init__.py" or file in used}
+        if 1 < len(modules & used) >= len(modules) / 2:
             return [path]
         return inside(path)
 
     def inside(folder: Path) -> list[Path]:
-        return [found for child in sorted(folder.iterdir()) for found in of(child)]
+        return [part for child in sorted(folder.iterdir()) for part in of(child)]
 
     top = root.resolve()
     code = inside(top / "src" / "vfer")
-    scripts = [path for path in sorted((top / "stages").glob("*.py")) if path in wanted]
+    scripts = [path for path in sorted((top / "stages").glob("*.py")) if path in used]
     return [path.relative_to(top).as_posix() for path in [*scripts, *code]]
 
 

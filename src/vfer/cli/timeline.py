@@ -106,7 +106,7 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
 
 def show(told: "Told") -> None:
     """Print what one video shows."""
-    from vfer.pages import clock
+    from vfer.predict.pages import clock
 
     if told.error:
         console.console.print(f"{told.clip}: {told.error.removeprefix(told.clip + ': ')}", markup=False)

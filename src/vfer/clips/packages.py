@@ -1,6 +1,6 @@
 """`packages.yaml`: the versions of the packages that compute, as DVC knows them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -8,12 +8,15 @@ from vfer.clips.closure import versions
 from vfer.errors import DataError
 
 FILE = "packages.yaml"
-HEAD = "# Written by `make deps`: the packages that decide results. DVC runs again what a new version touches.\n"
+HEAD = "# Written by `make deps`: the packages that decide each stage's results. DVC runs the stage again when a version changes.\n"
 
 
-def text(packages: Iterable[str]) -> str:
-    """Return the file's content for the installed versions."""
-    return HEAD + "".join(f"{name}: {number}\n" for name, number in sorted(versions(packages).items()))
+def text(packages: Mapping[str, Iterable[str]]) -> str:
+    """Return the file's content for the installed versions of each stage's packages."""
+    import yaml
+
+    lines = (yaml.safe_dump({stage: versions(names)}, default_flow_style=None, width=1000) for stage, names in packages.items())
+    return HEAD + "".join(lines)
 
 
 def check(path: Path) -> None:
@@ -21,15 +24,16 @@ def check(path: Path) -> None:
     import yaml
 
     try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for name, number in recorded.items():
-            if _installed(name) != str(number):
-                raise DataError(
-                    f"{path}: {name} {number} is recorded, but {_installed(name) or 'none'} is installed; run `make env` to install the "
-                    "former, or `make deps` to record the latter, then `dvc repro`"
-                )
+        stages = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recorded = {name: str(number) for packages in stages.values() for name, number in packages.items()}
     except (OSError, AttributeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read; restore it with `git checkout {path.name}`, or run `make deps`") from error
+    for name, number in recorded.items():
+        if _installed(name) != number:
+            raise DataError(
+                f"{path}: {name} {number} is recorded, but {_installed(name) or 'none'} is installed; run `make env` to install the "
+                "former, or `make deps` to record the latter, then `dvc repro`"
+            )
 
 
 def _installed(name: str) -> str | None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import pages
+from vfer.predict import pages
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.quality import FLAGS
 from vfer.predict.timeline import NOTICE, Row, Timeline
