@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from videos import FULL, LIMITED, quadrants, stored, tagged, video
 
 from vfer.errors import ClipError, UnexpectedError
-from vfer.video import container, decode, picture
+from vfer.video import container, decode, picture, timing
 from vfer.video.frames import sample
 
 Grey = NDArray[np.uint8]
@@ -188,7 +188,7 @@ def test_recordings_that_were_joined_are_read_to_the_end(tmp_path: Path) -> None
     (tmp_path / "joined.ts").write_bytes(part.read_bytes() * 2)
     frames, notes = read(tmp_path / "joined.ts", fps=5)
     assert [frame.time for frame in frames] == [pytest.approx(n / 5, abs=1e-3) for n in range(20)]
-    assert notes == [decode.RESTARTED]
+    assert notes == [timing.RESTARTED]
 
 
 def test_a_clip_may_begin_and_end_anywhere(tmp_path: Path) -> None:

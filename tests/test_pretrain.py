@@ -25,7 +25,7 @@ from vfer.nets import export
 from vfer.pretrain import identities, model
 from vfer.pretrain.identities import Faces, hold_out
 from vfer.pretrain.params import PretrainParams
-from vfer.pretrain.train import Batches, train
+from vfer.pretrain.train import FaceBatches, train
 from vfer.pretrain.verify import pairs, verification
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of TensorFlow
@@ -87,7 +87,7 @@ def test_batches_hold_each_face_once_with_its_subject_and_the_held_out_ones_are_
     params = PretrainParams(**section(head="margin", augmentation=0))
     seen = []
     for fitted in (True, False):
-        found = Batches(faces, params, 3, fitted=fitted)
+        found = FaceBatches(faces, params, 3, fitted=fitted)
         rows = [batch for index in range(len(found)) for batch in zip(*found[index][0], found[index][1], strict=True)]
         assert len(rows) == (faces.held != fitted).sum()
         for crop, told, target in rows:

@@ -23,6 +23,8 @@ PACKAGES = yaml.safe_load((HOME / "packages.yaml").read_text())
 PARAMS = ("params.yaml", "comparison/params.yaml")
 TRAIN = {
     "vfer.nets.training",
+    "vfer.nets.average",
+    "vfer.nets.checkpoint",
     "vfer.nets.export",
     "vfer.cnn.model",
     "vfer.nets.mini_xception",

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from vfer import env
 from vfer.errors import VferError, WeightsError
 from vfer.nets import export, training
+from vfer.nets.average import Average
+from vfer.nets.batches import Batches
+from vfer.nets.checkpoint import Logs, Monitor
 from vfer.nets.session import Session
-from vfer.nets.training import Batches, Fit, Logs
+from vfer.nets.training import Fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # those of TensorFlow and tf2onnx
@@ -60,7 +63,7 @@ def run(
     on_epoch: Callable[[int, Logs], None] = lambda *_: None,
     wrong: bool = False,
     averaging: float = 0,
-    monitor: training.Monitor = "loss",
+    monitor: Monitor = "loss",
 ) -> Fit:
     validation = batches(24, shuffle=False, targets=examples(24)[1][:, ::-1].copy() if wrong else None)
     plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "checkpoint": checkpoint, "averaging": averaging, "monitor": monitor}
@@ -123,7 +126,7 @@ def test_a_training_learns_and_keeps_the_weights_of_its_lowest_validation_loss()
 
 @pytest.mark.parametrize(("monitor", "best"), [("loss", 1), ("accuracy", 3)])
 def test_the_lowest_loss_or_the_highest_accuracy_chooses(
-    monitor: training.Monitor, best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monitor: Monitor, best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = net()
     kept: list[list[NDArray[np.float32]]] = []
@@ -226,7 +229,7 @@ def test_an_epoch_that_only_fails_in_validation_names_its_last_step() -> None:
 
 def test_the_average_follows_the_weights_and_is_what_is_validated_and_kept() -> None:
     model = net(learning_rate=0.05)
-    average = training.Average(model, 0.75)
+    average = Average(model, 0.75)
     expected = [value.astype(np.float64) for value in model.get_weights()]
     for step in range(1, 5):
         model.set_weights([value + step for value in model.get_weights()])
@@ -234,7 +237,7 @@ def test_the_average_follows_the_weights_and_is_what_is_validated_and_kept() -> 
         decay = min(0.75, step / (step + 9))
         expected = [mean * decay + value * (1 - decay) for mean, value in zip(expected, model.get_weights(), strict=True)]
     live = model.get_weights()
-    with average.taken():
+    with average.applied():
         for value, mean in zip(model.get_weights(), expected, strict=True):
             np.testing.assert_allclose(value, mean, rtol=1e-5)
     for value, before in zip(model.get_weights(), live, strict=True):

@@ -18,7 +18,9 @@ from vfer.cnn.head import Head, fused
 from vfer.cnn.params import CnnParams
 from vfer.data.stills import SIDE
 from vfer.nets import training
-from vfer.nets.training import Fit, Logs, OnEpoch
+from vfer.nets.batches import Batches
+from vfer.nets.checkpoint import Logs
+from vfer.nets.training import Fit, OnEpoch
 
 GROWING = ((0.3, 32), (0.6, 40), (1.0, SIDE))
 """Up to which share of the epochs the faces have how many pixels a side, with `cnn.progressive`."""
@@ -137,7 +139,7 @@ def _fit(
     )
 
 
-class StillBatches(training.Batches):
+class StillBatches(Batches):
     """Batches of faces, float32 (n, side, side, 1), with the targets of both heads side by side.
 
     With `epochs`, the number that the model is fitted for, they are shuffled, augmented, mixed and weighted by class. Each still is

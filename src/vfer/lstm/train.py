@@ -13,7 +13,8 @@ from vfer.lstm.baseline import Baseline
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad
 from vfer.nets import sequences, training
-from vfer.nets.training import Batches, Fit, OnEpoch
+from vfer.nets.batches import Batches
+from vfer.nets.training import Fit, OnEpoch
 
 Draw = Callable[[int, np.random.Generator], Baseline]
 """Returns a baseline for a clip by its row, at random."""

@@ -24,8 +24,9 @@ from vfer.predict.shots import shots
 from vfer.predict.source import WHOLE, Span
 from vfer.predict.tracking import Faces, Linker, Place, follow
 from vfer.video import frames
-from vfer.video.decode import Frame, Ticks, Video
+from vfer.video.decode import Frame, Video
 from vfer.video.frames import FramesParams
+from vfer.video.timing import Ticks
 
 BATCH = 64  # crops a call of the CNN
 AHEAD = 16  # frames decoded before they are looked at

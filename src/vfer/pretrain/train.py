@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vfer.cnn import transfer
 from vfer.cnn.augment import augment
 from vfer.nets import training
+from vfer.nets.batches import Batches
 from vfer.nets.training import Fit, OnEpoch
 from vfer.pretrain import model
 from vfer.pretrain.identities import Faces
@@ -41,14 +42,14 @@ def train(
     keras.config.set_dtype_policy(training.precision(precision))
     net = model.backbone(architecture)
     classifier = model.classifier(net, faces.subjects, params)
-    fitted = Batches(faces, params, seed, fitted=True)
+    fitted = FaceBatches(faces, params, seed, fitted=True)
     training.compile_classifier(
         classifier, learning_rate=params.learning_rate, steps=len(fitted) * params.epochs, weight_decay=params.weight_decay
     )
     fit = training.fit(
         classifier,
         fitted,
-        Batches(faces, params, seed, fitted=False),
+        FaceBatches(faces, params, seed, fitted=False),
         epochs=params.epochs,
         patience=params.patience,
         checkpoint=checkpoint,
@@ -58,7 +59,7 @@ def train(
     return net, fit, verification(embed(embedder, faces.pixels, faces.rows[faces.held]), faces.labels[faces.held], seed)
 
 
-class Batches(training.Batches):
+class FaceBatches(Batches):
     """Batches of crops, float32 (n, 48, 48, 1), and of their subjects as 0 and 1, float32 (n, subjects); both are inputs of a margin.
 
     The latter are made one batch at a time: those of 3 million faces and 9000 subjects would be 100 GB. What is fitted is shuffled

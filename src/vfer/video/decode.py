@@ -1,17 +1,14 @@
 """Decodes a video front to back in bounded memory: the one decoding pass under the pipeline and everything that looks at videos."""
 
-from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -19,22 +16,16 @@ from numpy.typing import NDArray
 from vfer.errors import ClipError, UnexpectedError
 from vfer.video import picture
 from vfer.video.container import aspect, opened, reason
+from vfer.video.timing import MAX_FRAMES, SHORT, SLACK, Clock, Order, Ticks, packets
 
 LOST = 0.1
 """Largest share of a video that may be damaged, or missing at its end."""
-MAX_FRAMES = 5_000_000
-"""Frames of a video: 46 hours at 30 a second."""
-SLACK = 1e-6  # seconds; times are rounded
-BACK = 0.25  # seconds: a time that jumps back so far begins a new recording
-JUMP = 10.0  # seconds: so does one that jumps ahead so far in a format for broadcasting, whose clock may be set anew
 BROADCAST = ("mpegts", "mpeg")
 RATE = 25.0  # frames a second where a file names no rate
 
 DAMAGED = "damaged packets were skipped"
 CORRUPT = "pictures were decoded with errors"
-RESTARTED = "times that start again were continued"
 RESIZED = "pictures of another size were fitted into the first one's"
-SHORT = "the video ends before its file says"
 SEVERAL = "of several video streams only the main one was read"
 
 
@@ -184,12 +175,12 @@ def _decoded(
 ) -> Iterator[Decoded]:
     rate, seconds, declared = _rate(stream), _seconds(stream), stream.frames
     _check_length(path, seconds, declared, longest)
-    order = _Order.of(path, fps) if fps and rate > fps else _Order()
-    clock = _Clock(rate, broadcast=container.format.name in BROADCAST, notes=notes)
+    order = Order.of(path, fps) if fps and rate > fps else Order()
+    clock = Clock(rate, broadcast=container.format.name in BROADCAST, notes=notes)
     if len(container.streams.video) > 1:
         notes[SEVERAL] += 1
-    count, ended, pixels, packets = 0, 0.0, aspect(stream), Counter[bool]()
-    for frame in _pictures(container, stream, order, packets, notes):
+    count, ended, pixels, tally = 0, 0.0, aspect(stream), Counter[bool]()
+    for frame in _pictures(container, stream, order, tally, notes):
         if not count and not order.begins(frame.pts):
             order.forget()  # the first frames cannot be decoded, so other ones reach the ticks
         count = order.place(frame.pts, count)
@@ -197,16 +188,16 @@ def _decoded(
         ended = time + (float(frame.duration * (frame.time_base or 0)) or 1 / rate)  # WMV does not say how long a frame lasts
         _check_length(path, time, count, longest)
         yield Decoded(frame, count - 1, time, pixels, int(stream.codec_context.field_order))
-    notes[DAMAGED] += packets[False]
+    notes[DAMAGED] += tally[False]
     if "matroska" in container.format.name:
         seconds = max(0.0, seconds - clock.start)  # it says there when a stream ends
-    if why := _lacking(count, declared, ended, seconds, packets):
+    if why := _lacking(count, declared, ended, seconds, tally):
         raise ClipError(f"{path}: {why}; replace or remove the file")
     if not seconds and ended < (1 - LOST) * float((container.duration or 0) / 1e6):
         notes[SHORT] += 1
 
 
-def _lacking(count: int, declared: int, ended: float, seconds: float, packets: Mapping[bool, int]) -> str:
+def _lacking(count: int, declared: int, ended: float, seconds: float, tally: Mapping[bool, int]) -> str:
     """Returns what too much of a video lacks; nothing where it is whole enough."""
     if not count:
         return "holds no frame that can be decoded"
@@ -214,8 +205,8 @@ def _lacking(count: int, declared: int, ended: float, seconds: float, packets: M
     if seconds and ended < (1 - LOST) * seconds and (not declared or count < (1 - LOST) * declared):
         part = f"{count} of {declared} frames" if declared else f"{ended:.1f} of {seconds:.1f} s"
         return f"is truncated, {part} decode"
-    if packets[False] > LOST * sum(packets.values()):
-        return f"is damaged, {packets[False]} of {sum(packets.values())} packets cannot be decoded"
+    if tally[False] > LOST * sum(tally.values()):
+        return f"is damaged, {tally[False]} of {sum(tally.values())} packets cannot be decoded"
     return ""
 
 
@@ -227,38 +218,20 @@ def _check_length(path: Path, seconds: float, count: int, longest: float | None)
 
 
 def _pictures(
-    container: InputContainer, stream: VideoStream, order: "_Order", packets: Counter[bool], notes: Counter[str]
+    container: InputContainer, stream: VideoStream, order: Order, tally: Counter[bool], notes: Counter[str]
 ) -> Iterator[VideoFrame]:
     """Yields what decodes, and counts the packets that do and do not."""
-    for packet in _packets(container, stream, notes):
+    for packet in packets(container, stream, notes):
         stream.codec_context.skip_frame = "NONREF" if packet and order.spares(packet.pts) else "DEFAULT"
         try:
             pictures = stream.decode(packet)
         except FFmpegError:
-            packets[False] += 1
+            tally[False] += 1
             continue
-        packets[True] += 1
+        tally[True] += 1
         for frame in pictures:
             notes[CORRUPT] += frame.is_corrupt
             yield frame
-
-
-def _packets(container: InputContainer, stream: VideoStream, notes: Counter[str]) -> "Iterator[Packet[VideoStream] | None]":
-    """Yields the packets of a stream, and at last an empty one or None, which makes the decoder give what it holds back."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except IndexError:  # of a stream that appears on the way
-            packets = container.demux(stream)
-        except FFmpegError:
-            notes[SHORT] += 1
-            yield None
-            return
-        else:
-            yield packet
 
 
 def _rate(stream: VideoStream) -> float:
@@ -272,91 +245,3 @@ def _seconds(stream: VideoStream) -> float:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return float((stream.duration or 0) * (stream.time_base or 0))
-
-
-class Ticks:
-    """Takes `fps` frames a second: each one whose time reaches the next tick; without `fps`, every frame."""
-
-    def __init__(self, fps: float | None) -> None:
-        self._fps = fps
-        self._next = 0
-
-    def take(self, time: float) -> bool:
-        """Returns whether the next frame, shown at `time` seconds, is taken."""
-        if self._fps is None:
-            return True
-        if time < self._next / self._fps - SLACK:
-            return False
-        self._next = max(self._next + 1, int(time * self._fps + SLACK) + 1)
-        return True
-
-
-class _Clock:
-    """Gives frames times in seconds since the first one, which never run back."""
-
-    def __init__(self, rate: float, *, broadcast: bool, notes: Counter[str]) -> None:
-        self._step, self._broadcast, self._notes = 1 / rate, broadcast, notes
-        self.start = 0.0  # what is added to a time to give the file's own
-        self._last: float | None = None
-
-    def __call__(self, frame: VideoFrame) -> float:
-        """Returns the time of the next frame."""
-        own = frame.time if frame.time is not None and isfinite(frame.time) else None  # NaN where a damaged file names no time base
-        if self._last is None:
-            self.start, self._last = own or 0.0, 0.0
-            return 0.0
-        ahead = self._last + self._step
-        time = ahead if own is None else own - self.start
-        if time < self._last - BACK or (self._broadcast and time > self._last + JUMP):
-            self._notes[RESTARTED] += 1
-            self.start += time - ahead
-            time = ahead
-        self._last = max(time, self._last)
-        return self._last
-
-
-class _Order:
-    """The presentation times of a video's packets in order, and which of them no tick takes; empty where packets lack them."""
-
-    def __init__(self, times: NDArray[np.int64] | None = None, spare: NDArray[np.bool_] | None = None) -> None:
-        self._times = np.empty(0, np.int64) if times is None else times
-        self._spare = np.empty(0, np.bool_) if spare is None else spare
-
-    @classmethod
-    def of(cls, path: Path, fps: float) -> "_Order":
-        """Reads the packets of a video without decoding them."""
-        shown, stored = array("q"), array("q")
-        with opened(path) as (container, stream):
-            base = float(stream.time_base or 0)
-            for packet in _packets(container, stream, Counter()):
-                if packet and packet.size and not packet.is_discard:
-                    if packet.pts is None or len(shown) > MAX_FRAMES:
-                        return cls()
-                    shown.append(packet.pts)
-                    stored.append(packet.pts if packet.dts is None else packet.dts)
-        times = np.unique(np.array(shown, np.int64))
-        if len(times) < max(len(shown), 1) or (np.diff(np.array(stored, np.int64)) < 0).any():
-            return cls()
-        ticks = Ticks(fps)
-        spare = np.array([not ticks.take((int(time) - int(times[0])) * base) for time in times])
-        spare[-1] = False  # it tells how long the video is
-        return cls(times, spare)
-
-    def begins(self, time: int | None) -> bool:
-        """Returns whether a time is the first one."""
-        return not len(self._times) or time == self._times[0]
-
-    def place(self, time: int | None, before: int) -> int:
-        """Returns the number of a frame, from 1, by its time; one more than that of the frame `before` where no times are known."""
-        return int(np.searchsorted(self._times, time)) + 1 if len(self._times) and time is not None else before + 1
-
-    def spares(self, time: int | None) -> bool:
-        """Returns whether no tick takes the frame of a packet."""
-        if time is None or not len(self._times):
-            return False
-        place = int(np.searchsorted(self._times, time))
-        return place < len(self._times) and self._times[place] == time and bool(self._spare[place])
-
-    def forget(self) -> None:
-        """Makes it empty."""
-        self.__init__()  # type: ignore[misc]

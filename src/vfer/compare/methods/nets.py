@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors
 from vfer.nets import training
-from vfer.nets.training import Batches
+from vfer.nets.batches import Batches
 
 Inputs = Callable[[Clips, Numbers, np.random.Generator | None], Vectors]
 """Makes one array of the chosen clips; with a generator it may change them at random, since it is trained on them."""
