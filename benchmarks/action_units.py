@@ -26,7 +26,7 @@ from vfer import env, files, params
 from vfer.cli import console
 from vfer.compare.relative import relative
 from vfer.data.readers.ravdess import EMOTIONS
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.evaluate.scores import score
 from vfer.features import Embeddings
@@ -76,13 +76,13 @@ def main(
         stage.made = f"{len(clips)} clips of {len(actors)} actors -> {out}"
 
 
-def read(archive: Path) -> Iterator[tuple[str, tuple[Row, Embeddings]]]:
+def read(archive: Path) -> Iterator[tuple[str, tuple[SplitRow, Embeddings]]]:
     """Yield the clips of an archive by name; those of one performance, with sound and without, are one recording."""
     with zipfile.ZipFile(archive) as source:
         for name in sorted(name for name in source.namelist() if name.endswith(".csv")):
             code = PurePosixPath(name).stem.split("-")
             subject = f"ravdess/{code[6]}"
-            row = Row(name, EMOTIONS[int(code[2]) - 1], subject, f"{subject}/{'-'.join(code[2:6])}", "ravdess", "")
+            row = SplitRow(name, EMOTIONS[int(code[2]) - 1], subject, f"{subject}/{'-'.join(code[2:6])}", "ravdess", "")
             yield name, (row, table(name, source.read(name).decode("utf-8-sig")))
 
 
@@ -101,14 +101,14 @@ def table(name: str, text: str) -> Embeddings:
     return Embeddings(values[kept], time[kept])
 
 
-def split(rows: list[Row], actors: list[str], number: int) -> list[Row]:
+def split(rows: list[SplitRow], actors: list[str], number: int) -> list[SplitRow]:
     """Return the rows with their parts, where one actor tests, and the next one validates."""
     part_of = dict.fromkeys(actors, "train") | {actors[(number + 1) % len(actors)]: "validation", actors[number]: "test"}
-    return [Row(row.clip, row.expression, row.subject, row.recording, row.source, part_of[row.subject]) for row in rows]
+    return [SplitRow(row.clip, row.expression, row.subject, row.recording, row.source, part_of[row.subject]) for row in rows]
 
 
 def sequence_model(
-    folds: list[list[Row]], embeddings: dict[str, Embeddings], names: list[str], chosen: LstmParams, seeds: int
+    folds: list[list[SplitRow]], embeddings: dict[str, Embeddings], names: list[str], chosen: LstmParams, seeds: int
 ) -> dict[str, float]:
     """Return the scores of the pipeline's sequence model, answering as its baseline says."""
     with console.hushed():
@@ -131,7 +131,7 @@ def sequence_model(
 
 
 def of_means(
-    folds: list[list[Row]], embeddings: dict[str, Embeddings], names: list[str], mode: Mode, chosen: LstmParams
+    folds: list[list[SplitRow]], embeddings: dict[str, Embeddings], names: list[str], mode: Mode, chosen: LstmParams
 ) -> dict[str, float]:
     """Return the scores of a logistic regression on the clips' mean action units."""
     from sklearn.linear_model import LogisticRegression
@@ -150,7 +150,7 @@ def of_means(
     return scores(np.array(truth), np.array(answers), names)
 
 
-def _means(rows: list[Row], clips: dict[str, Embeddings]) -> NDArray[np.float32]:
+def _means(rows: list[SplitRow], clips: dict[str, Embeddings]) -> NDArray[np.float32]:
     return np.stack([clips[row.clip].values.mean(axis=0) for row in rows])
 
 

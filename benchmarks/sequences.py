@@ -35,7 +35,7 @@ from vfer.clips.digests import digest
 from vfer.compare.relative import relative
 from vfer.data import manifest, split
 from vfer.data.labels import classes
-from vfer.data.split import PARTS, Row, SplitParams
+from vfer.data.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError
 from vfer.evaluate.intervals import intervals
 from vfer.evaluate.paired import paired, shown
@@ -81,7 +81,7 @@ def main(
             settings |= {"tuning": recipe.model_dump()} if recipe else {}
             untuned = {} if recipe else embedded(session, crops, flip)
 
-            def seen(rows: list[Row]) -> Seen:
+            def seen(rows: list[SplitRow]) -> Seen:
                 if not recipe:
                     return untuned
                 network = tuning.tuned(cnn.with_suffix(".keras"), rows, crops, names, recipe, seed, Path(scratch) / "tuned.onnx")
@@ -120,13 +120,13 @@ def embed(session: Session, name: str, found: faces_table.Faces, flip: bool) -> 
     return replace(plain, **means)
 
 
-def split_of(clips: list[manifest.Clip], folds: int, fold: int, seed: int, where: Path) -> list[Row]:
+def split_of(clips: list[manifest.Clip], folds: int, fold: int, seed: int, where: Path) -> list[SplitRow]:
     """Return a fold's split."""
     section = SplitParams(protocol="subject", folds=folds, fold=fold)
     return split.split(clips, [clip.expression for clip in clips], section, seed, where)
 
 
-def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task: Task) -> dict[str, Any]:
+def compare(seen_in: Callable[[list[SplitRow]], Seen], splits: list[list[SplitRow]], task: Task) -> dict[str, Any]:
     """Run every method on the split of every fold; return the figures over all clips, of which each is tested once.
 
     `seen_in` tells what the CNN makes of the clips, given a split.
@@ -166,7 +166,7 @@ def compare(seen_in: Callable[[list[Row]], Seen], splits: list[list[Row]], task:
     return whole | {"methods": judged}
 
 
-def clips_of(rows: list[Row], seen: Seen, moved: Mapping[str, features.Embeddings], names: list[str]) -> Clips:
+def clips_of(rows: list[SplitRow], seen: Seen, moved: Mapping[str, features.Embeddings], names: list[str]) -> Clips:
     """Return what the CNN makes of the frames that show a face, its embeddings relative to people's baselines, if any."""
     found = [seen[row.clip] for row in rows]
     shares = [one.probabilities[one.status != "none"] for one in found]

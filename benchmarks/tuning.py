@@ -9,7 +9,7 @@ from vfer import env
 from vfer.cli import console
 from vfer.cnn.data import Part
 from vfer.cnn.params import CnnParams
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.data.stills import SIDE
 from vfer.faces.table import Faces
 from vfer.nets.session import Session
@@ -47,7 +47,9 @@ def recipe(session: Session, architecture: str, epochs: int, learning_rate: floa
     return CnnParams.model_validate(RECIPE | chosen)
 
 
-def tuned(start: Path, rows: list[Row], crops: Mapping[str, Faces], names: list[str], chosen: CnnParams, seed: int, out: Path) -> Session:
+def tuned(
+    start: Path, rows: list[SplitRow], crops: Mapping[str, Faces], names: list[str], chosen: CnnParams, seed: int, out: Path
+) -> Session:
     """Fine-tunes the network `start`, a Keras file, to the clips of the part train and returns it; those of validation choose the epoch."""
     parts = {part: stills([row for row in rows if row.part == part], crops, names) for part in ("train", "validation")}
     env.prepare_tensorflow(chosen.precision)
@@ -65,7 +67,7 @@ def tuned(start: Path, rows: list[Row], crops: Mapping[str, Faces], names: list[
     return Session(out, threads=env.workers())
 
 
-def stills(rows: list[Row], crops: Mapping[str, Faces], names: list[str]) -> Part:
+def stills(rows: list[SplitRow], crops: Mapping[str, Faces], names: list[str]) -> Part:
     """Returns all crops with a face of the clips, each under its clip's expression."""
     shown = [(row, crops[row.clip].crop[crops[row.clip].present]) for row in rows if row.clip in crops]
     labels = np.concatenate([np.full(len(faces), names.index(row.expression)) for row, faces in shown])

@@ -104,7 +104,7 @@ def main(
 
 def relative_to_people(
     session: Session,
-    rows: list[split.Row],
+    rows: list[split.SplitRow],
     sequences: Mapping[str, features.Sequence],
     plain: Mapping[str, int],
     prior: NDArray[np.int64],
@@ -143,7 +143,7 @@ def with_baseline(metrics: Mapping[str, Any]) -> str:
 
 def write_predictions(
     path: Path,
-    test: list[split.Row],
+    test: list[split.SplitRow],
     predicted: NDArray[np.int64],
     votes: NDArray[np.int64],
     probabilities: NDArray[np.float32],

@@ -37,7 +37,7 @@ def main(
         kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(detector, section), env.workers(), log=out / "errors.log")
         counts, refused = run_jobs(jobs, kept, detector, section)
         metrics = summarise(counts, refused) | {"detector": detector.name, "detector_sha256": detector.sha256}
-        report = files.Refused(refused)
+        report = files.Refusals(refused)
         report.write(out / "refused.csv")
         files.write_json(out / "metrics.json", metrics)
         mend = "fix or remove them, or raise faces.max_faceless or lower faces.score"

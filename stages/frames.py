@@ -53,7 +53,7 @@ def recipe_of(section: FramesParams) -> Recipe:
     return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE)
 
 
-def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refused]:
+def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refusals]:
     """Decode the clips; return what was written of each, and why others were refused."""
     written: dict[str, Written] = {}
     reasons: dict[str, str] = {}
@@ -65,7 +65,7 @@ def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Writte
             else:
                 written[job.clip] = result
             bar.advance(task)
-    return written, files.Refused(reasons)
+    return written, files.Refusals(reasons)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from vfer.clips.fingerprint import Input, fingerprint
 from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
-from vfer.data.split import PARTS, Row, SplitParams
+from vfer.data.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError
 from vfer.features import Embeddings
 from vfer.lstm import people
@@ -63,7 +63,7 @@ def main(
         stage.made = f"{trained}, validation accuracy {learned.figures['validation']['accuracy']:.3f} -> {out}"
 
 
-def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], seed: int) -> tuple[list[str], list[Row]]:
+def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], seed: int) -> tuple[list[str], list[SplitRow]]:
     """Return the classes and the split of the clips that are in the cache and show one of the classes."""
     found = labelled(clips, params.load(config, "labels", LabelsParams), cached, env.store(), env.workers())
     for reason in found.reasons:
@@ -80,7 +80,7 @@ def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], se
     return found.classes, rows
 
 
-def inputs(rows: list[Row], embeddings: Mapping[str, Embeddings]) -> list[Input]:
+def inputs(rows: list[SplitRow], embeddings: Mapping[str, Embeddings]) -> list[Input]:
     """Return what a training reads of the clips to train and validate on; those to test decide nothing."""
     used = [row for row in rows if row.part != "test"]
     found: list[Input] = []
@@ -90,7 +90,7 @@ def inputs(rows: list[Row], embeddings: Mapping[str, Embeddings]) -> list[Input]
     return found
 
 
-def check(rows: list[Row], embeddings: Mapping[str, Embeddings], chosen: LstmParams, where: Path) -> None:
+def check(rows: list[SplitRow], embeddings: Mapping[str, Embeddings], chosen: LstmParams, where: Path) -> None:
     """Warn of what is odd about the clips; raises `DataError` where they cannot be learned from.
 
     Clips without a face are no help to the training, but `evaluate` scores them.

@@ -25,7 +25,7 @@ from vfer.compare.table import ENTRIES, Entry
 from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.lstm import people
 from vfer.lstm.baseline import Mode
 from vfer.lstm.params import LstmParams
@@ -60,7 +60,7 @@ def main(
         made = recipe("folds", used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
-        def trained(name: str, number: int, repeat: int, parts: list[Row], mode: Mode) -> Answers:
+        def trained(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode) -> Answers:
             for lacking in split.absent(parts, ["train"]):
                 console.warn(f"{name}, fold {number + 1}: {lacking}")
             for warning in people.check(parts, mode, lstm.neutral, clips):

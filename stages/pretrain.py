@@ -59,7 +59,7 @@ def main(
     chosen = params.load(config, "pretrain", PretrainParams)
     with console.Stage("pretrain") as stage:
         shutil.rmtree(out / "weights", ignore_errors=True)
-        files.Refused({}, "picture").write(out / "refused.csv")
+        files.Refusals({}, "picture").write(out / "refused.csv")
         if not chosen.enabled:
             made = Made({"weights": "none"}, "is off (pretrain.enabled), so the CNN starts from random weights")
         elif (source / FACERES).is_file():
@@ -119,7 +119,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     seed = params.seed(config)
     settings = chosen.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
     found, figures, digests = collect(source, detector, config, out)
-    refused = files.Refused(found.refused, "picture")
+    refused = files.Refusals(found.refused, "picture")
     refused.write(out / "refused.csv")
     mend = "fix or remove them, or raise pretrain.max_bad"
     refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", mend)

@@ -163,7 +163,7 @@ def test_faces_are_blurred_in_every_frame_or_not_at_all(film: tuple[Path, list[T
         seen[blurred] = [changed(path, tmp_path / "out.mp4", truth, actor) > 4 for actor in (1, 2)]
     assert seen == {(): [False, False], ("all",): [True, True], ("P2",): [False, True], ("others",): [False, False]}
     ignored = [persons.PersonEntry("Zoë", True, timeline.people[0].anchor)]
-    other = vfer.load("shipped").timeline(path, vfer.Look(entries=ignored))
+    other = vfer.load("shipped").timeline(path, vfer.TimelineOptions(entries=ignored))
     annotate.write(other, tmp_path / "out.mp4", ("others",), vfer.Span())
     assert [changed(path, tmp_path / "out.mp4", truth, actor) > 4 for actor in (1, 2)] == [True, False]
 

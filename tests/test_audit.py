@@ -16,13 +16,13 @@ from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.learned import Example
 from vfer.data.manifest import Clip
-from vfer.data.split import Row, SplitParams
+from vfer.data.split import SplitParams, SplitRow
 from vfer.errors import DataError
 
 LABELS = LabelsParams(stills="all", clips="all")
 
 
-def divided(protocol: str) -> list[Row]:
+def divided(protocol: str) -> list[SplitRow]:
     clips = toys.clips(8, 2, twins=True)
     params = SplitParams(protocol=protocol, folds=4, fold=1)  # type: ignore[arg-type]
     return split.split(clips, [clip.expression for clip in clips], params, 7, Path("clips.csv"))
@@ -37,7 +37,7 @@ def test_nothing_leaks_by_subject_and_much_at_random() -> None:
 
 def test_leakage_is_the_share_of_test_clips_by_each_kind() -> None:
     parts = [("r1", "s1", "train"), ("r2", "s2", "validation"), ("r1", "s1", "test"), ("r3", "s2", "test"), ("r4", "s3", "test")]
-    rows = [Row(str(i), "a", subject, recording, "toy", part, digest=f"d{i}") for i, (recording, subject, part) in enumerate(parts)]
+    rows = [SplitRow(str(i), "a", subject, recording, "toy", part, digest=f"d{i}") for i, (recording, subject, part) in enumerate(parts)]
     assert leakage(rows) == pytest.approx({"content": 0, "recording": 1 / 3, "subject": 2 / 3})
     rows[4] = replace(rows[4], digest="d1")
     assert leakage(rows)["content"] == pytest.approx(1 / 3)

@@ -25,7 +25,7 @@ from vfer.compare.params import CompareParams
 from vfer.compare.report import Judged, heading, markdown, table
 from vfer.compare.table import ENTRIES
 from vfer.data import split
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError, ParamsError, TrackingError
 from vfer.params import load
 
@@ -263,12 +263,12 @@ def test_the_audit_tells_what_leaks_and_what_that_is_worth(root: Path) -> None:
     assert "metrics.json: is damaged; run `make compare`" in ended.stderr
 
 
-def rows(train: str, validation: str = "ab", test: str = "ab") -> list[Row]:
+def rows(train: str, validation: str = "ab", test: str = "ab") -> list[SplitRow]:
     parts = (("train", train), ("validation", validation), ("test", test))
-    return [Row(f"{part}-{i}", label, part, f"{part}-{i}", "toy", part) for part, labels in parts for i, label in enumerate(labels)]
+    return [SplitRow(f"{part}-{i}", label, part, f"{part}-{i}", "toy", part) for part, labels in parts for i, label in enumerate(labels)]
 
 
-def made_of(given: list[Row]) -> Clips:
+def made_of(given: list[SplitRow]) -> Clips:
     return Clips(
         np.array(["ab".index(row.expression) for row in given]), [np.ones((2, 3), np.float32)] * len(given), [np.arange(2.0)] * len(given)
     )
@@ -281,7 +281,7 @@ def made_of(given: list[Row]) -> Clips:
         (rows("ab", validation=""), "fold 4: no clip of the part validation shows a face"),
     ],
 )
-def test_a_fold_that_teaches_nothing_is_one_line(given: list[Row], message: str) -> None:
+def test_a_fold_that_teaches_nothing_is_one_line(given: list[SplitRow], message: str) -> None:
     with pytest.raises(DataError) as caught:
         folds.run(4, 0, given, ["a", "b"], trained("lstm"), Task(2, 0, None, None, None), made_of)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
@@ -290,7 +290,7 @@ def test_a_fold_that_teaches_nothing_is_one_line(given: list[Row], message: str)
 def test_a_fold_whose_tested_clips_show_no_face_has_answers_of_none() -> None:
     given = rows("ab")
 
-    def clips(some: list[Row]) -> Clips:
+    def clips(some: list[SplitRow]) -> Clips:
         return made_of([row for row in some if row.part != "test"])
 
     silent = Fitted(1, lambda _: pytest.fail("there is nothing to answer"))
@@ -302,7 +302,7 @@ def test_a_fold_whose_tested_clips_show_no_face_has_answers_of_none() -> None:
 def test_one_clip_a_subject_is_compared_like_any_other() -> None:
     """The tests and intervals are over subjects, which are the clips then; a subject may be right alone."""
     chosen = load(HOME / "comparison" / "params.yaml", "compare", CompareParams)
-    parts = [Row(f"c{i}", "ab"[i % 2], f"s{i}", f"c{i}", "toy", "test") for i in range(9)]
+    parts = [SplitRow(f"c{i}", "ab"[i % 2], f"s{i}", f"c{i}", "toy", "test") for i in range(9)]
     truth = np.array(["ab".index(row.expression) for row in parts])
     cost = Cost(1, 1.0, 1.0)
 
@@ -319,7 +319,7 @@ def test_one_clip_a_subject_is_compared_like_any_other() -> None:
 
 def test_seeds_are_averaged_and_their_spread_is_told() -> None:
     chosen = load(HOME / "comparison" / "params.yaml", "compare", CompareParams)
-    parts = [Row(f"c{i:02}", "ab"[i % 2], f"s{i // 2}", f"c{i}", "toy", "test") for i in range(12)]
+    parts = [SplitRow(f"c{i:02}", "ab"[i % 2], f"s{i // 2}", f"c{i}", "toy", "test") for i in range(12)]
     truth = np.array(["ab".index(row.expression) for row in parts])
     half = np.where(np.arange(12) < 6, truth, 1 - truth)
     cost, prior = Cost(1, 1.0, 1.0), np.full(2, 0.5, np.float32)

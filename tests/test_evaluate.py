@@ -23,7 +23,7 @@ from vfer import features, files
 from vfer.cnn import predictions
 from vfer.data import learned, split, stills
 from vfer.data.learned import Example
-from vfer.data.split import Row, SplitParams
+from vfer.data.split import SplitParams, SplitRow
 from vfer.errors import DataError
 from vfer.evaluate import figures, page, plots
 from vfer.evaluate.scores import confusion, score
@@ -94,7 +94,7 @@ def test_a_model_too_sure_of_itself_has_the_gap_as_calibration_error_and_faceles
     assert figures.calibration(np.zeros(2, int), np.full((2, 2), np.nan, np.float32)) == (0, [])
 
 
-def divided(protocol: str) -> list[Row]:
+def divided(protocol: str) -> list[SplitRow]:
     clips = toys.clips(8, 2, twins=True)
     params = SplitParams(protocol=protocol, folds=4, fold=1)  # type: ignore[arg-type]
     return split.split(clips, [clip.expression for clip in clips], params, 7, Path("clips.csv"))

@@ -16,17 +16,17 @@ from vfer.data.learned import Example
 from vfer.errors import DataError
 from vfer.files import write_json
 from vfer.register import record, replay
-from vfer.register.gate import Look, Verdict, contest, level
-from vfer.register.record import Answer, Record, Rules
+from vfer.register.gate import EarlierChallenger, Verdict, contest, level
+from vfer.register.record import ClipAnswer, Record, Rules
 
 RULES = Rules(["dark", "light"], {}, "none", "wrong")
 PEOPLE, CLIPS = 8, 12
 
 
-def answers(right: int, people: int = PEOPLE, clips: int = CLIPS, first: int = 0, truth: str = "dark") -> list[Answer]:
+def answers(right: int, people: int = PEOPLE, clips: int = CLIPS, first: int = 0, truth: str = "dark") -> list[ClipAnswer]:
     """Clips of people, of whose clips each `right` are answered rightly."""
     return [
-        Answer(f"d{who}-{i}", f"c{who}-{i}", truth, f"s{who}", f"r{who}-{i}", truth if i < right else None)
+        ClipAnswer(f"d{who}-{i}", f"c{who}-{i}", truth, f"s{who}", f"r{who}-{i}", truth if i < right else None)
         for who in range(first, first + people)
         for i in range(clips)
     ]
@@ -37,7 +37,7 @@ def system(right: int, learned: Sequence[Example] = (), **changed: object) -> Re
     return Record(**(made | changed))  # type: ignore[arg-type]
 
 
-def hold(own: Record, champion: Record, looks: Sequence[Look] = (), asked: Mapping[str, str | None] | None = None) -> Verdict:
+def hold(own: Record, champion: Record, looks: Sequence[EarlierChallenger] = (), asked: Mapping[str, str | None] | None = None) -> Verdict:
     return contest(own, champion, "version 1", looks, 0.05, lambda clips: {c.digest: asked[c.digest] for c in clips} if asked else {})
 
 
@@ -101,7 +101,7 @@ def test_clips_that_the_champion_never_answered_are_put_to_it() -> None:
 
 
 def test_the_test_clips_are_looked_at_only_for_the_best_on_the_same_validation_clips() -> None:
-    looks = [Look("version 2", 0.7, "v"), Look("version 3", 0.9, "others")]
+    looks = [EarlierChallenger("version 2", 0.7, "v"), EarlierChallenger("version 3", 0.9, "others")]
     verdict = hold(system(12, validation=0.6), system(0), looks)
     assert (verdict.promoted, verdict.looked) == (False, False)
     assert "on validation 0.600 against 0.700 of version 2; the test clips were not looked at" in verdict.reason
@@ -113,7 +113,7 @@ def test_each_look_is_held_to_a_level_of_its_own() -> None:
     assert sum(level(0.05, look) for look in range(1, 10_000)) == pytest.approx(0.05, abs=1e-5)
     better, champion = system(8), system(6)
     first = hold(better, champion)
-    later = hold(better, champion, [Look("x", 0.1, "v")] * 200)
+    later = hold(better, champion, [EarlierChallenger("x", 0.1, "v")] * 200)
     assert first.promoted
     assert (later.promoted, later.looked) == (False, True)
     assert "may be due to chance" in later.reason

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.features import Embeddings
 from vfer.lstm import baseline, learn, people
@@ -45,7 +45,7 @@ PARAMS = LstmParams(
 )
 
 
-def dataset(subjects: int = 12, takes: int = 4, rest: float = 1.5) -> tuple[list[Row], dict[str, Embeddings]]:
+def dataset(subjects: int = 12, takes: int = 4, rest: float = 1.5) -> tuple[list[SplitRow], dict[str, Embeddings]]:
     """Clips of people whose faces rest far apart; the last third of them validates and tests."""
     rows, embeddings = [], {}
     for number in range(subjects):
@@ -55,7 +55,7 @@ def dataset(subjects: int = 12, takes: int = 4, rest: float = 1.5) -> tuple[list
         for expression, look in zip(EXPRESSIONS, LOOKS, strict=True):
             for take in range(takes):
                 clip = f"set/{number:02}-{expression}-{take}"
-                rows.append(Row(clip, expression, f"set/{number:02}", clip, "set", part))
+                rows.append(SplitRow(clip, expression, f"set/{number:02}", clip, "set", part))
                 values = resting + look + rng.normal(0, 0.4, (int(rng.integers(3, 7)), WIDTH))
                 embeddings[clip] = Embeddings(values.astype(np.float32), np.arange(len(values)) / 10)
     return rows, embeddings
@@ -64,7 +64,7 @@ def dataset(subjects: int = 12, takes: int = 4, rest: float = 1.5) -> tuple[list
 ROWS, CLIPS = dataset()
 
 
-def learned(mode: str, rows: list[Row] = ROWS, clips: dict[str, Embeddings] = CLIPS, **changed: object) -> Learned:
+def learned(mode: str, rows: list[SplitRow] = ROWS, clips: dict[str, Embeddings] = CLIPS, **changed: object) -> Learned:
     params = PARAMS.model_copy(update={"baseline": mode} | changed)
     return learn.learn(rows, EXPRESSIONS, clips, params, 3, None, lambda *_: None)
 
@@ -129,7 +129,7 @@ def test_nothing_of_a_test_clip_reaches_the_model_and_of_validation_only_what_ma
     assert ("validation_baseline" in found.figures) == (mode != "none")
 
 
-def answers(model: Learned, clips: dict[str, Embeddings], mode: str) -> tuple[list[Row], np.typing.NDArray[np.float32]]:
+def answers(model: Learned, clips: dict[str, Embeddings], mode: str) -> tuple[list[SplitRow], np.typing.NDArray[np.float32]]:
     settings = settings_of(network(model)).model_copy(update={"baseline": mode})
     return people.answers(network(model), ROWS, clips, settings, "test")
 
@@ -168,7 +168,7 @@ def test_the_labels_of_the_tested_do_not_matter_but_where_neutral_is_known() -> 
         assert all(np.array_equal(a.offset, b.offset) for a, b in zip(*found, strict=True)) == expected, mode
 
 
-def refused(rows: list[Row], **changed: object) -> list[str]:
+def refused(rows: list[SplitRow], **changed: object) -> list[str]:
     params = PARAMS.model_copy(update=changed)
     return people.check(rows, params.baseline, params.neutral, Path("data/clips.csv"))
 
@@ -182,9 +182,9 @@ def test_people_without_names_are_refused_by_the_column() -> None:
 
 def test_a_person_with_one_clip_is_said_and_one_under_two_names_is_refused() -> None:
     assert refused(ROWS) == []
-    (warning,) = refused([*ROWS, Row("set/x", "sad", "set/x", "set/x", "set", "test")])
+    (warning,) = refused([*ROWS, SplitRow("set/x", "sad", "set/x", "set/x", "set", "test")])
     assert warning.startswith("1 of 13 subjects")
-    twice = Row("twin/00", "sad", "set/05", ROWS[0].recording, "set", "test")
+    twice = SplitRow("twin/00", "sad", "set/05", ROWS[0].recording, "set", "test")
     with pytest.raises(DataError, match=r"set/00-angry-0 is of several subjects.*column subject"):
         refused([*ROWS, twice])
 

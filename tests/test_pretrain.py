@@ -23,7 +23,7 @@ from vfer.data.sample.stills import table
 from vfer.errors import DataError, VferError, WeightsError
 from vfer.nets import export
 from vfer.pretrain import identities, model
-from vfer.pretrain.identities import Faces, hold_out
+from vfer.pretrain.identities import IdentityFaces, hold_out
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.train import FaceBatches, train
 from vfer.pretrain.verify import pairs, verification
@@ -51,7 +51,7 @@ def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def faces(parquet: Path) -> Faces:
+def faces(parquet: Path) -> IdentityFaces:
     return identities.choose(identities.read(parquet, parquet.parent)[0], 10, 0.25, 7, parquet)
 
 
@@ -83,7 +83,7 @@ def test_a_face_that_is_far_from_its_subject_still_pulls() -> None:
     assert np.abs(tape.gradient(loss, layer.directions)).max() > 1
 
 
-def test_batches_hold_each_face_once_with_its_subject_and_the_held_out_ones_are_others(faces: Faces) -> None:
+def test_batches_hold_each_face_once_with_its_subject_and_the_held_out_ones_are_others(faces: IdentityFaces) -> None:
     params = PretrainParams(**section(head="margin", augmentation=0))
     seen = []
     for fitted in (True, False):
@@ -128,7 +128,7 @@ def test_verification_is_1_for_subjects_apart_and_one_half_for_noise() -> None:
 
 
 @pytest.mark.parametrize("head", ["softmax", "margin"])
-def test_subjects_are_told_apart_after_a_few_epochs(head: str, faces: Faces) -> None:
+def test_subjects_are_told_apart_after_a_few_epochs(head: str, faces: IdentityFaces) -> None:
     params = PretrainParams(**section(head=head, scale=16, margin=0.2, epochs=12, patience=12))
     net, fit, auc = train(faces, "architectures.nets:tiny", "float32", params, 3, None, lambda *_: None)
     assert faces.subjects == 5
@@ -138,7 +138,7 @@ def test_subjects_are_told_apart_after_a_few_epochs(head: str, faces: Faces) -> 
     assert net.name == "tiny"
 
 
-def test_an_interrupted_training_goes_on_as_if_it_never_stopped(faces: Faces, tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on_as_if_it_never_stopped(faces: IdentityFaces, tmp_path: Path) -> None:
     params = PretrainParams(**section(head="margin", epochs=3))
     whole, expected, auc = train(faces, "architectures.nets:tiny", "float32", params, 3, None, lambda *_: None)
 

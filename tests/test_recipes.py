@@ -15,7 +15,7 @@ from vfer.cnn import model as cnn_model
 from vfer.data import manifest
 from vfer.data.manifest import Clip
 from vfer.data.readers.video import encode
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.features import Embeddings
 from vfer.lstm.params import LstmParams
@@ -104,7 +104,7 @@ def test_with_flip_a_face_and_its_mirror_image_are_taken_alike(tmp_path: Path) -
 
 def test_a_clip_without_a_face_is_wrong_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(toys.cnn(tmp_path / "cnn.onnx"))
-    clips = [Row(f"{who}-{word}", word, f"{who}", f"{who}-{word}", "t", "") for who in range(3) for word in toys.CLASSES]
+    clips = [SplitRow(f"{who}-{word}", word, f"{who}", f"{who}-{word}", "t", "") for who in range(3) for word in toys.CLASSES]
     none = {"0-dark": (0, 1, 2, 3)}
     seen = {
         row.clip: sequences.embed(session, row.clip, toys.faces(LEVELS[row.expression], none=none.get(row.clip, ()), seed=i), False)

@@ -7,14 +7,14 @@ import pytest
 from test_people import CLIPS, EXPRESSIONS, ROWS
 
 from vfer.compare.relative import relative
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.features import Embeddings
 from vfer.lstm.baseline import Mode
 
 MODES: list[Mode] = ["subject", "neutral", "iterative"]
 
 
-def nearest(clips: dict[str, Embeddings], rows: list[Row]) -> float:
+def nearest(clips: dict[str, Embeddings], rows: list[SplitRow]) -> float:
     """The accuracy on test clips of the nearest mean of the training clips."""
     means = {row.clip: clips[row.clip].values.mean(axis=0) for row in rows}
     centres = {

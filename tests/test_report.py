@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for actor, home, act in ((1, 0.27, "happy"), (2, 0.73, "surprise"))
     ]
     Film(SIZE, FPS, [roles], 4).render(made / "film 100%.mp4")
-    timeline = vfer.load("shipped").timeline(made / "film 100%.mp4", vfer.Look(pictures=True, baseline=BaselineSource()))
+    timeline = vfer.load("shipped").timeline(made / "film 100%.mp4", vfer.TimelineOptions(pictures=True, baseline=BaselineSource()))
     formats.FORMATS["html"].write(made / "report.html", timeline)
     annotate.write(timeline, made / "annotated.mp4", (), vfer.Span())
     (made / "elsewhere").mkdir()

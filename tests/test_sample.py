@@ -14,8 +14,8 @@ from vfer.data.sample import CODES, write
 from vfer.data.sample.course import COURSES, LOOKS, UNITS, Manner, blinks, perform
 from vfer.data.sample.dataset import Recording, frames
 from vfer.data.sample.identity import draw_identity, draw_scene
-from vfer.data.sample.render import Head, Painter
-from vfer.data.sample.stills import EXPRESSIONS, Still, crop, plan
+from vfer.data.sample.render import HeadPose, Painter
+from vfer.data.sample.stills import EXPRESSIONS, StillName, crop, plan
 from vfer.data.sample.video import Writer
 from vfer.errors import DataError
 
@@ -112,8 +112,8 @@ def test_a_small_order_still_has_every_usage() -> None:
 
 def test_stills_are_told_apart_by_their_apex() -> None:
     """Nearest neighbour among people never seen: far above chance (0.14) from a few dozen pictures."""
-    known = [Still(name, "train", number) for name in EXPRESSIONS for number in range(0, 40, 2)]
-    asked = [Still(name, "test", number) for name in EXPRESSIONS for number in range(4)]
+    known = [StillName(name, "train", number) for name in EXPRESSIONS for number in range(0, 40, 2)]
+    asked = [StillName(name, "test", number) for name in EXPRESSIONS for number in range(4)]
     seen, new = (np.stack([_edges(crop(still, 0)) for still in group]) for group in (known, asked))
     nearest = np.argmax(new @ seen.T, axis=1)
     assert np.mean([known[index].expression == still.expression for index, still in zip(nearest, asked, strict=True)]) > 0.5
@@ -156,7 +156,7 @@ def test_blinks_close_the_lids_now_and_then() -> None:
 def test_each_unit_moves_its_half_of_the_face(units: tuple[str, ...], upper: bool) -> None:
     artist = painter()
     rest = artist.frame({}).astype(int)
-    nose = round(artist.place(Head(), 0, 0.2)[1])
+    nose = round(artist.place(HeadPose(), 0, 0.2)[1])
     for unit in units:
         change = np.abs(artist.frame({unit: 1.0}) - rest).sum(axis=(1, 2))
         above, below = change[:nose].sum(), change[nose:].sum()

@@ -19,19 +19,19 @@ from vfer.data.audit import leakage
 from vfer.data.labels import LabelsParams, classes
 from vfer.data.manifest import Clip
 from vfer.data.places import Places
-from vfer.data.split import PARTS, Row, SplitParams
+from vfer.data.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError, ParamsError
 from vfer.params import load
 
 WHERE = Path("clips.csv")
 
 
-def divide(clips: list[Clip], protocol: str, folds: int | str, fold: int = 0, seed: int = 7, known: Places | None = None) -> list[Row]:
+def divide(clips: list[Clip], protocol: str, folds: int | str, fold: int = 0, seed: int = 7, known: Places | None = None) -> list[SplitRow]:
     params = SplitParams(protocol=protocol, folds=folds, fold=fold)  # type: ignore[arg-type]
     return split.split(clips, [clip.expression for clip in clips], params, seed, WHERE, known)
 
 
-def of(rows: list[Row], part: str, column: str) -> set[str]:
+def of(rows: list[SplitRow], part: str, column: str) -> set[str]:
     return {getattr(row, column) for row in rows if row.part == part}
 
 
@@ -290,7 +290,7 @@ def test_an_expression_that_a_part_lacks_is_told() -> None:
     ]
 
 
-def moved(before: list[Row], after: list[Row]) -> set[str]:
+def moved(before: list[SplitRow], after: list[SplitRow]) -> set[str]:
     """The clips of both that changed their part."""
     parts = {row.clip: row.part for row in before}
     return {row.clip for row in after if parts.get(row.clip, row.part) != row.part}

@@ -23,7 +23,7 @@ import vfer
 from benchmarks import films
 from benchmarks.films import Act, Film, Role, Truth
 from vfer.cli.app import app
-from vfer.faces.likeness import Seen
+from vfer.faces.likeness import SearchedFrame
 from vfer.faces.track import iou
 from vfer.lstm.baseline import identity
 from vfer.predict import formats, observe
@@ -33,9 +33,9 @@ from vfer.predict.observe import Observation
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.segments import Segment, Segmenter
 from vfer.predict.settings import Windows
-from vfer.predict.timeline import NOTICE, Row, Timeline
+from vfer.predict.timeline import NOTICE, Timeline, TimelineRow
 from vfer.predict.tracking import Linker, follow
-from vfer.predict.windows import Answered, Stretch
+from vfer.predict.windows import FrameAnswer, Stretch
 from vfer.video import decode
 
 HOME = Path(__file__).resolve().parents[1]
@@ -63,7 +63,7 @@ def recogniser() -> vfer.Recogniser:
 
 @pytest.fixture(scope="module")
 def timeline(film: tuple[Path, list[Truth]], recogniser: vfer.Recogniser) -> Timeline:
-    return recogniser.timeline(film[0], vfer.Look(pictures=True))
+    return recogniser.timeline(film[0], vfer.TimelineOptions(pictures=True))
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_people_are_followed_and_cuts_are_where_they_are(film: tuple[Path, list[
 
 
 def test_people_are_recognised_across_shots_where_asked(film: tuple[Path, list[Truth]], recogniser: vfer.Recogniser) -> None:
-    found = recogniser.timeline(film[0], vfer.Look(recognise=True))
+    found = recogniser.timeline(film[0], vfer.TimelineOptions(recognise=True))
     assert [(one.name, one.shots) for one in found.people] == [("P1", 1), ("P2", 2)]
 
 
@@ -120,7 +120,7 @@ def test_answers_are_those_that_a_clip_gets(film: tuple[Path, list[Truth]], time
 
 
 def test_a_part_of_a_video_has_the_times_of_the_whole(film: tuple[Path, list[Truth]], recogniser: vfer.Recogniser) -> None:
-    found = recogniser.timeline(film[0], vfer.Look(vfer.Span(3.2, 4.0)))
+    found = recogniser.timeline(film[0], vfer.TimelineOptions(vfer.Span(3.2, 4.0)))
     times = [row.time for row in found.rows]
     assert 3.2 <= times[0] < 3.4
     assert 3.8 < times[-1] < 4.0
@@ -129,7 +129,7 @@ def test_a_part_of_a_video_has_the_times_of_the_whole(film: tuple[Path, list[Tru
 
 def test_a_video_of_face_crops_is_one_person(recogniser: vfer.Recogniser, tmp_path: Path) -> None:
     Film((64, 64), 10, [[Role(1, np.full((12, 2), 32.0), 30, [])]], 0).render(tmp_path / "face.mp4")
-    found = recogniser.timeline(tmp_path / "face.mp4", vfer.Look(framing="face"))
+    found = recogniser.timeline(tmp_path / "face.mp4", vfer.TimelineOptions(framing="face"))
     assert {(row.person, row.status) for row in found.rows} == {("P1", "given")}
     assert len(list(found.rows)) == 12
 
@@ -146,12 +146,12 @@ def test_a_video_without_faces_has_a_row_a_frame_and_empty_files(recogniser: vfe
 # ---- tracking ----------------------------------------------------------------------------------------------------------------------
 
 
-def seen(frame: int, *middles: float) -> Seen:
+def seen(frame: int, *middles: float) -> SearchedFrame:
     boxes = np.array([[x - 10, 0, x + 10, 20, 0.9] for x in middles], np.float32).reshape(-1, 5)
-    return Seen(frame, frame / 25, np.zeros((1, 1), np.uint8), boxes, tracked=False)
+    return SearchedFrame(frame, frame / 25, np.zeros((1, 1), np.uint8), boxes, tracked=False)
 
 
-def linked(frames: list[Seen], gap: float = 0.5) -> list[dict[int, float]]:
+def linked(frames: list[SearchedFrame], gap: float = 0.5) -> list[dict[int, float]]:
     """Returns the middle of each track in each frame."""
     found = follow(((one, True) for one in frames), Linker(0, gap), gap)
     return [{number: float(place.box[0] + 10) for number, place in faces.places} for faces in found]
@@ -183,7 +183,7 @@ def observed(times: NDArray[np.float64]) -> list[Observation]:
     return [Observation(i, float(time), 0, 0, "detected", embedding=np.array([time], np.float32)) for i, time in enumerate(times)]
 
 
-def answers(frames: list[Observation], length: float, hop: float, *, single: bool = False) -> list[Answered]:
+def answers(frames: list[Observation], length: float, hop: float, *, single: bool = False) -> list[FrameAnswer]:
     """Answers each window by the mean time of its frames, so that an answer says where it comes from."""
 
     def mean_time(windows: Any) -> NDArray[np.float32]:
@@ -263,13 +263,13 @@ def test_people_can_be_named_merged_and_ignored(film: tuple[Path, list[Truth]], 
     persons.write(path, timeline.people)
     text = path.read_text().replace("P1,P1,,", "P1,Zoë,,").replace("P2,P2,,", "P2,Bob,,").replace("P3,P3,,", "P3,Bob,,")
     path.write_text(text)
-    found = recogniser.with_rates(fps=4).timeline(film[0], vfer.Look(entries=persons.read(path)))
+    found = recogniser.with_rates(fps=4).timeline(film[0], vfer.TimelineOptions(entries=persons.read(path)))
     assert {row.person for row in found.rows} == {"Zoë", "Bob"}
     assert {row.shot for row in found.rows if row.person == "Bob"} == {0, 1}
     path.write_text(text.replace("Zoë,,", "Zoë,yes,"))
-    assert {row.person for row in recogniser.timeline(film[0], vfer.Look(entries=persons.read(path))).rows} == {"Bob"}
+    assert {row.person for row in recogniser.timeline(film[0], vfer.TimelineOptions(entries=persons.read(path))).rows} == {"Bob"}
     entries = persons.read(path)
-    part = recogniser.timeline(film[0], vfer.Look(vfer.Span(3.0), entries=entries))
+    part = recogniser.timeline(film[0], vfer.TimelineOptions(vfer.Span(3.0), entries=entries))
     assert [one.name for one in part.unseen] == ["Zoë", "Bob"]
     persons.write(path, part.people, part.unseen)
     assert sorted((one.name, one.ignore) for one in persons.read(path)) == [("Bob", False), ("Bob", False), ("Zoë", True)]
@@ -297,7 +297,7 @@ def test_answers_with_and_without_the_persons_own_baseline_are_kept(
         (BaselineSource(files={"P1": film[0]}), {"P1"}),
     ]
     for source, wanted in cases:
-        found = recogniser.timeline(film[0], vfer.Look(baseline=source))
+        found = recogniser.timeline(film[0], vfer.TimelineOptions(baseline=source))
         for row in found.rows:
             assert row.plain is not None
             np.testing.assert_allclose(row.plain[1], plain[row.frame, row.person], atol=1e-6)
@@ -416,7 +416,7 @@ def test_the_notice_stands_in_the_files(ending: str, folder: Path) -> None:
 
 
 def test_the_same_timeline_gives_the_same_bytes(folder: Path, film: tuple[Path, list[Truth]], recogniser: vfer.Recogniser) -> None:
-    again = recogniser.timeline(film[0], vfer.Look(pictures=True))
+    again = recogniser.timeline(film[0], vfer.TimelineOptions(pictures=True))
     for name, kind in formats.FORMATS.items():
         before = (folder / f"film{kind.ending}").read_bytes()
         kind.write(folder / f"film{kind.ending}", again)
@@ -483,16 +483,16 @@ def test_a_small_face_is_flagged(film: tuple[Path, list[Truth]], recogniser: vfe
     assert not [row for row in recogniser.timeline(film[0]).rows if row.flags]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vfer.predict.quality.SMALL", 500)
-        assert {row.flags for row in recogniser.timeline(film[0], vfer.Look(vfer.Span(3))).rows} == {("small",)}
+        assert {row.flags for row in recogniser.timeline(film[0], vfer.TimelineOptions(vfer.Span(3))).rows} == {("small",)}
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
     """Rows that are spooled come back as they were, also where two readers take turns."""
     from vfer.predict.spool import ROWS, Spool
 
-    spool: Spool[Row] = Spool()
+    spool: Spool[TimelineRow] = Spool()
     for number in range(3 * ROWS + 5):
-        spool.add(Row(number, number / 10, 0))
+        spool.add(TimelineRow(number, number / 10, 0))
     assert [(one.frame, other.frame) for one, other in zip(spool, spool, strict=True)] == [(i, i) for i in range(3 * ROWS + 5)]
     assert len(spool._rows) == 5
 

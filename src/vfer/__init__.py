@@ -17,7 +17,7 @@ from vfer.errors import ClipError, ClusterError, DataError, ParamsError, Trackin
 if TYPE_CHECKING:
     from vfer.predict.api import load
     from vfer.predict.baselines import BaselineSource
-    from vfer.predict.narrate import Look
+    from vfer.predict.narrate import TimelineOptions
     from vfer.predict.prediction import Prediction
     from vfer.predict.recogniser import Recogniser
     from vfer.predict.source import Span
@@ -28,12 +28,12 @@ __all__ = [
     "ClipError",
     "ClusterError",
     "DataError",
-    "Look",
     "ParamsError",
     "Prediction",
     "Recogniser",
     "Span",
     "Timeline",
+    "TimelineOptions",
     "TrackingError",
     "VferError",
     "WeightsError",
@@ -43,11 +43,11 @@ __all__ = [
 prepare_libraries()
 _HOMES = {
     "BaselineSource": "vfer.predict.baselines",
-    "Look": "vfer.predict.narrate",
     "Prediction": "vfer.predict.prediction",
     "Recogniser": "vfer.predict.recogniser",
     "Span": "vfer.predict.source",
     "Timeline": "vfer.predict.timeline",
+    "TimelineOptions": "vfer.predict.narrate",
     "load": "vfer.predict.api",
 }
 

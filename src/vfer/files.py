@@ -72,7 +72,7 @@ def read_figures(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 
-class Refused:
+class Refusals:
     """The clips, or things of another kind, that a stage set aside, and why."""
 
     def __init__(self, reasons: Mapping[str, str], kind: str = "clip") -> None:

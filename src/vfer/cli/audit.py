@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 if TYPE_CHECKING:
-    from vfer.data.split import Row
+    from vfer.data.split import SplitRow
 
 WORTH = ("accuracy", "interval", "UAR")
 FOLDS = 5
@@ -71,7 +71,7 @@ def _worth(figures: dict[str, Any] | None) -> list[str]:
     return [*cells(figures["accuracy"]), cells(figures["uar"])[0]] if figures else []
 
 
-def _would(rows: "list[Row]", protocol: str, where: Path) -> dict[str, float] | None:
+def _would(rows: "list[SplitRow]", protocol: str, where: Path) -> dict[str, float] | None:
     """Returns what the first of some folds would leak; nothing where the clips cannot fill them."""
     from vfer.data import audit, split
     from vfer.data.manifest import Clip

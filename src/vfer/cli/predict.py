@@ -45,7 +45,7 @@ def predict(
     began = time.perf_counter()
     listed = inputs.videos(videos)
     people = together.persons(listed, person_from) if person_from else {}
-    options = batch.Options(span(start, end), every, detect_every, framing_of(framing), keep=bool(people))
+    options = batch.BatchOptions(span(start, end), every, detect_every, framing_of(framing), keep=bool(people))
     found = models.find(model)
     settings = dict.fromkeys((one.clip for one in listed), options.digest(found))
     settings |= together.settings(listed, people, options.digest(found)) if people else {}

@@ -56,7 +56,7 @@ def timeline(
     began = time.perf_counter()
     listed = inputs.videos(videos)
     entries = persons.read(people) if people else []
-    how = narrate.Look(span(start, end), framing_of(framing), entries, recognise, pictures, baseline_of(baseline or []))
+    how = narrate.TimelineOptions(span(start, end), framing_of(framing), entries, recognise, pictures, baseline_of(baseline or []))
     if blur and not annotate:
         raise VferError("--blur: says whose faces are blurred in the film that --annotate writes; give that too")
     targets = films.outputs(listed, output, kinds.chosen(formats), annotate, blur or ())

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.files import replacing
 
@@ -41,7 +41,7 @@ class Answers:
 
     fold: int
     repeat: int
-    rows: list[Row]
+    rows: list[SplitRow]
     probabilities: NDArray[np.float32]
     prior: NDArray[np.float32]
     classes: list[str]
@@ -79,6 +79,6 @@ def read(path: Path) -> list[Answers]:
 def _fold(table: pa.Table, about: dict[str, Any], classes: list[str]) -> Answers:
     fold, repeat = (int(about[name]) for name in PLACE)
     chosen = table.filter((pc.field("fold") == fold) & (pc.field("repeat") == repeat))
-    rows = [Row(**row, part="test") for row in chosen.select(ROW).to_pylist()]
+    rows = [SplitRow(**row, part="test") for row in chosen.select(ROW).to_pylist()]
     shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
     return Answers(fold, repeat, rows, shares, np.array(about["prior"], np.float32), classes, about["leakage"], Cost(**about["cost"]))

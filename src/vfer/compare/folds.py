@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vfer.compare.answers import Answers, Cost
 from vfer.compare.methods.base import Clips, Method, Task
 from vfer.data import audit
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
 from vfer.features import Embeddings
@@ -42,7 +42,7 @@ def crops(path: Path) -> NDArray[np.uint8]:
     return found.crop[found.present]
 
 
-def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, Embeddings], faces: Path, moves: Path) -> Clips:
+def clips_of(rows: list[SplitRow], names: list[str], embeddings: Mapping[str, Embeddings], faces: Path, moves: Path) -> Clips:
     """Return the clips that show a face, of those given; `faces` and `moves` are the folders of their tables."""
     shown = [row for row in rows if len(embeddings[row.clip])]
     labels = np.array([names.index(row.expression) for row in shown], np.int64)
@@ -57,7 +57,7 @@ def clips_of(rows: list[Row], names: list[str], embeddings: Mapping[str, Embeddi
 
 
 def run(
-    fold: int, repeat: int, rows: list[Row], names: list[str], method: Method, task: Task, clips: Callable[[list[Row]], Clips]
+    fold: int, repeat: int, rows: list[SplitRow], names: list[str], method: Method, task: Task, clips: Callable[[list[SplitRow]], Clips]
 ) -> Answers:
     """Train on a fold and return what the method says of each test clip; one without a face gets a row of NaN.
 

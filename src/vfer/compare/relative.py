@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.features import Embeddings
 from vfer.lstm import people
 from vfer.lstm.baseline import Mode, Reference
@@ -16,8 +16,8 @@ VISIBLE = {"train": ("train",), "validation": ("train", "validation"), "test": (
 
 
 def relative(
-    rows: Sequence[Row], embeddings: Mapping[str, Embeddings], mode: Mode, neutral: str, neutral_clips: int
-) -> tuple[list[Row], dict[str, Embeddings]]:
+    rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], mode: Mode, neutral: str, neutral_clips: int
+) -> tuple[list[SplitRow], dict[str, Embeddings]]:
     """Move the clips of a fold by the baselines that their persons' other clips make.
 
     Everybody's statistics are those of the training clips. With `neutral`, the labels say which clips of the training and validation
@@ -53,7 +53,7 @@ def relative(
 
 
 def _moved(
-    rows: Sequence[Row],
+    rows: Sequence[SplitRow],
     part: str,
     neutral: NDArray[np.bool_],
     embeddings: Mapping[str, Embeddings],

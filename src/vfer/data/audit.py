@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from vfer.data.learned import Example
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 
 SEEN = {
     "content": "have the very bytes of a clip seen in training",
@@ -15,7 +15,7 @@ SEEN = {
 """What it means for a test clip to count in each share of `leakage`."""
 
 
-def leakage(rows: Sequence[Row], network: Sequence[Example] = ()) -> dict[str, float]:
+def leakage(rows: Sequence[SplitRow], network: Sequence[Example] = ()) -> dict[str, float]:
     """Return the shares of the test clips, by what of them was seen in training or validation.
 
     `content` is a clip of the same bytes, `recording` and `subject` another clip of these. `stills` and `identities`, of what the CNN under

@@ -11,7 +11,7 @@ from vfer.files import SHOWN
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledClips:
     """n clips, sorted, with their merged expressions (n), and the classes in the order of the models.
 
     `digests` are the sha256 of the clips' files, by clip; `reasons` say, a sentence each, why other clips were left out or renamed.
@@ -24,7 +24,7 @@ class Labelled:
     reasons: list[str]
 
 
-def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: Path | None, threads: int) -> Labelled:
+def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: Path | None, threads: int) -> LabelledClips:
     """Return the clips of a manifest that are in the feature cache and show one of the classes; raises `DataError` as `classes` does.
 
     Identical files become one recording of one subject; those that are labelled unlike are left out. The clip `store` remembers digests.
@@ -42,4 +42,4 @@ def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: P
         reasons.append(f"{where}: {resolved.renamed} clips are identical to one of another subject, and count as that subject's")
     if left_out := len(resolved.clips) - len(kept):
         reasons.append(f"{left_out} of {len(resolved.clips)} clips show expressions that labels.clips leaves out")
-    return Labelled([resolved.clips[i] for i in kept], [resolved.expressions[i] for i in kept], names, digests, reasons)
+    return LabelledClips([resolved.clips[i] for i in kept], [resolved.expressions[i] for i in kept], names, digests, reasons)

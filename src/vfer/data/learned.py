@@ -13,7 +13,7 @@ from vfer.errors import DataError
 from vfer.files import replacing
 
 if TYPE_CHECKING:
-    from vfer.data.split import Row
+    from vfer.data.split import SplitRow
 
 FILE = "learned.parquet"
 Kind = Literal["clip", "still", "identity"]
@@ -37,7 +37,7 @@ _FIELDS: "list[pa.Field[Any]]" = [pa.field(field.name, pa.string(), nullable=Fal
 SCHEMA = pa.schema(_FIELDS)
 
 
-def of_split(rows: "Iterable[Row]") -> list[Example]:
+def of_split(rows: "Iterable[SplitRow]") -> list[Example]:
     """Return the clips of a split."""
     return [Example("clip", row.clip, row.part, row.subject, row.digest) for row in rows]
 

@@ -69,7 +69,7 @@ class SplitParams(Params):
 
 
 @dataclass(frozen=True)
-class Row:
+class SplitRow:
     """One clip of the split, under its merged expression, why it is in its part, and the sha256 of its file where that is known."""
 
     clip: str
@@ -90,7 +90,7 @@ def split(
     where: Path,
     known: Mapping[Kind, Mapping[str, int]] | None = None,
     digest_of: Mapping[str, str] | None = None,
-) -> list[Row]:
+) -> list[SplitRow]:
     """Assign each clip, with its merged expression, to a part, by the seed and the places of whatever the protocol keeps together.
 
     One fold tests, the next ones in a ring validate, and the others train. A clip that comes or goes changes nobody else's part, as long as
@@ -108,7 +108,7 @@ def split(
         part = part_of[fold_of[unit]]
         reason = f"{kind} {unit} is in fold {fold_of[unit]} of {len(part_of)}, which {VERBS[part]}"
         digest = (digest_of or {}).get(clip.clip, "")
-        rows.append(Row(clip.clip, expression, clip.subject, clip.recording, clip.source, part, reason, digest))
+        rows.append(SplitRow(clip.clip, expression, clip.subject, clip.recording, clip.source, part, reason, digest))
     return rows
 
 
@@ -164,7 +164,7 @@ def _parts(fold_of: Mapping[str, int], params: SplitParams, seed: int, where: Pa
     return parts | {params.fold: "test"}
 
 
-def counts(rows: list[Row], kinds: Sequence[str]) -> list[dict[str, object]]:
+def counts(rows: list[SplitRow], kinds: Sequence[str]) -> list[dict[str, object]]:
     """Return for each part how many clips it has, and of how many subjects, or other `kinds`, they are."""
     parts = {part: [row for row in rows if row.part == part] for part in PARTS}
     return [
@@ -173,23 +173,23 @@ def counts(rows: list[Row], kinds: Sequence[str]) -> list[dict[str, object]]:
     ]
 
 
-def absent(rows: list[Row], parts: Sequence[str] = PARTS) -> list[str]:
+def absent(rows: list[SplitRow], parts: Sequence[str] = PARTS) -> list[str]:
     """Return a sentence a part that lacks an expression which another part has."""
     every = {row.expression for row in rows}
     lacking = {part: sorted(every - {row.expression for row in rows if row.part == part}) for part in parts}
     return [f"no clip of the part {part} shows {', '.join(names)}{MEANING[part]}" for part, names in lacking.items() if names]
 
 
-def write(path: Path, rows: list[Row]) -> None:
+def write(path: Path, rows: list[SplitRow]) -> None:
     """Write the split as a Parquet table of `SPLIT_SCHEMA`, atomically."""
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], SPLIT_SCHEMA), temporary)
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[SplitRow]:
     """Read a split; raises `DataError` where the file is missing or is no such table."""
     try:
         table = pq.read_table(path).cast(SPLIT_SCHEMA)  # which refuses other columns and empty values
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path}: is not a readable split; run `dvc repro lstm`") from error
-    return [Row(**row) for row in table.to_pylist()]
+    return [SplitRow(**row) for row in table.to_pylist()]

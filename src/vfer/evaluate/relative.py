@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.evaluate import figures
 from vfer.evaluate.intervals import intervals
 from vfer.evaluate.params import EvaluateParams
@@ -29,7 +29,7 @@ class Relative:
 def relative(
     session: Session,
     settings: SequenceSettings,
-    rows: Sequence[Row],
+    rows: Sequence[SplitRow],
     embeddings: Mapping[str, Embeddings],
     plain: Mapping[str, int],
     prior: NDArray[np.int64],

@@ -18,7 +18,7 @@ def write(
     told: str,
     metrics: Mapping[str, Any],
     confidence: float,
-    rows: list[split.Row],
+    rows: list[split.SplitRow],
     tables: Mapping[str, Rows],
     histories: Sequence[Path],
     notes: Sequence[str] = (),

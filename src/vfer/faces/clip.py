@@ -25,7 +25,7 @@ HELD = 4096  # crops kept while it is open which face is followed, 9 MB; in a cl
 NOTHING = np.zeros((table.SIDE, table.SIDE), np.uint8)
 
 
-class _Row(NamedTuple):
+class _FaceRow(NamedTuple):
     """One frame of the faces table."""
 
     frame: int
@@ -102,13 +102,13 @@ def find_parts(pictures: Pictures, metadata: Mapping[str, str], detector: Detect
         yield table.Faces(*numbers, np.stack(box), np.stack(crops), full)
 
 
-def _given(pictures: Iterable[Picture]) -> Iterator[_Row]:
+def _given(pictures: Iterable[Picture]) -> Iterator[_FaceRow]:
     for frame, time, decode in pictures:
         grey = decode()
-        yield _Row(frame, time, "given", np.nan, np.array([0, 0, *grey.shape[::-1]], np.float32), crop.resize(grey))
+        yield _FaceRow(frame, time, "given", np.nan, np.array([0, 0, *grey.shape[::-1]], np.float32), crop.resize(grey))
 
 
-def _followed(pictures: Pictures, detector: Detector, params: FacesParams) -> Iterator[_Row]:
+def _followed(pictures: Pictures, detector: Detector, params: FacesParams) -> Iterator[_FaceRow]:
     times: list[float] = []
     found: list[NDArray[np.float32]] = []
     tracked: set[int] = set()
@@ -128,7 +128,7 @@ def _followed(pictures: Pictures, detector: Detector, params: FacesParams) -> It
         face = NOTHING if path.status[index] == "none" else crops.pop((index, box.tobytes()), None)
         if face is None:
             face = crop.crop(decode(), box, params.margin)
-        yield _Row(frame, time, path.status[index], path.score[index], box, face)
+        yield _FaceRow(frame, time, path.status[index], path.score[index], box, face)
 
 
 def _metadata(source: Path) -> dict[str, str]:

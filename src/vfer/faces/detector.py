@@ -28,7 +28,7 @@ class Detector(Protocol):
         ...
 
 
-class Fitted(NamedTuple):
+class DetectorInput(NamedTuple):
     """A picture as the detector sees it, (h', w') uint8, and what one of its pixels measures in the original: (x, y)."""
 
     picture: NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Fitted(NamedTuple):
         return boxes * np.array([*self.scale, *self.scale, 1], np.float32)
 
 
-def fit(grey: NDArray[np.uint8], longest: int) -> Fitted:
+def fit(grey: NDArray[np.uint8], longest: int) -> DetectorInput:
     """Shrink a picture so that its longer side is at most `longest`, and pads it right and below to multiples of 32.
 
     A smaller picture is never enlarged.
@@ -51,7 +51,7 @@ def fit(grey: NDArray[np.uint8], longest: int) -> Fitted:
     new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
     padded = np.zeros((-(-new_height // STRIDE) * STRIDE, -(-new_width // STRIDE) * STRIDE), np.uint8)
     padded[:new_height, :new_width] = cv2.resize(grey, (new_width, new_height), interpolation=cv2.INTER_AREA) if ratio < 1 else grey
-    return Fitted(padded, (width / new_width, height / new_height))
+    return DetectorInput(padded, (width / new_width, height / new_height))
 
 
 def keep(graph: "onnx.GraphProto", outputs: Collection[str]) -> None:

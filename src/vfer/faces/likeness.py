@@ -16,7 +16,7 @@ FAINTLY_LIKE = 0.5  # and with the other one
 
 
 @dataclass
-class Seen:
+class SearchedFrame:
     """A picture, (h, w) uint8, with its frame and seconds, and the faces in it, (n, 5) float32, whose score is NaN where tracked."""
 
     frame: int
@@ -27,7 +27,7 @@ class Seen:
     doubtful: bool = False
 
 
-def between(stretch: Sequence[Seen]) -> list[NDArray[np.float32]] | None:
+def between(stretch: Sequence[SearchedFrame]) -> list[NDArray[np.float32]] | None:
     """Return the boxes, (n, 5) with NaN for the score, in the pictures between the first and the last; none where any is in doubt.
 
     Each face goes evenly from its first box to its last; where its looks are found nearby instead, it goes there.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vfer.faces import likeness
 from vfer.faces.detector import Detector
-from vfer.faces.likeness import Seen
+from vfer.faces.likeness import SearchedFrame
 from vfer.faces.params import FacesParams
 from vfer.faces.track import SLACK
 
@@ -15,31 +15,31 @@ FAINT = 0.5  # a face of this share of `score` puts a key frame in doubt; pictur
 APART = 1.0  # seconds between key frames at most, for meanwhile a face may come and go
 
 
-def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: Detector, params: FacesParams) -> Iterator[Seen]:
+def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: Detector, params: FacesParams) -> Iterator[SearchedFrame]:
     """Yield the pictures, (frame, seconds, grey), with their faces; it holds `detect_every` of them, and two more.
 
     Every `detect_every`-th picture, and the last, is a key frame. Where a face between two key frames is in doubt, the picture
     halfway becomes one too, and so on. In doubt are faces that come, go, jump or change their looks, and faces that are
     almost detected; so every cut lies between two key frames that are neighbours.
     """
-    stretch: list[Seen] = []
+    stretch: list[SearchedFrame] = []
     for frame, time, grey in pictures:
         if len(stretch) > params.detect_every or (len(stretch) > 1 and time - stretch[0].time > APART + SLACK):
             yield from _finished(stretch, detector, params.score)
-        stretch.append(Seen(frame, time, grey))
+        stretch.append(SearchedFrame(frame, time, grey))
     if stretch:
         yield from _finished(stretch, detector, params.score)
         yield stretch[0]
 
 
-def _finished(stretch: list[Seen], detector: Detector, score: float) -> Iterator[Seen]:
+def _finished(stretch: list[SearchedFrame], detector: Detector, score: float) -> Iterator[SearchedFrame]:
     """Yield a stretch with its faces, and empties it down to its last picture, with which the next one begins."""
     _fill(stretch, detector, score)
     while len(stretch) > 1:
         yield stretch.pop(0)
 
 
-def _fill(stretch: Sequence[Seen], detector: Detector, score: float) -> None:
+def _fill(stretch: Sequence[SearchedFrame], detector: Detector, score: float) -> None:
     """Find the faces in a stretch: detects in its first and last picture, follow between, and halves it where that is in doubt."""
     first, last = stretch[0], stretch[-1]
     _detect(first, detector, score)
@@ -56,7 +56,7 @@ def _fill(stretch: Sequence[Seen], detector: Detector, score: float) -> None:
         seen.boxes = boxes
 
 
-def _detect(seen: Seen, detector: Detector, score: float) -> None:
+def _detect(seen: SearchedFrame, detector: Detector, score: float) -> None:
     if not seen.tracked:
         return
     boxes = detector(seen.grey, FAINT * score)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.evaluate.scores import score
 from vfer.features import Embeddings
 from vfer.lstm import baseline, people, settings
@@ -53,7 +53,7 @@ class Learned:
 
 
 def learn(
-    rows: Sequence[Row],
+    rows: Sequence[SplitRow],
     names: list[str],
     embeddings: Mapping[str, Embeddings],
     params: LstmParams,
@@ -93,7 +93,7 @@ def _inside(folder: Path | None, name: str) -> Path | None:
 class _Course:
     """What a training learns from: its clips, their people, and how the model is to be used afterwards."""
 
-    def __init__(self, rows: Sequence[Row], names: list[str], embeddings: Mapping[str, Embeddings], params: LstmParams) -> None:
+    def __init__(self, rows: Sequence[SplitRow], names: list[str], embeddings: Mapping[str, Embeddings], params: LstmParams) -> None:
         self._rows, self._names, self._embeddings, self._params = rows, names, embeddings, params
         clips = people.clips_of(rows, embeddings, people.labelled_neutral(rows, params.neutral))
         self._everybody = people.reference(clips)
@@ -108,14 +108,14 @@ class _Course:
             seconds=float(np.median([clip.time[-1] - clip.time[0] for clip in clips.embeddings])),
         )
 
-    def _labels(self, rows: Sequence[Row]) -> NDArray[np.int64]:
+    def _labels(self, rows: Sequence[SplitRow]) -> NDArray[np.int64]:
         return np.array([self._names.index(row.expression) for row in rows], np.int64)
 
     def metadata(self) -> dict[str, str]:
         """Return what the model's ONNX file must hold beside the network."""
         return {baseline.KEY: self._everybody.to_json(), settings.KEY: self.settings.model_dump_json()}
 
-    def validation(self, held_out: Sequence[Row]) -> Part:
+    def validation(self, held_out: Sequence[SplitRow]) -> Part:
         """Return clips to validate on: as they are and, where the model is to know their people, relative to their baselines, too.
 
         For `iterative`, which needs a trained model, the clips labelled neutral stand for those that it would find.
@@ -130,7 +130,7 @@ class _Course:
 
 
 def _judged(
-    network: KerasNetwork, rows: Sequence[Row], embeddings: Mapping[str, Embeddings], chosen: SequenceSettings
+    network: KerasNetwork, rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], chosen: SequenceSettings
 ) -> tuple[dict[str, Any], float]:
     """Return the figures of the plain answers on validation, those relative to baselines, and the temperature of both together."""
     modes: dict[str, baseline.Mode] = {"validation": "none"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.features import Embeddings
 from vfer.lstm import baseline
@@ -47,17 +47,17 @@ class Clips:
         return [self.embeddings[row].values for row in rows]
 
 
-def clips_of(rows: Sequence[Row], embeddings: Mapping[str, Embeddings], neutral: NDArray[np.bool_]) -> Clips:
+def clips_of(rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], neutral: NDArray[np.bool_]) -> Clips:
     """Return the clips of some rows of a split, of which `neutral`, bool (n,), are known to be so."""
     return Clips([embeddings[row.clip] for row in rows], [row.subject for row in rows], [row.recording for row in rows], neutral)
 
 
-def labelled_neutral(rows: Sequence[Row], neutral: str) -> NDArray[np.bool_]:
+def labelled_neutral(rows: Sequence[SplitRow], neutral: str) -> NDArray[np.bool_]:
     """Return which clips show the expression `neutral`, bool (n,)."""
     return np.array([row.expression == neutral for row in rows], bool)
 
 
-def known_neutral(rows: Sequence[Row], neutral: str, count: int) -> NDArray[np.bool_]:
+def known_neutral(rows: Sequence[SplitRow], neutral: str, count: int) -> NDArray[np.bool_]:
     """Return which clips serve as their person's neutral face, bool (n,): those of the first `count` recordings, by name, that show it."""
     first: dict[str, set[str]] = {}
     for subject in {row.subject for row in rows}:
@@ -66,7 +66,7 @@ def known_neutral(rows: Sequence[Row], neutral: str, count: int) -> NDArray[np.b
     return np.array([row.recording in first[row.subject] for row in rows], bool)
 
 
-def check(rows: Sequence[Row], mode: Mode, neutral: str, where: Path) -> list[str]:
+def check(rows: Sequence[SplitRow], mode: Mode, neutral: str, where: Path) -> list[str]:
     """Check that the clips of the manifest `where` allow for baselines of a mode; return warnings.
 
     Raises:
@@ -131,8 +131,8 @@ def _found(clips: Clips, rows: NDArray[np.int64], everybody: Reference, answer: 
 
 
 def answers(
-    network: Network, rows: Sequence[Row], embeddings: Mapping[str, Embeddings], settings: SequenceSettings, part: str
-) -> tuple[list[Row], NDArray[np.float32]]:
+    network: Network, rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], settings: SequenceSettings, part: str
+) -> tuple[list[SplitRow], NDArray[np.float32]]:
     """Answer the clips of a part relative to their persons' baselines, which are made of all clips of those persons in `rows`.
 
     Args:

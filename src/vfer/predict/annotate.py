@@ -32,7 +32,7 @@ Piece = tuple[drawing.Colour, list[tuple[float, float]]]
 
 
 @dataclass
-class Course:
+class FacePath:
     """Where one track's face is: times, boxes, and the shot; the person is None in a track of nobody."""
 
     person: str | None
@@ -76,7 +76,7 @@ class Annotator:
         self._shots, self._blurred = timeline.shots, set(blurred)
         self._period = 1 / min(timeline.provenance["settings"]["frames"]["fps"], timeline.about.rate)
         self._courses = _courses(timeline)
-        self._by_shot: dict[int, list[Course]] = {}
+        self._by_shot: dict[int, list[FacePath]] = {}
         for course in self._courses.values():
             self._by_shot.setdefault(course.shot, []).append(course)
         self._lines = _lines(timeline)
@@ -148,11 +148,11 @@ class Annotator:
         return pieces
 
 
-def _courses(timeline: Timeline) -> dict[int, Course]:
-    courses: dict[int, Course] = {}
+def _courses(timeline: Timeline) -> dict[int, FacePath]:
+    courses: dict[int, FacePath] = {}
     for one in timeline.faces:
         if one.embedding is not None:
-            course = courses.setdefault(one.track, Course(timeline.owner.get(one.track), one.shot))
+            course = courses.setdefault(one.track, FacePath(timeline.owner.get(one.track), one.shot))
             course.times.append(one.time)
             course.boxes.append(one.box)
     return courses

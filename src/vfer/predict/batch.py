@@ -21,7 +21,7 @@ from vfer.video.container import check_file
 
 
 @dataclass(frozen=True)
-class Options:
+class BatchOptions:
     """How videos are looked at: a part of each, one frame in `every` (None: as in training), detection in one of `detect_every`.
 
     With `keep`, what was recognised is given with each answer.
@@ -44,11 +44,11 @@ class ClipJob:
 
     clip: str
     path: Path
-    options: Options
+    options: BatchOptions
 
 
 @dataclass(frozen=True)
-class Answered:
+class BatchResult:
     """An answer, the hash of the video that it belongs to, empty where the file cannot be used, and what was recognised, where kept."""
 
     prediction: Prediction
@@ -56,9 +56,9 @@ class Answered:
     recognition: Recognition | None = None
 
 
-def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[Answered]:
+def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[BatchResult]:
     """Yield the answers in the order in which they are ready; a clip that cannot be used has an `error`."""
-    results: Iterator[tuple[ClipJob, Answered | ClipError]]
+    results: Iterator[tuple[ClipJob, BatchResult | ClipError]]
     if workers == 1 or len(jobs) == 1:
         _start(model)
         results = ((job, attempt(_answer, job)) for job in jobs)
@@ -66,7 +66,7 @@ def answers(model: Model, jobs: Sequence[ClipJob], workers: int) -> Iterator[Ans
         limit = model.settings.frames.timeout
         results = executor.each_clip(_answer, jobs, workers=workers, initializer=_start, initargs=(model,), seconds=limit)
     for job, result in results:
-        yield Answered(Prediction(job.clip, error=str(result)), "") if isinstance(result, ClipError) else result
+        yield BatchResult(Prediction(job.clip, error=str(result)), "") if isinstance(result, ClipError) else result
 
 
 _recogniser: Recogniser  # of this process
@@ -80,14 +80,14 @@ def _start(model: Model) -> None:
     _recogniser = Recogniser.open(model)
 
 
-def _answer(job: ClipJob) -> Answered:
+def _answer(job: ClipJob) -> BatchResult:
     check_file(job.path)
     how = job.options
     recogniser = _recogniser.with_rates(fps=source.fps(job.path, how.every), detect_every=how.detect_every)
     if not how.keep:
-        return Answered(recogniser.predict(job.path, span=how.span, framing=how.framing, name=job.clip), digest(job.path))
+        return BatchResult(recogniser.predict(job.path, span=how.span, framing=how.framing, name=job.clip), digest(job.path))
     try:
         recognition = recogniser.recognise(job.path, span=how.span, framing=how.framing, only_clip=True)
     except NoClipError as error:
-        return Answered(Prediction(job.clip, flags=(error.flag,), error=str(error)), digest(job.path))
-    return Answered(recogniser.answer(job.clip, recognition), digest(job.path), recognition)
+        return BatchResult(Prediction(job.clip, flags=(error.flag,), error=str(error)), digest(job.path))
+    return BatchResult(recogniser.answer(job.clip, recognition), digest(job.path), recognition)

@@ -35,7 +35,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClipContent:
     """What a clip shows: its frames, the share of the searched ones with several faces, and the flags of `quality`."""
 
     sequence: features.Sequence
@@ -74,7 +74,7 @@ class _Crowd:
 
 def look(
     video: Path, span: Span, framing: Framing, limits: Limits, cnn: Session, detector: Detector, params: tuple[FramesParams, FacesParams]
-) -> Seen:
+) -> ClipContent:
     """Look at a clip.
 
     Raises:
@@ -94,7 +94,7 @@ def look(
     metadata = {"clip": str(video), "framing": framing, "width": str(width), "height": str(height)}
     crowd = _Crowd(detector, params[1].score)
     found = find(pictures, metadata, crowd, params[1])
-    return Seen(features.embed(cnn, str(video), found, BATCH), crowd.share, _flags(found, about.width / width))
+    return ClipContent(features.embed(cnn, str(video), found, BATCH), crowd.share, _flags(found, about.width / width))
 
 
 def _flags(found: table.Faces, scale: float) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from vfer.predict import annotate, narrate, people, source
 from vfer.predict.formats import FORMATS, Format, of
 from vfer.predict.inputs import Input
 from vfer.predict.model import Model
-from vfer.predict.narrate import Look
+from vfer.predict.narrate import TimelineOptions
 from vfer.predict.recogniser import Recogniser
 from vfer.predict.segments import Segment
 from vfer.predict.timeline import Timeline
@@ -42,7 +42,7 @@ class FilmJob:
 
     clip: str
     path: Path
-    how: Look
+    how: TimelineOptions
     every: int | None
     detect_every: int | None
     outputs: Outputs

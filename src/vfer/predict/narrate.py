@@ -21,8 +21,8 @@ from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.segments import Segment, Segmenter
 from vfer.predict.source import WHOLE, Span
 from vfer.predict.spool import Spool
-from vfer.predict.timeline import NOTICE, SCHEMA, Row, Timeline
-from vfer.predict.windows import Answered, Stretch
+from vfer.predict.timeline import NOTICE, SCHEMA, Timeline, TimelineRow
+from vfer.predict.windows import FrameAnswer, Stretch
 
 if TYPE_CHECKING:
     from vfer.predict.recogniser import Recogniser
@@ -34,8 +34,8 @@ Stretches = Callable[[str], tuple[Stretch, ...]]
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a video is looked at.
+class TimelineOptions:
+    """How `Recogniser.timeline` analyses a video.
 
     Args:
         span: The part of it.
@@ -54,7 +54,7 @@ class Look:
     baseline: BaselineSource | None = None
 
 
-PLAIN = Look()
+PLAIN = TimelineOptions()
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Slot:
 
     observation: Observation
     person: str | None
-    answers: list[Answered] = field(default_factory=list)
+    answers: list[FrameAnswer] = field(default_factory=list)
     wanted: int = 0
 
 
@@ -87,7 +87,7 @@ class Narrator:
         self._stretches = stretches
         self.segments: list[Segment] = []
 
-    def rows(self, observations: Spool[Observation]) -> Iterator[Row]:
+    def rows(self, observations: Spool[Observation]) -> Iterator[TimelineRow]:
         """Yield the rows in the order of time, and of people within a frame; `segments` is complete after the last."""
         reach = self._reach(observations)
         for shot, group in groupby(observations, key=lambda one: one.shot):
@@ -103,17 +103,17 @@ class Narrator:
                 reach[one.shot, person] = first, one.time
         return reach
 
-    def _shot(self, shot: int, group: Iterator[Observation], reach: dict[str, tuple[float, float]]) -> Iterator[Row]:
+    def _shot(self, shot: int, group: Iterator[Observation], reach: dict[str, tuple[float, float]]) -> Iterator[TimelineRow]:
         stretches = {person: self._stretches(person) for person in reach}
         segmenters = {person: Segmenter(person, shot, self._classes, self._threshold, self._shown, self._max_gap) for person in reach}
         waiting: deque[_Slot] = deque()
         slots: dict[int, _Slot] = {}
 
-        def settle(answered: Iterator[Answered]) -> None:
+        def settle(answered: Iterator[FrameAnswer]) -> None:
             for one in answered:
                 slots[id(one.observation)].answers.append(one)
 
-        def ready(*, final: bool) -> Iterator[Row]:
+        def ready(*, final: bool) -> Iterator[TimelineRow]:
             while waiting and (final or len(waiting[0].answers) == waiting[0].wanted):
                 slot = waiting.popleft()
                 slots.pop(id(slot.observation), None)
@@ -147,10 +147,10 @@ class Narrator:
         ]
         return slots or [_Slot(absent, None)]
 
-    def _row(self, slot: _Slot, segmenters: dict[str, Segmenter]) -> Row:
+    def _row(self, slot: _Slot, segmenters: dict[str, Segmenter]) -> TimelineRow:
         one, person = slot.observation, slot.person
         if not slot.answers or person is None:
-            return Row(one.frame, one.time, one.shot, person)
+            return TimelineRow(one.frame, one.time, one.shot, person)
         main, *other = slot.answers
         best = int(main.smooth.argmax())
         flags = quality.flags(one.size, one.sharp, None if np.isnan(one.yaw) else one.yaw)
@@ -158,7 +158,7 @@ class Narrator:
         if main.smooth[best] < self._threshold:
             flags = (UNCERTAIN, *flags)
         plain = (other[0].raw, other[0].smooth) if other else None
-        return Row(one.frame, one.time, one.shot, person, one.track, one.status, one.box, main.raw, main.smooth, best, flags, plain)
+        return TimelineRow(one.frame, one.time, one.shot, person, one.track, one.status, one.box, main.raw, main.smooth, best, flags, plain)
 
 
 def _natural(name: str) -> tuple[str, int, str]:
@@ -167,7 +167,7 @@ def _natural(name: str) -> tuple[str, int, str]:
     return ("P", int(digits), "") if name[:1] == "P" and digits.isdecimal() else (name, 0, name)
 
 
-def tell(recogniser: "Recogniser", video: Path, how: Look, advance: Callable[[float], None] = lambda _: None) -> Timeline:
+def tell(recogniser: "Recogniser", video: Path, how: TimelineOptions, advance: Callable[[float], None] = lambda _: None) -> Timeline:
     """Return the timeline of a video.
 
     Args:
@@ -201,7 +201,7 @@ def tell(recogniser: "Recogniser", video: Path, how: Look, advance: Callable[[fl
 
     gap = settings.faces.max_gap
     narrator = Narrator(owner, recogniser.classes, settings.threshold, 1 / about.rate, gap, stretches)
-    rows: Spool[Row] = Spool()
+    rows: Spool[TimelineRow] = Spool()
     for row in narrator.rows(seen):
         rows.add(row)
     seconds = observer.seconds + 1 / about.rate
@@ -223,7 +223,7 @@ def tell(recogniser: "Recogniser", video: Path, how: Look, advance: Callable[[fl
     )
 
 
-def provenance(recogniser: "Recogniser", video: Path, how: Look) -> dict[str, Any]:
+def provenance(recogniser: "Recogniser", video: Path, how: TimelineOptions) -> dict[str, Any]:
     """Return what a timeline is made from and with; everything that it depends on, but for the names of people."""
     from vfer import __version__
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vfer.data.manifest import Framing
 from vfer.faces import crop
 from vfer.faces.detector import Detector
-from vfer.faces.likeness import Seen
+from vfer.faces.likeness import SearchedFrame
 from vfer.faces.params import FacesParams
 from vfer.faces.search import search
 from vfer.nets.session import Session
@@ -22,7 +22,7 @@ from vfer.predict.ahead import ahead
 from vfer.predict.pictures import thumbnail
 from vfer.predict.shots import shots
 from vfer.predict.source import WHOLE, Span
-from vfer.predict.tracking import Faces, Linker, Place, follow
+from vfer.predict.tracking import Linker, Place, TrackedFrame, follow
 from vfer.video import frames
 from vfer.video.decode import Frame, Video
 from vfer.video.frames import FramesParams
@@ -135,7 +135,7 @@ class Observer:
                 self.starts.append(frame.time)
             yield frame
 
-    def _found(self, shown: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[Seen, bool]]:
+    def _found(self, shown: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
         """Yield the frames of a shot with their faces, and whether they are sampled."""
         sampled: set[int] = set()
 
@@ -154,7 +154,7 @@ class Observer:
             yield seen, seen.frame in sampled
             sampled.discard(seen.frame)
 
-    def _sights(self, faces: Faces, shot: int, about: Video) -> Iterator[_Waiting]:
+    def _sights(self, faces: TrackedFrame, shot: int, about: Video) -> Iterator[_Waiting]:
         seen = faces.seen
         if not faces.places:
             yield _Waiting(Observation(seen.frame, seen.time, shot), None)
@@ -170,7 +170,7 @@ class Observer:
             sharp, picture = quality.sharpness(face), self._picture(number, seen, place)
             yield _Waiting(Observation(seen.frame, seen.time, shot, number, status, place.score, box, sharp, picture=picture), face)
 
-    def _picture(self, number: int, seen: Seen, place: Place) -> bytes | None:
+    def _picture(self, number: int, seen: SearchedFrame, place: Place) -> bytes | None:
         """Return a small JPEG of a face, every now and then."""
         if not self._pictures or seen.time - self._pictured.get(number, -np.inf) < PICTURES - SLACK:
             return None
@@ -197,7 +197,7 @@ class Observer:
                 yield replace(one.observation, probabilities=probabilities, embedding=embedding)
 
 
-def _whole(picture: tuple[int, float, NDArray[np.uint8]]) -> Seen:
+def _whole(picture: tuple[int, float, NDArray[np.uint8]]) -> SearchedFrame:
     """Return a picture that is a face as a whole."""
     frame, time, grey = picture
-    return Seen(frame, time, grey, np.array([[0, 0, *grey.shape[::-1], 1]], np.float32), tracked=False)
+    return SearchedFrame(frame, time, grey, np.array([[0, 0, *grey.shape[::-1], 1]], np.float32), tracked=False)

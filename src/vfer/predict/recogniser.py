@@ -19,7 +19,7 @@ from vfer.predict import baselines, clip, narrate
 from vfer.predict.answering import Answerer, Shown
 from vfer.predict.clip import Limits, NoClipError
 from vfer.predict.model import Model
-from vfer.predict.narrate import PLAIN, Look
+from vfer.predict.narrate import PLAIN, TimelineOptions
 from vfer.predict.observe import Observation, Observer
 from vfer.predict.prediction import PARTLY, SEVERAL, UNCERTAIN, Prediction
 from vfer.predict.settings import Settings
@@ -156,7 +156,7 @@ class Recogniser:
     def _by_class(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
         return dict(zip(self.classes, probabilities.tolist(), strict=True))
 
-    def timeline(self, video: Path | str, how: Look = PLAIN, advance: Callable[[float], None] = lambda _: None) -> Timeline:
+    def timeline(self, video: Path | str, how: TimelineOptions = PLAIN, advance: Callable[[float], None] = lambda _: None) -> Timeline:
         """Answer for everybody in a video of any length, at every sampled frame.
 
         Args:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vfer.predict import pages
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.quality import FLAGS
-from vfer.predict.timeline import NOTICE, Row, Timeline
+from vfer.predict.timeline import NOTICE, Timeline, TimelineRow
 
 MOST = 36_000  # frames of a person in the page: an hour at ten a second; of more, as many are shown, evenly
 COLOURS = {
@@ -139,7 +139,7 @@ class _Packed:
         self._box: list[bytes] = []
         self._doubt = bytearray()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TimelineRow) -> None:
         """Take a row in which the person is seen."""
         assert row.smooth is not None
         assert row.box is not None

@@ -13,7 +13,7 @@ from typing import Any
 from vfer.clips.digests import digest
 from vfer.errors import DataError
 from vfer.files import replacing, write_bytes
-from vfer.predict.batch import Answered
+from vfer.predict.batch import BatchResult
 from vfer.predict.inputs import Input
 from vfer.predict.locks import locked
 from vfer.predict.prediction import Prediction
@@ -72,7 +72,7 @@ class PredictionsFile:
         """Return whether a video has a row, be it an error, by the same model and settings."""
         return one.clip in self._rows and self._rows[one.clip]["settings"] == self._settings[one.clip]
 
-    def add(self, answered: Answered) -> Row:
+    def add(self, answered: BatchResult) -> Row:
         """Take an answer in, in place of an older one to the same video; return its row."""
         clip = answered.prediction.path
         made = row(answered.prediction, model=self._model, settings=self._settings[clip], sha256=answered.sha256)

@@ -24,7 +24,7 @@ NOTICE = (
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """One sampled frame and one person in it; `person` is None in a frame without anybody.
 
     `box` is float32 (4,) in pixels of the upright source; `raw` and `smooth` are probabilities, float32 (classes,), and `best` is the
@@ -60,7 +60,7 @@ class Timeline:
     video: Path
     about: Video
     classes: list[str]
-    rows: Spool[Row]
+    rows: Spool[TimelineRow]
     faces: Spool[Observation]
     owner: Mapping[int, str]
     shots: Sequence[float]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from vfer.clips.digests import digest
 from vfer.errors import DataError
 from vfer.predict.answering import Shown
-from vfer.predict.batch import Answered
+from vfer.predict.batch import BatchResult
 from vfer.predict.inputs import Input
 from vfer.predict.model import Model
 from vfer.predict.recogniser import Recogniser
@@ -51,7 +51,7 @@ def settings(listed: Iterable[Input], people: Mapping[str, str], plain: str) -> 
     return {clip: by_person.get(person, plain) for clip, person in people.items()}
 
 
-def together(model: Model, answers: Iterable[Answered], people: Mapping[str, str]) -> Iterator[Answered]:
+def together(model: Model, answers: Iterable[BatchResult], people: Mapping[str, str]) -> Iterator[BatchResult]:
     """Yield the answers of each person's clips once all of them are looked at.
 
     Args:
@@ -61,7 +61,7 @@ def together(model: Model, answers: Iterable[Answered], people: Mapping[str, str
     """
     recogniser = Recogniser.open(model)
     waiting = Counter(people.values())
-    groups: dict[str, list[Answered]] = defaultdict(list)
+    groups: dict[str, list[BatchResult]] = defaultdict(list)
     for one in answers:
         person = people[one.prediction.path]
         groups[person].append(one)
@@ -70,7 +70,7 @@ def together(model: Model, answers: Iterable[Answered], people: Mapping[str, str
             yield from _of_person(recogniser, groups.pop(person), person)
 
 
-def _of_person(recogniser: Recogniser, answers: list[Answered], person: str) -> Iterator[Answered]:
+def _of_person(recogniser: Recogniser, answers: list[BatchResult], person: str) -> Iterator[BatchResult]:
     looked = [one for one in answers if one.recognition]
     own = recogniser.answerer.from_others([Shown.of(one.recognition.sequence) for one in looked if one.recognition])
     baselines = {one.prediction.path: baseline for one, baseline in zip(looked, own, strict=True)}

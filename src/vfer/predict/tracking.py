@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.faces.likeness import Seen
+from vfer.faces.likeness import SearchedFrame
 from vfer.faces.track import OVERLAP, SLACK, iou
 
 MEMORY = 0.3  # seconds of a track over which its velocity is taken
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Track:
+class OpenTrack:
     """One face of one shot, and where it was of late."""
 
     number: int
@@ -75,9 +75,9 @@ class Linker:
 
     def __init__(self, first: int, max_gap: float) -> None:
         self.next, self._max_gap = first, max_gap
-        self._alive: list[Track] = []
+        self._alive: list[OpenTrack] = []
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: SearchedFrame) -> None:
         """Take the faces of the next frame."""
         self._alive = [track for track in self._alive if seen.time - track.recent[-1].time <= self._max_gap + SLACK]
         free = dict.fromkeys(np.argsort(seen.boxes[:, 0], kind="stable").tolist())
@@ -85,10 +85,10 @@ class Linker:
             del free[column]
             track.recent.append(_place(seen, column))
         for column in free:
-            self._alive.append(Track(self.next, deque([_place(seen, column)])))
+            self._alive.append(OpenTrack(self.next, deque([_place(seen, column)])))
             self.next += 1
 
-    def _pairs(self, seen: Seen) -> Iterator[tuple[Track, int]]:
+    def _pairs(self, seen: SearchedFrame) -> Iterator[tuple[OpenTrack, int]]:
         """Yield each track that goes on with the number of its box, those that overlap most first."""
         guesses = np.array([track.guess(seen.time) for track in self._alive], np.float32).reshape(-1, 4)
         overlaps = iou(guesses, seen.boxes)
@@ -105,19 +105,19 @@ class Linker:
         return sorted(found, key=lambda one: one[0])
 
 
-def _place(seen: Seen, column: int) -> Place:
+def _place(seen: SearchedFrame, column: int) -> Place:
     box = seen.boxes[column]
     return Place(seen.time, box[:4].copy(), "tracked" if seen.tracked else "detected", float(box[4]))
 
 
-class Faces(NamedTuple):
+class TrackedFrame(NamedTuple):
     """The faces in one sampled frame: the picture, and each track's number with its place."""
 
-    seen: Seen
+    seen: SearchedFrame
     places: list[tuple[int, Place]]
 
 
-def follow(found: Iterable[tuple[Seen, bool]], linker: Linker, max_gap: float) -> Iterator[Faces]:
+def follow(found: Iterable[tuple[SearchedFrame, bool]], linker: Linker, max_gap: float) -> Iterator[TrackedFrame]:
     """Yield the frames of a shot that are sampled, once it is known which gaps of up to `max_gap` seconds are bridged.
 
     Args:
@@ -125,12 +125,12 @@ def follow(found: Iterable[tuple[Seen, bool]], linker: Linker, max_gap: float) -
         linker: The tracks of the shot.
         max_gap: Seconds for which a face may be lost within a track.
     """
-    pending: deque[Seen] = deque()
+    pending: deque[SearchedFrame] = deque()
     for seen, sampled in found:
         while pending and seen.time - pending[0].time > max_gap + SLACK:
-            yield Faces(pending[0], linker.places(pending.popleft().time))
+            yield TrackedFrame(pending[0], linker.places(pending.popleft().time))
         linker.add(seen)
         if sampled:
             pending.append(seen)
     for seen in pending:
-        yield Faces(seen, linker.places(seen.time))
+        yield TrackedFrame(seen, linker.places(seen.time))

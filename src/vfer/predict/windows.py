@@ -17,7 +17,7 @@ Answer = Callable[[Sequence[Sequence[Observation]]], NDArray[np.float32]]
 """Maps windows, each some frames that show the face, to their probabilities, float32 (windows, classes)."""
 
 
-class Answered(NamedTuple):
+class FrameAnswer(NamedTuple):
     """One frame's answers, float32 (classes,): of the window nearest to it, and the mean of those around it, the nearest most."""
 
     observation: Observation
@@ -43,7 +43,7 @@ class Stretch:
         self._answers: list[NDArray[np.float32]] = []
         self._next: float | None = None  # where the next window begins
 
-    def add(self, observation: Observation) -> Iterator[Answered]:
+    def add(self, observation: Observation) -> Iterator[FrameAnswer]:
         """Take the next frame that shows the face; yield frames whose answers are known."""
         self._frames.append(observation)
         self._waiting.append(observation)
@@ -51,12 +51,12 @@ class Stretch:
         if len(self._waiting) % AHEAD == 0:
             yield from self._ready(final=False)
 
-    def end(self) -> Iterator[Answered]:
+    def end(self) -> Iterator[FrameAnswer]:
         """Yield the frames that are left."""
         if self._waiting:
             yield from self._ready(final=True)
 
-    def _ready(self, *, final: bool) -> Iterator[Answered]:
+    def _ready(self, *, final: bool) -> Iterator[FrameAnswer]:
         windows = list(self._single_frames() if self._single else self._full_windows(final=final))
         if windows:
             self._middles += [middle for middle, _ in windows]
@@ -92,11 +92,11 @@ class Stretch:
         if inside:
             yield start + self._length / 2, inside
 
-    def _finished(self, frame: Observation, middles: NDArray[np.float64], answers: NDArray[np.float32]) -> Answered:
+    def _finished(self, frame: Observation, middles: NDArray[np.float64], answers: NDArray[np.float32]) -> FrameAnswer:
         away = np.abs(middles - frame.time)
         weights = np.where(away <= self._length / 2 + SLACK, 1 - away / (self._length / 2 + self._hop), 0)
         nearest = int(away.argmin())
         if not weights.any():
             weights[nearest] = 1
         smooth = weights @ answers / weights.sum()
-        return Answered(frame, answers[nearest], np.asarray(smooth, np.float32))
+        return FrameAnswer(frame, answers[nearest], np.asarray(smooth, np.float32))

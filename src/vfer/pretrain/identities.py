@@ -41,7 +41,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Faces:
+class IdentityFaces:
     """The n faces of the subjects that have enough of them.
 
     They are the `rows`, int64 (n,), of `pixels`, uint8 (m, 48, 48). `labels`, int64 (n,), number the subjects from 0; `held`, bool (n,),
@@ -128,7 +128,7 @@ def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[R
         raise DataError(f"{path}: is damaged after row {number} ({_one_line(error)}); restore it") from error
 
 
-def choose(found: Found, least: int, share: float, seed: int, where: Path) -> Faces:
+def choose(found: Found, least: int, share: float, seed: int, where: Path) -> IdentityFaces:
     """Return the faces of the subjects that have at least `least` of them, with the share of each one's held out.
 
     Raises:
@@ -144,7 +144,7 @@ def choose(found: Found, least: int, share: float, seed: int, where: Path) -> Fa
     rows = np.flatnonzero(enough[found.subjects])
     labels = (np.cumsum(enough) - 1)[found.subjects[rows]]
     names = [found.names[number] for number in np.flatnonzero(enough)]
-    return Faces(found.pixels, rows, labels, hold_out(labels, share, seed), names)
+    return IdentityFaces(found.pixels, rows, labels, hold_out(labels, share, seed), names)
 
 
 def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:

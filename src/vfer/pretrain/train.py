@@ -13,7 +13,7 @@ from vfer.nets import training
 from vfer.nets.batches import Batches
 from vfer.nets.training import Fit, OnEpoch
 from vfer.pretrain import model
-from vfer.pretrain.identities import Faces
+from vfer.pretrain.identities import IdentityFaces
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.verify import verification
 
@@ -32,7 +32,7 @@ def given(path: Path, architecture: str) -> keras.Model:
 
 
 def train(
-    faces: Faces, architecture: str, precision: str, params: PretrainParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
+    faces: IdentityFaces, architecture: str, precision: str, params: PretrainParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
 ) -> tuple[keras.Model, Fit, float]:
     """Train the backbone under a head that tells the subjects apart, and stops early on the faces held out.
 
@@ -66,7 +66,7 @@ class FaceBatches(Batches):
     and augmented.
     """
 
-    def __init__(self, faces: Faces, params: PretrainParams, seed: int, *, fitted: bool) -> None:
+    def __init__(self, faces: IdentityFaces, params: PretrainParams, seed: int, *, fitted: bool) -> None:
         chosen = faces.held != fitted
         rows, self._subjects, self._margin = faces.rows[chosen], faces.subjects, params.head == "margin"
 

@@ -11,8 +11,8 @@ from vfer.clips.store import Recipe, Store
 from vfer.data import manifest
 from vfer.errors import DataError
 from vfer.register import gate, record, replay, tracking
-from vfer.register.gate import Look, Verdict
-from vfer.register.record import Answer, Record
+from vfer.register.gate import EarlierChallenger, Verdict
+from vfer.register.record import ClipAnswer, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,20 +47,20 @@ class Contest:
             self._note(champion)
         return verdict
 
-    def _looks(self, champion: "ModelVersion") -> list[Look]:
+    def _looks(self, champion: "ModelVersion") -> list[EarlierChallenger]:
         """Return the looks before this challenger's own first one."""
         noted = {name.removeprefix(LOOK): json.loads(value) for name, value in champion.tags.items() if name.startswith(LOOK)}
         before = noted[self.key]["time"] if self.key in noted else float("inf")
-        return [Look(**look["look"]) for key, look in sorted(noted.items()) if key != self.key and look["time"] < before]
+        return [EarlierChallenger(**look["look"]) for key, look in sorted(noted.items()) if key != self.key and look["time"] < before]
 
     def _note(self, champion: "ModelVersion") -> None:
         if f"{LOOK}{self.key}" in champion.tags:
             return
-        look = Look("an earlier challenger", self.own.validation, self.own.validated)
+        look = EarlierChallenger("an earlier challenger", self.own.validation, self.own.validated)
         value = json.dumps({"time": time.time(), "look": asdict(look)})
         tracking.again(lambda: self.client.set_model_version_tag(champion.name, str(champion.version), f"{LOOK}{self.key}", value))
 
-    def _ask(self, champion: "ModelVersion", folder: Path, clips: Sequence[Answer]) -> Mapping[str, str | None]:
+    def _ask(self, champion: "ModelVersion", folder: Path, clips: Sequence[ClipAnswer]) -> Mapping[str, str | None]:
         if not clips or self.own.rules.baseline != "none":  # which other clips of a person it would know is a matter of its own test
             return {}
         paths = {clip.clip: self.manifest.parent / clip.path for clip in manifest.read(self.manifest)}

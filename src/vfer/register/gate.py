@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vfer.evaluate.paired import FEWEST, paired, shown
-from vfer.register.record import Answer, Record
+from vfer.register.record import ClipAnswer, Record
 
-Ask = Callable[[Sequence[Answer]], Mapping[str, str | None]]
+Ask = Callable[[Sequence[ClipAnswer]], Mapping[str, str | None]]
 """Lets the champion answer clips, and returns its answers by digest; clips that it could not be asked about are missing."""
 
 
@@ -22,7 +22,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Look:
+class EarlierChallenger:
     """An earlier challenger of the same champion whose answers to the test clips were looked at, with its accuracy on validation."""
 
     challenger: str
@@ -30,7 +30,7 @@ class Look:
     validated: str
 
 
-def contest(own: Record, champion: Record, name: str, looks: Sequence[Look], significance: float, ask: Ask) -> Verdict:
+def contest(own: Record, champion: Record, name: str, looks: Sequence[EarlierChallenger], significance: float, ask: Ask) -> Verdict:
     """Judge whether a challenger is more accurate than the champion, which is called `name`.
 
     The challenger must do at least as well on validation as the champion and each earlier challenger that validated on the same clips; only
@@ -70,13 +70,13 @@ def _unlike(own: Record, champion: Record) -> str:
     return ""
 
 
-def _unseen(own: Record, champion: Record) -> list[Answer]:
+def _unseen(own: Record, champion: Record) -> list[ClipAnswer]:
     people, contents = (one | other for one, other in zip(own.seen, champion.seen, strict=True))
     return [answer for answer in own.answers if answer.digest and answer.subject not in people and answer.digest not in contents]
 
 
 def _judge(
-    answers: Sequence[Answer], champion: Mapping[str, str | None], name: str, unseen: int, significance: float, look: int
+    answers: Sequence[ClipAnswer], champion: Mapping[str, str | None], name: str, unseen: int, significance: float, look: int
 ) -> Verdict:
     if not answers:
         return Verdict(False, f"no contest: {name} could not be asked about any of {unseen} clips")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from vfer.clips.fingerprint import fingerprint
 from vfer.data import learned
 from vfer.data.learned import Example
-from vfer.data.split import Row
+from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.files import replacing, write_json
 
@@ -22,7 +22,7 @@ COLUMNS = ("digest", "clip", "expression", "subject", "recording", "predicted")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClipAnswer:
     """What a system says of one clip: its file's sha256, its true expression, whom it shows, and the answer, None for none."""
 
     digest: str
@@ -49,7 +49,7 @@ class Record:
 
     rules: Rules
     learned: list[Example]
-    answers: list[Answer]
+    answers: list[ClipAnswer]
     validation: float
     validated: str
 
@@ -60,7 +60,7 @@ class Record:
         return {example.subject for example in used} - {""}, {example.digest for example in used} - {""}
 
 
-def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows: Sequence[Row]) -> Record:
+def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows: Sequence[SplitRow]) -> Record:
     """Return the record of the system that the stages before `register` have made; raises `DataError` where an output is missing."""
     try:
         baseline = str(params["lstm"].get("baseline", "none"))
@@ -75,11 +75,11 @@ def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows:
     return Record(rules, examples, answers, float(validation), validated)
 
 
-def _answers(table: pa.Table, baseline: str) -> list[Answer]:
+def _answers(table: pa.Table, baseline: str) -> list[ClipAnswer]:
     """Return the answers by which a system is judged: those relative to people's baselines where it is trained for them."""
     if baseline != "none":
         table = table.filter(pc.field("scored_with_baseline")).drop_columns(["predicted"]).rename_columns({"with_baseline": "predicted"})
-    return [Answer(**row) for row in table.select(COLUMNS).to_pylist()]
+    return [ClipAnswer(**row) for row in table.select(COLUMNS).to_pylist()]
 
 
 def write(folder: Path, record: Record) -> None:
@@ -95,7 +95,7 @@ def read(folder: Path) -> Record:
     """Read a record; raises `DataError` where the folder holds none."""
     try:
         content = json.loads((folder / FILE).read_bytes())
-        answers = [Answer(**row) for row in pq.read_table(folder / ANSWERS, columns=list(COLUMNS)).to_pylist()]
+        answers = [ClipAnswer(**row) for row in pq.read_table(folder / ANSWERS, columns=list(COLUMNS)).to_pylist()]
         rules = Rules(**content["rules"])
         return Record(rules, learned.read(folder / learned.FILE), answers, float(content["validation"]), str(content["validated"]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

@@ -14,7 +14,7 @@ from vfer.data import stills as stills_table
 from vfer.data.sample import stills as faces
 from vfer.data.sample.course import blinks, draw_manner, perform, sway
 from vfer.data.sample.identity import draw_identity, draw_scene
-from vfer.data.sample.render import Head, Painter
+from vfer.data.sample.render import HeadPose, Painter
 from vfer.data.sample.video import Writer
 from vfer.errors import ClipError, DataError
 
@@ -107,7 +107,7 @@ def frames(job: Recording) -> Iterator[NDArray[np.uint8]]:
     base = random.uniform(-1, 1, 6) * (0.20, 0.06, 0.03, 0.04, 0.04, 0.02)
     drift = np.stack([sway(times * job.seconds, random) for _ in base], axis=1) * (0.05, 0.03, 0.02, 0.02, 0.03, 0.02)
     for units, closed, (x, y, roll, size, yaw, pitch) in zip(acts, lids, base + drift, strict=True):
-        yield painter.frame(units, closed=float(closed), head=Head(x, y, roll, 1 + size, yaw, pitch))
+        yield painter.frame(units, closed=float(closed), head=HeadPose(x, y, roll, 1 + size, yaw, pitch))
 
 
 def _render(job: Recording) -> None:

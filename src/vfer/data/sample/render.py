@@ -15,7 +15,7 @@ UNIT = 0.23
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadPose:
     """How a head is held: its place in face units from the picture's middle, roll in radians, size, and its turn."""
 
     x: float = 0.0
@@ -39,7 +39,7 @@ class Painter:
         self.back = _backdrop(who, scene, (size[0] * self.over, size[1] * self.over), self.scale)
         self.grain = thrice(np.random.default_rng(scene.grain).normal(0.5, grain, size[::-1]).astype(np.float32))
 
-    def frame(self, units: Units, *, closed: float = 0.0, head: Head = Head()) -> NDArray[np.uint8]:
+    def frame(self, units: Units, *, closed: float = 0.0, head: HeadPose = HeadPose()) -> NDArray[np.uint8]:
         """Return one frame, uint8 RGB of shape (height, width, 3)."""
         import cv2
 
@@ -50,12 +50,12 @@ class Painter:
             picture = np.asarray(cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA), np.float32)
         return np.asarray(np.clip(picture + self.grain, 0, 255), np.uint8)
 
-    def place(self, head: Head, x: float, y: float) -> tuple[float, float]:
+    def place(self, head: HeadPose, x: float, y: float) -> tuple[float, float]:
         """Return the pixel at which a point of the face lies."""
         column, row = self._placement(head) @ ((x - LEFT) * self.scale, (y - TOP) * self.scale, 1.0) / self.over
         return float(column), float(row)
 
-    def _placement(self, head: Head) -> NDArray[np.float64]:
+    def _placement(self, head: HeadPose) -> NDArray[np.float64]:
         height, width = self.back.shape[:2]
         cos, sin = head.size * np.cos(head.roll), head.size * np.sin(head.roll)
         turn = np.array([[cos, -sin], [sin, cos]])

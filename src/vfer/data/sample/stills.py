@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vfer.data.sample.course import LOOKS, UNITS
 from vfer.data.sample.identity import draw_identity, draw_scene
-from vfer.data.sample.render import Head, Painter
+from vfer.data.sample.render import HeadPose, Painter
 from vfer.data.stills import SCHEMA, SIDE, USAGES
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -20,7 +20,7 @@ MARGIN = 1.0
 
 
 @dataclass(frozen=True)
-class Still:
+class StillName:
     """Names one still: its class, its usage, and its number among those; an identity shows each class once or twice."""
 
     expression: str
@@ -51,15 +51,15 @@ def table(stills: int, seed: int, advance: Callable[[], None]) -> pa.Table:
     return pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA)
 
 
-def plan(stills: int) -> Iterator[Still]:
+def plan(stills: int) -> Iterator[StillName]:
     """Yield every still of the sample, in the order of the table's rows."""
     for usage in USAGES:
         for expression in EXPRESSIONS:
             for number in range(stills if usage == "train" else max(1, stills // 6)):
-                yield Still(expression, usage, number)
+                yield StillName(expression, usage, number)
 
 
-def crop(still: Still, seed: int) -> NDArray[np.uint8]:
+def crop(still: StillName, seed: int) -> NDArray[np.uint8]:
     """Render one still, uint8 grey of shape (48, 48); strength, pose, light and resolution vary."""
     import cv2
 
@@ -69,7 +69,7 @@ def crop(still: Still, seed: int) -> NDArray[np.uint8]:
     zoom = random.uniform(0.85, 1.6)
     painter = Painter(who, draw_scene(random), (round(160 * zoom), round(120 * zoom)))
     roll, yaw, pitch = random.uniform(-1, 1, 3) * (0.06, 0.08, 0.04)
-    head = Head(roll=roll, yaw=yaw, pitch=pitch)
+    head = HeadPose(roll=roll, yaw=yaw, pitch=pitch)
     strength, noise = random.uniform(0.65, 1.0), random.uniform(-0.12, 0.1, len(UNITS))
     look = LOOKS[still.expression]
     units = {unit: float(np.clip(strength * look.get(unit, 0.0) + extra, 0, 1)) for unit, extra in zip(UNITS, noise, strict=True)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from vfer.files import write_bytes
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.timeline import Row, Timeline
+from vfer.predict.timeline import Timeline, TimelineRow
 
 EVERY = 0.5  # seconds between two key frames of a box
 CONFIG = """<View>
@@ -71,7 +71,7 @@ def _sequences(timeline: Timeline) -> list[list[dict[str, Any]]]:
     return sequences
 
 
-def _key(row: Row, timeline: Timeline) -> dict[str, Any]:
+def _key(row: TimelineRow, timeline: Timeline) -> dict[str, Any]:
     assert row.box is not None
     x0, y0, x1, y1 = (float(value) for value in row.box)
     across, down = 100 / timeline.about.width, 100 / timeline.about.height

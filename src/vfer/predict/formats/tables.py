@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vfer.files import replacing, write_bytes, write_json
-from vfer.predict.timeline import Row, Timeline
+from vfer.predict.timeline import Timeline, TimelineRow
 
 GROUP = 8192  # rows of a group
 CORNERS = ("x0", "y0", "x1", "y1")
@@ -47,7 +47,7 @@ def rows(timeline: Timeline) -> Iterator[dict[str, Any]]:
         yield {**_row(row, timeline.classes), **made, **source}
 
 
-def _row(row: Row, classes: Sequence[str]) -> dict[str, Any]:
+def _row(row: TimelineRow, classes: Sequence[str]) -> dict[str, Any]:
     record: dict[str, Any] = {"frame": row.frame, "time": row.time, "status": row.status, "person": row.person, "shot": row.shot}
     if row.box is None or row.raw is None or row.smooth is None or row.best is None:
         return record
