@@ -83,7 +83,7 @@ class Timed:
 class Steps:
     """The steps from a video to its features, with one detector."""
 
-    def __init__(self, chosen: weights.Chosen, settings: FacesParams, model: Path, scratch: Path) -> None:
+    def __init__(self, chosen: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> None:
         self.detector, self.session, self.scratch = Timed(chosen.load(settings)), Session(model), scratch
         self.frames = params.load(PARAMS, "frames", FramesParams)
         self.batch_size = params.load(PARAMS, "features", FeaturesParams).batch_size
@@ -164,7 +164,7 @@ def rendered(data: Path) -> list[Path]:
     return sorted(data.rglob("*.mp4"))
 
 
-def detectors(folder: Path) -> Iterator[tuple[weights.Chosen, FacesParams]]:
+def detectors(folder: Path) -> Iterator[tuple[weights.ChosenDetector, FacesParams]]:
     """Yields CenterFace, and SCRFD where its weights are installed, with the other settings of params.yaml."""
     given = params.load(PARAMS, "faces", FacesParams)
     for name in ("centerface", "scrfd") if (folder / weights.SCRFD_FILE).is_file() else ("centerface",):
@@ -172,7 +172,7 @@ def detectors(folder: Path) -> Iterator[tuple[weights.Chosen, FacesParams]]:
         yield weights.choose(settings, folder), settings
 
 
-def run(sources: Sequence[Path], chosen: weights.Chosen, settings: FacesParams, model: Path, scratch: Path) -> Clip:
+def run(sources: Sequence[Path], chosen: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> Clip:
     """Returns the means over the clips; the first is run once before, to warm up."""
     each = Steps(chosen, settings, model, scratch)
     each.measure(sources[0])

@@ -45,7 +45,7 @@ def main(
         stage.made = f"{metrics['clips']} clips{kept.told}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
 
 
-def recipe_of(detector: weights.Chosen, section: FacesParams) -> Recipe:
+def recipe_of(detector: weights.ChosenDetector, section: FacesParams) -> Recipe:
     """Return all that decides a clip's faces table, beside its frames."""
     settings = section.model_dump(exclude={"detector", "max_faceless"})
     return recipe("faces", settings | {"detector": detector.name, "sha256": detector.sha256}, CODE)
@@ -70,7 +70,7 @@ def clear(out: Path) -> None:
 
 
 def run_jobs(
-    jobs: list[FacesJob], kept: Clips[FacesJob], detector: weights.Chosen, section: FacesParams
+    jobs: list[FacesJob], kept: Clips[FacesJob], detector: weights.ChosenDetector, section: FacesParams
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Return each clip's frames by status, and why clips were refused; both sorted by clip."""
     counts, refused = {}, {}

@@ -14,7 +14,7 @@ from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.data import manifest
 from vfer.errors import ClipError
 from vfer.video import frames
-from vfer.video.frames import FramesJob, FramesParams, Written
+from vfer.video.frames import FramesJob, FramesParams, FramesSummary
 
 CODE = ("vfer.video.frames",)
 
@@ -53,13 +53,13 @@ def recipe_of(section: FramesParams) -> Recipe:
     return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE)
 
 
-def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, Written], files.Refusals]:
+def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, FramesSummary], files.Refusals]:
     """Decode the clips; return what was written of each, and why others were refused."""
-    written: dict[str, Written] = {}
+    written: dict[str, FramesSummary] = {}
     reasons: dict[str, str] = {}
     with console.progress() as bar:
         task = bar.add_task("frames", total=len(jobs))
-        for job, result in kept.each(frames.write, jobs, frames.written_in, frames.start):
+        for job, result in kept.each(frames.write, jobs, frames.summary_of, frames.start):
             if isinstance(result, ClipError):
                 reasons[job.clip] = str(result)
             else:

@@ -61,7 +61,7 @@ def run(jobs: list[MotionJob], kept: Clips[MotionJob]) -> int:
     silent = 0
     with console.progress() as bar:
         task = bar.add_task("motion", total=len(jobs))
-        for job, result in kept.each(motion.write, jobs, motion.told):
+        for job, result in kept.each(motion.write, jobs, motion.has_motion):
             if isinstance(result, ClipError):
                 console.warn(f"{result}; its motion is taken for none")
                 motion.write_none(job)

@@ -180,13 +180,13 @@ def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
     return jobs
 
 
-def recipe_of(chosen: weights.Chosen, section: FacesParams) -> Recipe:
+def recipe_of(chosen: weights.ChosenDetector, section: FacesParams) -> Recipe:
     """Returns all that decides a subject's faces, beside the pictures."""
     settings = section.model_dump(include={"score", "det_size", "follow", "margin"})
     return recipe("pretrain", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
 
 
-def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.Chosen, section: FacesParams) -> dict[str, str]:
+def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.ChosenDetector, section: FacesParams) -> dict[str, str]:
     """Makes the subjects' tables; returns why some could not be made, by subject."""
     lost = {}
     with console.progress() as bar:

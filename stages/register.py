@@ -62,7 +62,7 @@ def main(
 
 
 def logged(
-    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.Chosen
+    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.ChosenDetector
 ) -> tuple[str, dict[str, str]]:
     """Returns the experiment's run and the registered versions; makes what is missing, a run only where there is none."""
     import mlflow

@@ -97,7 +97,7 @@ def test_a_table_keeps_what_was_found(tmp_path: Path) -> None:
     write(tmp_path / "faces.parquet", shown)
     job = motion.MotionJob("a", made, tmp_path / "out" / "a.parquet", tmp_path / "faces.parquet", 0, "")
     assert motion.write(job)
-    assert motion.told(job.target)
+    assert motion.has_motion(job.target)
     back = motion.read(job.target)
     assert back.shape == (COUNT, 48, 48, 2)
     np.testing.assert_allclose(back[:, ::2, ::2], motion.of_crops(made, shown, 0), atol=0.02)

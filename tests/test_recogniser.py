@@ -15,7 +15,7 @@ from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.lstm.sequences import predict
 from vfer.nets.session import Session
-from vfer.predict.answering import Answerer, Shown
+from vfer.predict.answering import Answerer, EmbeddedFrames
 from vfer.predict.recogniser import Recogniser
 from vfer.video import frames
 from vfer.video.frames import FramesJob, FramesParams
@@ -100,6 +100,6 @@ def test_a_served_model_takes_the_clips_that_it_was_trained_to_take(tmp_path: Pa
     lstm = toys.lstm(tmp_path / "lstm.onnx", [[2, 0], [0, 2]], baseline=mode)
     answerer = Answerer(Session(toys.cnn(tmp_path / "cnn.onnx")), Session(lstm), 20)
     values = [np.array([[1 - light, light]] * 3, np.float32) for light in (0.0, 0.1, 0.8, 0.9, 1.0, 0.7)]
-    own = answerer.from_others([Shown(one, one, np.arange(3) / 10) for one in values])
+    own = answerer.from_others([EmbeddedFrames(one, one, np.arange(3) / 10) for one in values])
     assert sorted(count for _, count in own) == counts
     assert all(np.allclose(made.scale, 1) for made, _ in own) == (mode == "iterative")

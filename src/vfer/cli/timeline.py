@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vfer.predict.baselines import BaselineSource
-    from vfer.predict.films import Told
+    from vfer.predict.films import FilmSummary
 
 ALL = "csv,parquet,segments,eaf,textgrid,srt,vtt,labelstudio,html,provenance"
 
@@ -59,11 +59,11 @@ def timeline(
     how = narrate.TimelineOptions(span(start, end), framing_of(framing), entries, recognise, pictures, baseline_of(baseline or []))
     if blur and not annotate:
         raise VferError("--blur: says whose faces are blurred in the film that --annotate writes; give that too")
-    targets = films.outputs(listed, output, kinds.chosen(formats), annotate, blur or ())
+    targets = films.outputs(listed, output, kinds.by_names(formats), annotate, blur or ())
     found = models.find(model)
     console.note(f"model: {found.title}")
     todo = [films.FilmJob(one.clip, one.path, how, every, detect_every, target) for one, target in zip(listed, targets, strict=True)]
-    told: list[Told] = []
+    told: list[FilmSummary] = []
     with ExitStack() as stack:
         if output:
             stack.enter_context(locked(output))
@@ -104,14 +104,14 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
     return BaselineSource(files={name: Path(path) for name, path in named})
 
 
-def show(told: "Told") -> None:
+def show(told: "FilmSummary") -> None:
     """Print what one video shows."""
     from vfer.predict.pages import clock
 
     if told.error:
         console.console.print(f"{told.clip}: {told.error.removeprefix(told.clip + ': ')}", markup=False)
         return
-    if told.known:
+    if told.unchanged:
         console.console.print(f"{told.clip}: its files are there already, from the same content, people, model and settings", markup=False)
         return
     counts = [(told.people, "person", "people"), (told.shots, "shot", "shots")]
@@ -124,10 +124,10 @@ def show(told: "Told") -> None:
         console.console.print(line.rstrip(), markup=False)
 
 
-def close(told: "list[Told]", took: float, title: str, output: Path | None) -> None:
+def close(told: "list[FilmSummary]", took: float, title: str, output: Path | None) -> None:
     """Print the closing line, and end with status 2 where some videos could not be looked at, or 1 where none could."""
     failed = sum(one.error is not None for one in told)
-    frames, known = sum(one.frames for one in told), sum(one.known for one in told)
+    frames, known = sum(one.frames for one in told), sum(one.unchanged for one in told)
     counts = {"done": len(told) - failed - known, "there already": known, "failed": failed}
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     where = f" -> {output}" if output else "; --output FOLDER writes the files"

@@ -17,13 +17,13 @@ class Bordered:
 
     def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
         """Return the faces, (n, 5) float32, best score first, in pixels of the picture without its border."""
-        found = self._detector(grey, score)
-        if len(found) and found[0, 4] >= self._score:
-            return found
+        boxes = self._detector(grey, score)
+        if len(boxes) and boxes[0, 4] >= self._score:
+            return boxes
         margin = round(BORDER * max(grey.shape))
         again = self._detector(_bordered(grey, margin), score)
         if not len(again) or again[0, 4] < self._score:
-            return found
+            return boxes
         return again - np.array([margin, margin, margin, margin, 0], np.float32)
 
 

@@ -40,9 +40,9 @@ class CenterFace:
 
     def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
         """Return the faces, (n, 5) float32, best score first."""
-        fitted = detector.fit(grey, self._det_size)
-        heat, size, offset = self._session.run(MAPS, {"input.1": fitted.picture.astype(np.float32)[None, None]})
-        return fitted.restore(_decode(heat[0, 0], size[0], offset[0], self._score if score is None else score))
+        scaled = detector.fit(grey, self._det_size)
+        heat, size, offset = self._session.run(MAPS, {"input.1": scaled.picture.astype(np.float32)[None, None]})
+        return scaled.restore(_decode(heat[0, 0], size[0], offset[0], self._score if score is None else score))
 
 
 def _decode(heat: NDArray[np.float32], size: NDArray[np.float32], offset: NDArray[np.float32], score: float) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from vfer.faces.search import search
 Grey = NDArray[np.uint8]
 Picture = tuple[int, float, Callable[[], Grey]]
 Pictures = Callable[[], Iterable[Picture]]
-HELD = 4096  # crops kept while it is open which face is followed, 9 MB; in a clip that has more, later pictures are decoded twice
+MAX_CROPS = 4096  # crops kept while it is open which face is followed, 9 MB; in a clip that has more, later pictures are decoded twice
 NOTHING = np.zeros((table.SIDE, table.SIDE), np.uint8)
 
 
@@ -92,37 +92,37 @@ def find_parts(pictures: Pictures, metadata: Mapping[str, str], detector: Detect
     and to crop once it is known which face is followed. Only few pictures are held, and few are decoded twice. Where `metadata`
     gives the framing `face`, each whole picture is the crop and nothing is detected.
     """
-    given = metadata.get("framing") == "face"
-    name, sha256 = ("", "") if given else (detector.name, detector.sha256)
+    cropped = metadata.get("framing") == "face"
+    name, sha256 = ("", "") if cropped else (detector.name, detector.sha256)
     full = {**metadata, "detector": name, "detector_sha256": sha256}
-    rows = _given(pictures()) if given else _followed(pictures, detector, params)
+    rows = _of_crops(pictures()) if cropped else _of_scenes(pictures, detector, params)
     while part := list(islice(rows, table.ROWS)):
         frame, time, status, score, box, crops = zip(*part, strict=True)
         numbers = np.array(frame, np.int32), np.array(time, np.float64), list(status), np.array(score, np.float32)
         yield table.Faces(*numbers, np.stack(box), np.stack(crops), full)
 
 
-def _given(pictures: Iterable[Picture]) -> Iterator[_FaceRow]:
+def _of_crops(pictures: Iterable[Picture]) -> Iterator[_FaceRow]:
     for frame, time, decode in pictures:
         grey = decode()
         yield _FaceRow(frame, time, "given", np.nan, np.array([0, 0, *grey.shape[::-1]], np.float32), crop.resize(grey))
 
 
-def _followed(pictures: Pictures, detector: Detector, params: FacesParams) -> Iterator[_FaceRow]:
+def _of_scenes(pictures: Pictures, detector: Detector, params: FacesParams) -> Iterator[_FaceRow]:
     times: list[float] = []
-    found: list[NDArray[np.float32]] = []
+    detections: list[NDArray[np.float32]] = []
     tracked: set[int] = set()
     crops: dict[tuple[int, bytes], Grey] = {}
     size = (0, 0)
-    for index, seen in enumerate(search(((frame, time, decode()) for frame, time, decode in pictures()), detector, params)):
-        times.append(seen.time)
-        found.append(seen.boxes)
-        size = seen.grey.shape[1], seen.grey.shape[0]
-        if seen.tracked:
+    for index, picture in enumerate(search(((frame, time, decode()) for frame, time, decode in pictures()), detector, params)):
+        times.append(picture.time)
+        detections.append(picture.boxes)
+        size = picture.grey.shape[1], picture.grey.shape[0]
+        if picture.tracked:
             tracked.add(index)
-        for box in seen.boxes[: HELD - len(crops), :4]:
-            crops[index, box.tobytes()] = crop.crop(seen.grey, box, params.margin)
-    path = track.follow(found, np.array(times, np.float64), size, params.follow, params.max_gap, tracked)
+        for box in picture.boxes[: MAX_CROPS - len(crops), :4]:
+            crops[index, box.tobytes()] = crop.crop(picture.grey, box, params.margin)
+    path = track.follow(detections, np.array(times, np.float64), size, params.follow, params.max_gap, tracked)
     for index, (frame, time, decode) in enumerate(pictures()):
         box = path.box[index]
         face = NOTHING if path.status[index] == "none" else crops.pop((index, box.tobytes()), None)

@@ -56,14 +56,14 @@ def fit(grey: NDArray[np.uint8], longest: int) -> DetectorInput:
 
 def keep(graph: "onnx.GraphProto", outputs: Collection[str]) -> None:
     """Cut an ONNX graph down to the named outputs; ONNX Runtime would compute the others too, asked for or not."""
-    kept = [output for output in graph.output if output.name in outputs]
+    values = [output for output in graph.output if output.name in outputs]
     needed, nodes = set(outputs), []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
             nodes.append(node)
     del graph.output[:], graph.node[:]
-    graph.output.extend(kept)
+    graph.output.extend(values)
     graph.node.extend(reversed(nodes))
 
 

@@ -53,14 +53,14 @@ def add(source: str, weights: Path, sha256: str | None = None) -> str:
     repo = _repository(weights)
     with tempfile.TemporaryDirectory() as folder:
         onnx, expected = _obtain(source, Path(folder))
-        found = digest(onnx)
-        for wanted in filter(None, (expected, sha256)):
-            if found != wanted.lower():
-                raise WeightsError(f"{source}: the sha256 of {onnx.name} is {found}, expected {wanted.lower()}; get the original file")
-        store.build("scrfd", onnx.read_bytes(), found, Path(source), FacesParams())
-        _put(onnx, weights, found)
+        actual = digest(onnx)
+        for required in filter(None, (expected, sha256)):
+            if actual != required.lower():
+                raise WeightsError(f"{source}: the sha256 of {onnx.name} is {actual}, expected {required.lower()}; get the original file")
+        store.build("scrfd", onnx.read_bytes(), actual, Path(source), FacesParams())
+        _put(onnx, weights, actual)
     _track(repo, weights)
-    return found
+    return actual
 
 
 def remove(weights: Path) -> bool:

@@ -38,18 +38,18 @@ def between(stretch: Sequence[SearchedFrame]) -> list[NDArray[np.float32]] | Non
         return None
     ends = last.boxes[order]
     looks = [(_look(first.grey, start), _look(last.grey, end)) for start, end in zip(first.boxes, ends, strict=True)]
-    found = []
-    for seen in stretch[1:-1]:
-        part = (seen.time - first.time) / (last.time - first.time)
+    between_boxes = []
+    for frame in stretch[1:-1]:
+        part = (frame.time - first.time) / (last.time - first.time)
         boxes = ((1 - part) * first.boxes + part * ends).astype(np.float32)
         boxes[:, 4] = np.nan
         for box, (before, after) in zip(boxes, looks, strict=True):
-            shift = _shift(seen.grey, box, before, after, part)
+            shift = _shift(frame.grey, box, before, after, part)
             if shift is None:
                 return None
             box[:4] += shift
-        found.append(boxes)
-    return found
+        between_boxes.append(boxes)
+    return between_boxes
 
 
 def _pairs(first: NDArray[np.float32], last: NDArray[np.float32]) -> NDArray[np.intp] | None:

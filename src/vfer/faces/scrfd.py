@@ -29,10 +29,10 @@ class Scrfd:
 
     def __call__(self, grey: NDArray[np.uint8], score: float | None = None) -> NDArray[np.float32]:
         """Return the faces, (n, 5) float32, best score first."""
-        fitted = detector.fit(grey, self._det_size)
-        picture = np.repeat(fitted.picture[:, :, None], 3, axis=2)
+        scaled = detector.fit(grey, self._det_size)
+        picture = np.repeat(scaled.picture[:, :, None], 3, axis=2)
         boxes, _ = self._scrfd.detect(picture, input_size=picture.shape[1::-1], det_thresh=self._score if score is None else score)
-        return fitted.restore(boxes)
+        return scaled.restore(boxes)
 
 
 def prepare(model: bytes) -> bytes:

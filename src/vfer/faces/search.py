@@ -52,13 +52,13 @@ def _fill(stretch: Sequence[SearchedFrame], detector: Detector, score: float) ->
         _fill(stretch[: half + 1], detector, score)
         _fill(stretch[half:], detector, score)
         return
-    for seen, boxes in zip(stretch[1:-1], between, strict=True):
-        seen.boxes = boxes
+    for frame, boxes in zip(stretch[1:-1], between, strict=True):
+        frame.boxes = boxes
 
 
-def _detect(seen: SearchedFrame, detector: Detector, score: float) -> None:
-    if not seen.tracked:
+def _detect(frame: SearchedFrame, detector: Detector, score: float) -> None:
+    if not frame.tracked:
         return
-    boxes = detector(seen.grey, FAINT * score)
-    seen.boxes = boxes[boxes[:, 4] >= score]
-    seen.tracked, seen.doubtful = False, len(seen.boxes) < len(boxes)
+    boxes = detector(frame.grey, FAINT * score)
+    frame.boxes = boxes[boxes[:, 4] >= score]
+    frame.tracked, frame.doubtful = False, len(frame.boxes) < len(boxes)

@@ -114,7 +114,7 @@ def write(path: Path, faces: Faces) -> None:
 
 def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
     """Write the faces of one clip as its parts come, at least one, as `write` does; return how many frames have each status."""
-    made = dict.fromkeys(STATUSES, 0)
+    totals = dict.fromkeys(STATUSES, 0)
     with replacing(path) as temporary, ExitStack() as stack:
         writer = None
         for part in parts:
@@ -122,15 +122,15 @@ def write_parts(path: Path, parts: Iterable[Faces]) -> dict[str, int]:
             writer = writer or stack.enter_context(pq.ParquetWriter(temporary, rows.schema, compression="none"))
             writer.write_table(rows, row_group_size=ROWS)
             for status in part.status:
-                made[status] += 1
-    return made
+                totals[status] += 1
+    return totals
 
 
 def counts(path: Path) -> dict[str, int]:
     """Return how many frames of a faces table have each status."""
     with pq.ParquetFile(path) as parquet:
-        found = Counter(parquet.read(["status"])["status"].to_pylist())
-    return {status: found[status] for status in STATUSES}
+        statuses = Counter(parquet.read(["status"])["status"].to_pylist())
+    return {status: statuses[status] for status in STATUSES}
 
 
 def _table(faces: Faces) -> pa.Table:

@@ -31,7 +31,7 @@ class Path:
 
 
 def follow(
-    found: Sequence[NDArray[np.float32]],
+    detections: Sequence[NDArray[np.float32]],
     times: NDArray[np.float64],
     size: tuple[int, int],
     policy: Policy,
@@ -44,8 +44,8 @@ def follow(
     Boxes are interpolated linearly between two frames of one track that are at most `max_gap` seconds apart. `tracked` are
     the frames whose boxes were not detected.
     """
-    path = Path(["none"] * len(found), np.full(len(found), np.nan, np.float32), np.full((len(found), 4), np.nan, np.float32))
-    for track in choose(link(found, times, max_gap), size, policy):
+    path = Path(["none"] * len(detections), np.full(len(detections), np.nan, np.float32), np.full((len(detections), 4), np.nan, np.float32))
+    for track in choose(link(detections, times, max_gap), size, policy):
         for frame, box in zip(track.frames, track.boxes, strict=True):
             path.status[frame] = "tracked" if frame in tracked else "detected"
             path.score[frame], path.box[frame] = box[4], box[:4]
@@ -53,11 +53,11 @@ def follow(
     return path
 
 
-def link(found: Sequence[NDArray[np.float32]], times: NDArray[np.float64], max_gap: float) -> list[Track]:
+def link(detections: Sequence[NDArray[np.float32]], times: NDArray[np.float64], max_gap: float) -> list[Track]:
     """Join boxes of successive frames into tracks, the pairs that overlap most first; a track may miss `max_gap` seconds."""
     tracks: list[Track] = []
     alive: list[Track] = []
-    for frame, boxes in enumerate(found):
+    for frame, boxes in enumerate(detections):
         alive = [track for track in alive if track.frames[-1] == frame - 1 or times[frame] - times[track.frames[-1]] <= max_gap + SLACK]
         free = set(range(len(boxes)))
         overlaps = iou(np.array([track.boxes[-1] for track in alive]).reshape(-1, 5), boxes)
@@ -81,11 +81,11 @@ def choose(tracks: Sequence[Track], size: tuple[int, int], policy: Policy) -> li
     def rank(track: Track) -> tuple[bool, float, int]:
         return len(track.frames) < BRIEF * longest, -_merit(track, size, policy), track.frames[0]
 
-    chosen: list[Track] = []
+    path: list[Track] = []
     for track in sorted(tracks, key=rank):
-        if all(track.frames[-1] < other.frames[0] or other.frames[-1] < track.frames[0] for other in chosen):
-            chosen.append(track)
-    return chosen
+        if all(track.frames[-1] < other.frames[0] or other.frames[-1] < track.frames[0] for other in path):
+            path.append(track)
+    return path
 
 
 def iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ INSTALL = "`vfer detector add buffalo_sc` (or `vfer detector add PATH.onnx`)"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenDetector:
     """Which detector is used, its verified weights, and why."""
 
     name: str
@@ -42,30 +42,30 @@ class Chosen:
             content = self.path.read_bytes()
         except OSError as error:
             raise WeightsError(f"{self.path}: cannot be read ({error.strerror}); {mend}") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.sha256:
-            raise WeightsError(f"{self.path}: its sha256 is {found}, expected {self.sha256}; {mend}")
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != self.sha256:
+            raise WeightsError(f"{self.path}: its sha256 is {actual}, expected {self.sha256}; {mend}")
         return content
 
 
-def choose(params: FacesParams, weights: Path) -> Chosen:
+def choose(params: FacesParams, weights: Path) -> ChosenDetector:
     """Picks the detector that `params.detector` asks for, and verifies its weights.
 
     `auto` takes SCRFD where its weights are installed, CenterFace elsewhere. Raises `WeightsError` where weights that were
     asked for or installed are missing, or are not listed in `SHA256SUMS`; `load` raises it where they differ from that.
     """
     if params.detector == "centerface":
-        return Chosen("centerface", centerface.path(), centerface.SHA256, "faces.detector asks for it")
-    onnx, listed = weights / SCRFD_FILE, sums(weights).get(SCRFD_FILE)
-    if params.detector == "auto" and not listed and not onnx.is_file():
-        return Chosen("centerface", centerface.path(), centerface.SHA256, f"{onnx} is not installed; {INSTALL} installs it")
+        return ChosenDetector("centerface", centerface.path(), centerface.SHA256, "faces.detector asks for it")
+    onnx, checksum = weights / SCRFD_FILE, sums(weights).get(SCRFD_FILE)
+    if params.detector == "auto" and not checksum and not onnx.is_file():
+        return ChosenDetector("centerface", centerface.path(), centerface.SHA256, f"{onnx} is not installed; {INSTALL} installs it")
     if not onnx.is_file():
-        fetch = f"fetch it with `dvc pull {onnx}.dvc`, or " if listed else ""
+        fetch = f"fetch it with `dvc pull {onnx}.dvc`, or " if checksum else ""
         raise WeightsError(f"{onnx}: is missing; {fetch}install it with {INSTALL}")
-    if listed is None:
-        found = f"its sha256 is {digest(onnx)}"
-        raise WeightsError(f"{onnx}: {weights / SUMS_FILE} has no entry for it ({found}), expected one; install it with {INSTALL}")
-    return Chosen("scrfd", onnx, listed, "faces.detector asks for it" if params.detector == "scrfd" else f"{onnx} is installed")
+    if checksum is None:
+        reason = f"its sha256 is {digest(onnx)}"
+        raise WeightsError(f"{onnx}: {weights / SUMS_FILE} has no entry for it ({reason}), expected one; install it with {INSTALL}")
+    return ChosenDetector("scrfd", onnx, checksum, "faces.detector asks for it" if params.detector == "scrfd" else f"{onnx} is installed")
 
 
 def resolve(params: FacesParams, weights: Path) -> Detector:

@@ -12,10 +12,10 @@ WAIT = 0.2  # seconds between two looks at whether anybody still listens
 def ahead(items: Iterable[T], most: int) -> Iterator[T]:
     """Yield the items, which a thread of its own makes, at most `most` ahead; what that thread raises is raised here."""
     waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(most)
-    left = threading.Event()
+    closed = threading.Event()
 
     def put(item: T | None, error: BaseException | None) -> bool:
-        while not left.is_set():
+        while not closed.is_set():
             try:
                 waiting.put((item, error), timeout=WAIT)
             except queue.Full:
@@ -43,5 +43,5 @@ def ahead(items: Iterable[T], most: int) -> Iterator[T]:
                 raise error
             yield item  # type: ignore[misc]  # only an error comes without one
     finally:
-        left.set()
+        closed.set()
         thread.join()

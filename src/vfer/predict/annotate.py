@@ -25,7 +25,7 @@ AROUND = 4.0  # seconds of the curve before and after the present moment
 PANEL = 0.3  # share of the picture's height that curves may take
 GREY = (185, 190, 200)
 ALL, OTHERS = "all", "others"
-MADE = "Annotated by vfer"
+COMMENT = "Annotated by vfer"
 
 Piece = tuple[drawing.Colour, list[tuple[float, float]]]
 """A part of a curve, of one colour."""
@@ -97,10 +97,10 @@ class Annotator:
             if box is not None:
                 drawing.blur(picture, box, MARGIN)
         size = max(11, round(picture.shape[0] / 32))
-        shown = [(course.person, box) for course in courses if course.person and (box := course.at(time, self._period)) is not None]
-        for person, box in shown:
+        visible = [(course.person, box) for course in courses if course.person and (box := course.at(time, self._period)) is not None]
+        for person, box in visible:
             self._draw_face(picture, str(person), box, time, size)
-        self._draw_curves(picture, time, [str(person) for person, _ in shown], size)
+        self._draw_curves(picture, time, [str(person) for person, _ in visible], size)
 
     def _is_blurred(self, person: str | None) -> bool:
         return ALL in self._blurred or (OTHERS in self._blurred and person is None) or person in self._blurred
@@ -173,7 +173,7 @@ def annotated(path: Path) -> bool:
     """Return whether a file is a film that `write` wrote, be it incomplete."""
     try:
         with opened(path) as (container, _):
-            return container.metadata.get("comment", "").startswith(MADE)
+            return container.metadata.get("comment", "").startswith(COMMENT)
     except ClipError:
         return False
 
@@ -193,7 +193,7 @@ def write(timeline: Timeline, path: Path, blurred: Sequence[str], span: Span, ad
     """
     annotator = Annotator(timeline, blurred)
     size = timeline.about.width, timeline.about.height
-    comment = f"{MADE} {timeline.provenance['vfer']} with {timeline.provenance['model']}. {NOTICE}"
+    comment = f"{COMMENT} {timeline.provenance['vfer']} with {timeline.provenance['model']}. {NOTICE}"
     with FilmWriter(path, timeline.video, size, span.start, span.end, comment) as film:
         for frame in decode.frames(timeline.video, None, 16, colour=True, start=span.start, end=span.end):
             if frame.rgb is not None:

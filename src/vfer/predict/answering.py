@@ -19,7 +19,7 @@ from vfer.nets.session import Session
 NEUTRAL = "neutral"
 
 
-class Shown(NamedTuple):
+class EmbeddedFrames(NamedTuple):
     """The frames of a clip or a window that show the face.
 
     `embeddings` are float32 (n, d), `probabilities`, the CNN's, float32 (n, classes), and `time` float64 (n,) seconds.
@@ -30,7 +30,7 @@ class Shown(NamedTuple):
     time: NDArray[np.float64]
 
     @classmethod
-    def of(cls, sequence: features.Sequence) -> "Shown":
+    def of(cls, sequence: features.Sequence) -> "EmbeddedFrames":
         """Return those frames of a clip."""
         present = sequence.status != "none"
         return cls(sequence.embedding[present], sequence.probabilities[present], sequence.time[present])
@@ -53,16 +53,16 @@ class Answerer:
         settings = settings_of(lstm) if lstm and KEY in lstm.metadata else None
         self._mode, self._neutral = (settings.baseline, settings.neutral) if settings else ("none", NEUTRAL)
 
-    def __call__(self, clips: Sequence[Shown], own: Baseline | None = None) -> NDArray[np.float32]:
+    def __call__(self, clips: Sequence[EmbeddedFrames], reference: Baseline | None = None) -> NDArray[np.float32]:
         """Return probabilities, float32 (n, classes), NaN for clips without frames; relative to a person's own baseline, if any."""
         if self._lstm:
-            sequences = [Embeddings(own(clip.embeddings) if own else clip.embeddings, clip.time) for clip in clips]
+            sequences = [Embeddings(reference(clip.embeddings) if reference else clip.embeddings, clip.time) for clip in clips]
             return np.asarray(predict(self._lstm, sequences, self._max_frames), np.float32)
         result = np.full((len(clips), len(self.classes)), np.nan, np.float32)
         for row, clip in enumerate(clips):
             if len(clip.time):
-                said = self._classify(own(clip.embeddings)) if own else clip.probabilities
-                result[row] = said.mean(axis=0)
+                probabilities = self._classify(reference(clip.embeddings)) if reference else clip.probabilities
+                result[row] = probabilities.mean(axis=0)
         return result
 
     def _classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -74,7 +74,7 @@ class Answerer:
         held = self._lstm is not None and baseline.KEY in self._lstm.metadata
         return baseline.reference_of(self._lstm if held and self._lstm else self._cnn)
 
-    def find_neutral(self, clips: Sequence[Shown]) -> Baseline:
+    def find_neutral(self, clips: Sequence[EmbeddedFrames]) -> Baseline:
         """Return a person's baseline, found in clips or windows of which nothing is known.
 
         The most neutral of them, by the model's own answers, stand for the person's neutral face; where the model knows no such
@@ -85,13 +85,13 @@ class Answerer:
         if not self._knows_neutral(everybody):
             return baseline.from_clips(baseline.statistics(values), everybody)
         neutral = self._most_neutral(clips, everybody)
-        chosen = [clip for clip, is_neutral in zip(values, neutral, strict=True) if is_neutral]
-        return baseline.from_neutral(baseline.statistics(chosen), everybody)
+        most_neutral = [clip for clip, is_neutral in zip(values, neutral, strict=True) if is_neutral]
+        return baseline.from_neutral(baseline.statistics(most_neutral), everybody)
 
     def _knows_neutral(self, everybody: Reference) -> bool:
         return self._neutral in self.classes and everybody.neutral is not None
 
-    def _most_neutral(self, clips: Sequence[Shown], everybody: Reference) -> NDArray[np.bool_]:
+    def _most_neutral(self, clips: Sequence[EmbeddedFrames], everybody: Reference) -> NDArray[np.bool_]:
         """Return which of a person's clips the model finds most neutral, bool (n,)."""
         neutral = self.classes.index(self._neutral)
         times = [clip.time for clip in clips if len(clip.time)]
@@ -99,16 +99,16 @@ class Answerer:
         def answer(moved: Sequence[NDArray[np.float32]]) -> NDArray[np.floating]:
             if self._lstm is None:
                 return np.array([self._classify(one).mean(axis=0)[neutral] for one in moved])
-            shown = [Shown(one, np.empty((len(one), 0), np.float32), time) for one, time in zip(moved, times, strict=True)]
-            return np.asarray(self(shown)[:, neutral])
+            windows = [EmbeddedFrames(one, np.empty((len(one), 0), np.float32), time) for one, time in zip(moved, times, strict=True)]
+            return np.asarray(self(windows)[:, neutral])
 
         return baseline.find_neutral([clip.embeddings for clip in clips], everybody, answer)
 
-    def from_neutral(self, clips: Sequence[Shown]) -> Baseline:
+    def from_neutral(self, clips: Sequence[EmbeddedFrames]) -> Baseline:
         """Return a person's baseline from clips or windows that are known to show the neutral face."""
         return baseline.from_neutral(baseline.statistics([clip.embeddings for clip in clips]), self.reference())
 
-    def from_others(self, clips: Sequence[Shown]) -> list[tuple[Baseline, int]]:
+    def from_others(self, clips: Sequence[EmbeddedFrames]) -> list[tuple[Baseline, int]]:
         """Return, for each of a person's clips, the baseline that the person's other clips make, and how many of them make it.
 
         A model that is trained with `lstm.baseline: neutral` or `iterative` takes those that it finds most neutral, and others take all.

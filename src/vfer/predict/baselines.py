@@ -10,7 +10,7 @@ import numpy as np
 from vfer.clips.digests import digest
 from vfer.errors import ClipError, DataError
 from vfer.lstm.baseline import Baseline
-from vfer.predict.answering import Shown
+from vfer.predict.answering import EmbeddedFrames
 from vfer.predict.looks import Sample
 from vfer.predict.observe import Observation
 from vfer.predict.source import Span
@@ -40,13 +40,13 @@ class BaselineSource:
         return {"from": [self.span.start, self.span.end] if self.span else FOOTAGE}
 
 
-def shown(frames: Sequence[Observation]) -> Shown:
+def embedded(frames: Sequence[Observation]) -> EmbeddedFrames:
     """Return observed frames, each with a face, as the model takes them."""
     embeddings, probabilities = ([getattr(one, name) for one in frames] for name in ("embedding", "probabilities"))
-    return Shown(np.array(embeddings, np.float32), np.array(probabilities, np.float32), np.array([one.time for one in frames]))
+    return EmbeddedFrames(np.array(embeddings, np.float32), np.array(probabilities, np.float32), np.array([one.time for one in frames]))
 
 
-def found(
+def of_people(
     recogniser: "Recogniser", source: BaselineSource, observations: Iterable[Observation], owner: Mapping[int, str]
 ) -> dict[str, Baseline]:
     """Return the baseline of each person of whom there is something to take it from.
@@ -64,13 +64,13 @@ def found(
     answerer = recogniser.answerer
     if source.files:
         return _from_files(recogniser, source.files, dict.fromkeys(owner.values()))
-    windows: dict[str, Sample[Shown]] = {}
+    windows: dict[str, Sample[EmbeddedFrames]] = {}
     open_: dict[str, list[Observation]] = {}
     length = recogniser.settings.windows.length
 
     def close(person: str) -> None:
         frames = open_.pop(person)
-        windows.setdefault(person, Sample(MOST)).add(lambda: shown(frames))
+        windows.setdefault(person, Sample(MOST)).add(lambda: embedded(frames))
 
     for one in observations:
         person = owner.get(one.track)
@@ -82,7 +82,7 @@ def found(
     for person in list(open_):
         close(person)
     make = answerer.from_neutral if source.span else answerer.find_neutral
-    return {person: make(sample.kept) for person, sample in sorted(windows.items())}
+    return {person: make(sample.items) for person, sample in sorted(windows.items())}
 
 
 def _inside(time: float, span: Span | None) -> bool:
@@ -94,12 +94,12 @@ def _from_files(recogniser: "Recogniser", files: Mapping[str, Path], people: Ite
     unknown = sorted(set(files) - {"", *everybody})
     if unknown:
         raise DataError(f"--baseline {unknown[0]}=...: there is no such person; there are {', '.join(everybody) or 'none'}")
-    made = {name: recogniser.answerer.from_neutral([_neutral(recogniser, path)]) for name, path in files.items()}
-    return {person: made[person if person in made else ""] for person in everybody if person in made or "" in made}
+    baselines = {name: recogniser.answerer.from_neutral([_neutral(recogniser, path)]) for name, path in files.items()}
+    return {person: baselines[person if person in baselines else ""] for person in everybody if person in baselines or "" in baselines}
 
 
-def _neutral(recogniser: "Recogniser", path: Path) -> Shown:
-    seen = Shown.of(recogniser.recognise(path, fewest=1).sequence)
-    if not len(seen.time):
+def _neutral(recogniser: "Recogniser", path: Path) -> EmbeddedFrames:
+    frames = EmbeddedFrames.of(recogniser.recognise(path, fewest=1).sequence)
+    if not len(frames.time):
         raise ClipError(f"{path}: shows no face to take a baseline from; give another video or picture")
-    return seen
+    return frames

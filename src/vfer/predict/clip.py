@@ -84,43 +84,43 @@ def look(
     about = source.probe(video) if limits.fewest > 1 else decode.probe(video)
     if limits.longest is not None and min(about.seconds, span.end or about.seconds) - span.start > limits.longest:
         raise _long(video, limits.longest)
-    stored = _sampled(video, span, limits, params[0])
+    jpegs = _sampled(video, span, limits, params[0])
 
     def pictures() -> Iterator[Picture]:
-        for index, time, jpeg in stored:  # through JPEG, as the stages store them, for the same answer to the last bit
+        for index, time, jpeg in jpegs:  # through JPEG, as the stages store them, for the same answer to the last bit
             yield index, time, partial(frames.decode, jpeg)
 
-    height, width = frames.decode(stored[0][2]).shape
+    height, width = frames.decode(jpegs[0][2]).shape
     metadata = {"clip": str(video), "framing": framing, "width": str(width), "height": str(height)}
     crowd = _Crowd(detector, params[1].score)
-    found = find(pictures, metadata, crowd, params[1])
-    return ClipContent(features.embed(cnn, str(video), found, BATCH), crowd.share, _flags(found, about.width / width))
+    faces = find(pictures, metadata, crowd, params[1])
+    return ClipContent(features.embed(cnn, str(video), faces, BATCH), crowd.share, _flags(faces, about.width / width))
 
 
-def _flags(found: table.Faces, scale: float) -> tuple[str, ...]:
+def _flags(faces: table.Faces, scale: float) -> tuple[str, ...]:
     """Return the flags that the median frame raises; `scale` is a stored pixel in source pixels."""
-    if not found.present.any() or "given" in found.status:
+    if not faces.present.any() or "given" in faces.status:
         return ()
-    box = found.box[found.present]
+    box = faces.box[faces.present]
     size = float(np.median(np.minimum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]))) * scale
-    sharp = float(np.median([quality.sharpness(crop) for crop in found.crop[found.present]]))
+    sharp = float(np.median([quality.sharpness(crop) for crop in faces.crop[faces.present]]))
     return quality.flags(size, sharp, None)
 
 
 def _sampled(video: Path, span: Span, limits: Limits, params: FramesParams) -> list[tuple[int, float, bytes]]:
-    stored: list[tuple[int, float, bytes]] = []
+    jpegs: list[tuple[int, float, bytes]] = []
     small: list[NDArray[np.uint8]] = []
     only_clip = limits.longest is not None
     for frame in source.frames(video, span, params.max_side, params.fps):
-        stored.append((frame.index, frame.time, frames.encode(frame.grey, params.jpeg_quality)))
-        if limits.longest is not None and frame.time - stored[0][1] > limits.longest:
+        jpegs.append((frame.index, frame.time, frames.encode(frame.grey, params.jpeg_quality)))
+        if limits.longest is not None and frame.time - jpegs[0][1] > limits.longest:
             raise _long(video, limits.longest)
         small += [shots.small(frame.grey)] if only_clip else []
-    if len(stored) < limits.fewest:
-        raise ClipError(f"{video}: gives {len(stored)} frame, fewer than frames.min_frames ({limits.fewest})")
+    if len(jpegs) < limits.fewest:
+        raise ClipError(f"{video}: gives {len(jpegs)} frame, fewer than frames.min_frames ({limits.fewest})")
     if only_clip and shots.several(small, params.fps):
         raise NoClipError(f"{video}: shows several shots; use `vfer timeline`", SHOTS)
-    return stored
+    return jpegs
 
 
 def _long(video: Path, longest: float) -> NoClipError:

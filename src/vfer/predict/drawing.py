@@ -99,12 +99,12 @@ def _paths(ascii_only: bool) -> list[Path]:
     spec = importlib.util.find_spec("matplotlib")  # it carries DejaVu Sans, and need not be imported
     assert spec is not None
     assert spec.origin is not None
-    own = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    bundled = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
     if ascii_only:
-        return [own]
-    found = [path for folder in FONTS for path in sorted(Path(folder).expanduser().rglob("*.[to]t[fc]"))]
-    ranked = [(rank, path) for rank, part in enumerate(WIDE) for path in found if part in path.name.lower()]
-    return [own, *dict.fromkeys(path for _, path in sorted(ranked, key=lambda one: (one[0], str(one[1]))))]
+        return [bundled]
+    installed = [path for folder in FONTS for path in sorted(Path(folder).expanduser().rglob("*.[to]t[fc]"))]
+    ranked = [(rank, path) for rank, part in enumerate(WIDE) for path in installed if part in path.name.lower()]
+    return [bundled, *dict.fromkeys(path for _, path in sorted(ranked, key=lambda one: (one[0], str(one[1]))))]
 
 
 def _has(font: "FreeTypeFont", text: str) -> bool:

@@ -49,7 +49,7 @@ class FilmJob:
 
 
 @dataclass(frozen=True)
-class Told:
+class FilmSummary:
     """What a video shows, in short; `known` if an earlier run wrote it; `error` says why there is nothing."""
 
     clip: str
@@ -58,12 +58,12 @@ class Told:
     shots: int = 0
     seconds: float = 0.0
     frames: int = 0
-    known: bool = False
+    unchanged: bool = False
     error: str | None = None
 
 
 def outputs(
-    listed: Sequence[Input], target: Path | None, formats: Mapping[str, Format], film: Path | None = None, blurred: Sequence[str] = ()
+    inputs: Sequence[Input], target: Path | None, formats: Mapping[str, Format], film: Path | None = None, blurred: Sequence[str] = ()
 ) -> list[Outputs]:
     """Return where the files of each video go.
 
@@ -80,24 +80,24 @@ def outputs(
     single = None if target is None or target.is_dir() else of(target)
     if target and target.is_file() and not single:
         raise DataError(f"{target}: is a file whose name ends as no format does; give a folder, or another name")
-    _check_single(listed, target if single else None, film if film and film.suffix.lower() == ".mp4" else None)
-    made = []
-    for stem in _stems(listed):
+    _check_single(inputs, target if single else None, film if film and film.suffix.lower() == ".mp4" else None)
+    all_outputs = []
+    for stem in _stems(inputs):
         files, people = {}, None
         if target and single:
             files = {name: target for name, one in FORMATS.items() if one == single}
         elif target:
             files, people = {name: target / f"{stem}{one.ending}" for name, one in formats.items()}, target / f"{stem}{PEOPLE}"
-        own = film if not film or film.suffix.lower() == ".mp4" else film / f"{stem}.annotated.mp4"
-        made.append(Outputs(files, people, own, tuple(blurred)))
-    videos = {_file(one.path) for one in listed}
-    for path in (path for one in made for path in (*one.files.values(), one.film) if path):
+        film_path = film if not film or film.suffix.lower() == ".mp4" else film / f"{stem}.annotated.mp4"
+        all_outputs.append(Outputs(files, people, film_path, tuple(blurred)))
+    videos = {_file(one.path) for one in inputs}
+    for path in (path for one in all_outputs for path in (*one.files.values(), one.film) if path):
         if _file(path) in videos:
             raise DataError(f"{path}: is a video that is read; give another name")
-    for path in (one.film for one in made if one.film):
+    for path in (one.film for one in all_outputs if one.film):
         if path.exists() and path.stat().st_size and not annotate.annotated(path):
             raise DataError(f"{path}: is a film that vfer did not write; move it away, or give another name")
-    return made
+    return all_outputs
 
 
 def _file(path: Path) -> tuple[int, int] | Path:
@@ -109,15 +109,15 @@ def _file(path: Path) -> tuple[int, int] | Path:
     return state.st_dev, state.st_ino
 
 
-def _check_single(listed: Sequence[Input], *files: Path | None) -> None:
+def _check_single(inputs: Sequence[Input], *files: Path | None) -> None:
     for path in files:
-        if path and len(listed) > 1:
-            raise DataError(f"{path}: is one file, and there are {len(listed)} videos; give a folder")
+        if path and len(inputs) > 1:
+            raise DataError(f"{path}: is one file, and there are {len(inputs)} videos; give a folder")
 
 
-def _stems(listed: Sequence[Input]) -> list[str]:
+def _stems(inputs: Sequence[Input]) -> list[str]:
     """Return a name for the files of each video: its own, after those of its folders where several have the same."""
-    paths = [one.path.absolute().with_suffix("").parts for one in listed]
+    paths = [one.path.absolute().with_suffix("").parts for one in inputs]
     depth = dict.fromkeys(paths, 1)
     while True:
         counts = Counter(path[-deep:] for path, deep in depth.items())
@@ -128,20 +128,20 @@ def _stems(listed: Sequence[Input]) -> list[str]:
     endings = Counter(paths)  # where only the endings differ, they stay
     return [
         "-".join(part.strip("/") for part in path[-depth[path] :]) + (one.path.suffix if endings[path] > 1 else "")
-        for path, one in zip(paths, listed, strict=True)
+        for path, one in zip(paths, inputs, strict=True)
     ]
 
 
-def timelines(model: Model, jobs: Sequence[FilmJob], workers: int, advance: Callable[[float], None]) -> Iterator[Told]:
+def timelines(model: Model, jobs: Sequence[FilmJob], workers: int, advance: Callable[[float], None]) -> Iterator[FilmSummary]:
     """Yield what each video shows, in the order in which they are ready; `advance` hears how far one is, where it is the only one."""
-    results: Iterator[tuple[FilmJob, Told | ClipError]]
+    results: Iterator[tuple[FilmJob, FilmSummary | ClipError]]
     if workers == 1 or len(jobs) == 1:
         _start(model)
         results = ((job, attempt(partial(_tell, advance=advance), job)) for job in jobs)
     else:
         results = executor.each_clip(_tell, jobs, workers=workers, initializer=_start, initargs=(model,))
     for job, result in results:
-        yield Told(job.clip, error=str(result)) if isinstance(result, ClipError) else result
+        yield FilmSummary(job.clip, error=str(result)) if isinstance(result, ClipError) else result
 
 
 _recogniser: Recogniser  # of this process
@@ -155,14 +155,14 @@ def _start(model: Model) -> None:
     _recogniser = Recogniser.open(model)
 
 
-def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> Told:
+def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> FilmSummary:
     check_file(job.path)
     recogniser = _recogniser.with_rates(fps=source.fps(job.path, job.every), detect_every=job.detect_every)
-    if known(job, narrate.provenance(recogniser, job.path, job.how)):
-        return Told(job.clip, known=True)
-    listed = job.outputs.people
+    if is_current(job, narrate.provenance(recogniser, job.path, job.how)):
+        return FilmSummary(job.clip, unchanged=True)
+    list_path = job.outputs.people
     try:
-        entries = people.read(listed) if listed and listed.exists() else []
+        entries = people.read(list_path) if list_path and list_path.exists() else []
     except DataError as error:
         raise ClipError(str(error)) from error
     timeline = recogniser.timeline(job.path, replace(job.how, entries=[*job.how.entries, *entries]), advance)
@@ -172,7 +172,7 @@ def _tell(job: FilmJob, advance: Callable[[float], None] = lambda _: None) -> To
         annotate.write(timeline, job.outputs.film, job.outputs.blurred, job.how.span, advance)
     everybody = len({one.name for one in timeline.people if not one.ignore})
     segments = [replace(one, picture=None) for one in timeline.segments]
-    return Told(job.clip, segments, everybody, len(timeline.shots), timeline.seconds, timeline.decoded)
+    return FilmSummary(job.clip, segments, everybody, len(timeline.shots), timeline.seconds, timeline.decoded)
 
 
 def write(timeline: Timeline, outputs: Outputs) -> None:
@@ -185,19 +185,19 @@ def write(timeline: Timeline, outputs: Outputs) -> None:
         FORMATS[name].write(path, timeline)
 
 
-def known(job: FilmJob, provenance: Mapping[str, Any]) -> bool:
+def is_current(job: FilmJob, provenance: Mapping[str, Any]) -> bool:
     """Return whether an earlier run wrote all files of a video, from the same content, people, model and settings."""
-    kept, listed = job.outputs.files.get("provenance"), job.outputs.people
+    provenance_path, list_path = job.outputs.files.get("provenance"), job.outputs.people
     if (
         job.how.entries
         or job.outputs.film
-        or kept is None
-        or listed is None
-        or not all(path.exists() for path in (listed, *job.outputs.files.values()))
+        or provenance_path is None
+        or list_path is None
+        or not all(path.exists() for path in (list_path, *job.outputs.files.values()))
     ):
         return False
     try:
-        before = json.loads(kept.read_text(encoding="utf-8"))
-        return bool(before.pop("people_sha256", "") == digest(listed) and before == json.loads(json.dumps(provenance)))
+        before = json.loads(provenance_path.read_text(encoding="utf-8"))
+        return bool(before.pop("people_sha256", "") == digest(list_path) and before == json.loads(json.dumps(provenance)))
     except (OSError, ValueError, AttributeError):
         return False

@@ -37,20 +37,20 @@ def videos(arguments: Sequence[str]) -> list[Input]:
     A path that does not exist is listed as a video, so that it is reported beside the others.
     Raises `DataError` where a folder holds no video, a pattern matches nothing, or a table lists none.
     """
-    found: dict[str, Input] = {}
+    inputs: dict[str, Input] = {}
     for argument in arguments:
         for one in _expand(argument):
-            found.setdefault(os.path.abspath(one.path), one)  # noqa: PTH100  # resolve() would follow links, which may loop
-    return list(found.values())
+            inputs.setdefault(os.path.abspath(one.path), one)  # noqa: PTH100  # resolve() would follow links, which may loop
+    return list(inputs.values())
 
 
 def _expand(argument: str) -> list[Input]:
     path = Path(argument)
     if os.path.isdir(argument):  # noqa: PTH112  # Path.is_dir raises for names that are too long
-        listed = [Input(video) for video in _within(path)]
-        if not listed:
+        inputs = [Input(video) for video in _within(path)]
+        if not inputs:
             raise DataError(f"{printable(argument)}: holds no video; expected files ending in {', '.join(VIDEOS)}")
-        return listed
+        return inputs
     if path.suffix.lower() == ".csv":
         return _table(path)
     if PATTERN & set(argument) and not os.path.exists(argument):  # noqa: PTH110

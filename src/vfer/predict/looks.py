@@ -56,14 +56,14 @@ class Sample(Generic[T]):
 
     def __init__(self, most: int) -> None:
         self._most, self._every, self._count = most, 1, 0
-        self.kept: list[T] = []
+        self.items: list[T] = []
 
     def add(self, make: Callable[[], T]) -> None:
         """Count one more thing, and make it where it is to be kept."""
         if self._count % self._every == 0:
-            if len(self.kept) == self._most:
-                del self.kept[1::2]
+            if len(self.items) == self._most:
+                del self.items[1::2]
                 self._every *= 2
             if self._count % self._every == 0:
-                self.kept.append(make())
+                self.items.append(make())
         self._count += 1

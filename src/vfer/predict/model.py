@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vfer.errors import TrackingError, WeightsError
 from vfer.faces import centerface, weights
-from vfer.faces.weights import Chosen
+from vfer.faces.weights import ChosenDetector
 from vfer.predict import registry
 from vfer.predict.settings import Settings
 
@@ -29,7 +29,7 @@ class Model:
     title: str
     cnn: Path
     lstm: Path | None
-    detector: Chosen
+    detector: ChosenDetector
     settings: Settings
     run_id: str = ""
 
@@ -60,15 +60,15 @@ def find(reference: str | None = None, start: Path | None = None) -> Model:
     address = registry.store(start)
     if address is None and reference is None:
         return shipped(start)
-    wanted = reference or f"models:/{registry.project_name(start)}@{registry.CHAMPION}"
+    name = reference or f"models:/{registry.project_name(start)}@{registry.CHAMPION}"
     if address is None:
-        raise TrackingError(f"{wanted}: there is no MLflow store here; set MLFLOW_TRACKING_URI, or run this in the repository")
-    found = registry.find(wanted, address)
-    if found is None and reference is None:
+        raise TrackingError(f"{name}: there is no MLflow store here; set MLFLOW_TRACKING_URI, or run this in the repository")
+    version = registry.find(name, address)
+    if version is None and reference is None:
         return shipped(start)
-    if found is None:
-        raise TrackingError(f"{wanted}: {address} has no such model; look for one with `make ui`")
-    return from_folder(registry.folder(found, address), str(found), found.run_id)
+    if version is None:
+        raise TrackingError(f"{name}: {address} has no such model; look for one with `make ui`")
+    return from_folder(registry.folder(version, address), str(version), version.run_id)
 
 
 def shipped(start: Path) -> Model:
@@ -113,7 +113,7 @@ def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
         where = ".".join(str(part) for part in first["loc"])
         raise WeightsError(f"{paths['settings']}: {where}: {first['msg'].lower()}; register the model again with this version") from error
     name, sha256 = settings.detector.name, settings.detector.sha256
-    detector = Chosen(
+    detector = ChosenDetector(
         name, paths["detector"] if name != centerface.CenterFace.name else centerface.path(), sha256, "the model was trained with it"
     )
     return Model(title, paths["cnn"], paths["lstm"], detector, settings, run_id)

@@ -64,7 +64,7 @@ class _Slot:
     observation: Observation
     person: str | None
     answers: list[FrameAnswer] = field(default_factory=list)
-    wanted: int = 0
+    expected: int = 0
 
 
 class Narrator:
@@ -80,10 +80,10 @@ class Narrator:
     """
 
     def __init__(
-        self, owner: Mapping[int, str], classes: Sequence[str], threshold: float, shown: float, max_gap: float, stretches: Stretches
+        self, owner: Mapping[int, str], classes: Sequence[str], threshold: float, frame_seconds: float, max_gap: float, stretches: Stretches
     ) -> None:
         self._owner = owner
-        self._classes, self._threshold, self._shown, self._max_gap = classes, threshold, shown, max_gap
+        self._classes, self._threshold, self._shown, self._max_gap = classes, threshold, frame_seconds, max_gap
         self._stretches = stretches
         self.segments: list[Segment] = []
 
@@ -109,12 +109,12 @@ class Narrator:
         waiting: deque[_Slot] = deque()
         slots: dict[int, _Slot] = {}
 
-        def settle(answered: Iterator[FrameAnswer]) -> None:
-            for one in answered:
+        def settle(answers: Iterator[FrameAnswer]) -> None:
+            for one in answers:
                 slots[id(one.observation)].answers.append(one)
 
         def ready(*, final: bool) -> Iterator[TimelineRow]:
-            while waiting and (final or len(waiting[0].answers) == waiting[0].wanted):
+            while waiting and (final or len(waiting[0].answers) == waiting[0].expected):
                 slot = waiting.popleft()
                 slots.pop(id(slot.observation), None)
                 yield self._row(slot, segmenters)
@@ -124,7 +124,7 @@ class Narrator:
                 waiting.append(slot)
                 if slot.person and slot.observation.track != NOBODY:
                     slots[id(slot.observation)] = slot
-                    slot.wanted = len(stretches[slot.person])
+                    slot.expected = len(stretches[slot.person])
                     for stretch in stretches[slot.person]:
                         settle(stretch.add(slot.observation))
             yield from ready(final=False)
@@ -138,12 +138,12 @@ class Narrator:
     def _slots(self, frame: list[Observation], reach: dict[str, tuple[float, float]]) -> list[_Slot]:
         """Return the rows of one frame: people who are seen, people who were seen before and will be again, or nobody."""
         first = frame[0]
-        seen = {self._owner[one.track]: one for one in frame if one.track in self._owner}
+        by_person = {self._owner[one.track]: one for one in frame if one.track in self._owner}
         absent = Observation(first.frame, first.time, first.shot)
         slots = [
-            _Slot(seen.get(person, absent), person)
+            _Slot(by_person.get(person, absent), person)
             for person, (start, end) in sorted(reach.items(), key=lambda one: _natural(one[0]))
-            if person in seen or start <= first.time <= end
+            if person in by_person or start <= first.time <= end
         ]
         return slots or [_Slot(absent, None)]
 
@@ -181,28 +181,28 @@ def tell(recogniser: "Recogniser", video: Path, how: TimelineOptions, advance: C
     """
     about = source.probe(video)
     observer = recogniser.observer(how.framing, pictures=how.pictures)
-    seen: Spool[Observation] = Spool()
+    observations: Spool[Observation] = Spool()
     for observation in observer.observations(video, about, how.span):
-        seen.add(observation)
+        observations.add(observation)
         advance(observation.time)
     groups = persons.grouped(list(observer.tracklets.values()), recognise=how.recognise)
     period, settings = recogniser.period(about), recogniser.settings
-    everybody, unseen = persons.named(persons.found(groups, seen, period), how.entries, seen)
+    everybody, unseen = persons.with_names(persons.from_groups(groups, observations, period), how.entries, observations)
     for entry in unseen:
         log.warning(f"{video}: {entry.name}, whom the list of people names, is not seen")
     owner = {track: one.name for one in everybody if not one.ignore for track in one.tracks}
-    own = baselines.found(recogniser, how.baseline, seen, owner) if how.baseline else {}
+    references = baselines.of_people(recogniser, how.baseline, observations, owner) if how.baseline else {}
 
     def stretches(person: str) -> tuple[Stretch, ...]:
         plain = recogniser.stretch()
         if how.baseline is None:
             return (plain,)
-        return recogniser.stretch(own.get(person)), plain
+        return recogniser.stretch(references.get(person)), plain
 
     gap = settings.faces.max_gap
     narrator = Narrator(owner, recogniser.classes, settings.threshold, 1 / about.rate, gap, stretches)
     rows: Spool[TimelineRow] = Spool()
-    for row in narrator.rows(seen):
+    for row in narrator.rows(observations):
         rows.add(row)
     seconds = observer.seconds + 1 / about.rate
     return Timeline(
@@ -210,12 +210,12 @@ def tell(recogniser: "Recogniser", video: Path, how: TimelineOptions, advance: C
         about,
         recogniser.classes,
         rows,
-        seen,
+        observations,
         owner,
         observer.starts,
         everybody,
         unseen,
-        sorted(own),
+        sorted(references),
         narrator.segments,
         seconds,
         observer.decoded,

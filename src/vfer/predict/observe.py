@@ -115,12 +115,12 @@ class Observer:
         """
         rate = min(about.rate, source.EVERY_FRAME)
         waiting: list[_Waiting] = []
-        decoded = ahead(source.frames(video, span, self._frames.max_side), AHEAD)
+        frames = ahead(source.frames(video, span, self._frames.max_side), AHEAD)
         first, ticks = 0, Ticks(self._frames.fps)
-        for shot, group in groupby(shots(decoded, rate), key=itemgetter(0)):
+        for shot, group in groupby(shots(frames, rate), key=itemgetter(0)):
             linker = Linker(first, self._faces.max_gap)
-            found = self._found(self._noted(frame for _, frame in group), ticks, rate)
-            for faces in follow(found, linker, self._faces.max_gap):
+            searched = self._found(self._noted(frame for _, frame in group), ticks, rate)
+            for faces in follow(searched, linker, self._faces.max_gap):
                 waiting += self._sights(faces, shot, about)
                 if sum(one.crop is not None for one in waiting) >= BATCH:
                     yield from self._answered(waiting)
@@ -128,19 +128,19 @@ class Observer:
             first = linker.next
         yield from self._answered(waiting)
 
-    def _noted(self, shown: Iterable[Frame]) -> Iterator[Frame]:
+    def _noted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames of a shot, and note when it begins."""
-        for number, frame in enumerate(shown):
+        for number, frame in enumerate(frames):
             if not number:
                 self.starts.append(frame.time)
             yield frame
 
-    def _found(self, shown: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
+    def _found(self, frames: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
         """Yield the frames of a shot with their faces, and whether they are sampled."""
         sampled: set[int] = set()
 
         def pictures() -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
-            for frame in shown:
+            for frame in frames:
                 self.decoded, self.seconds = self.decoded + 1, frame.time
                 if ticks.take(frame.time):
                     sampled.add(frame.index)
@@ -149,33 +149,33 @@ class Observer:
         # As many seconds between two key frames as in training, though every frame of the video is looked at.
         step = max(1, round(self._faces.detect_every * rate / min(rate, self._frames.fps)))
         params = self._faces.model_copy(update={"detect_every": step})
-        found = map(_whole, pictures()) if self._framing == "face" else search(pictures(), self._detector, params)
-        for seen in found:
-            yield seen, seen.frame in sampled
-            sampled.discard(seen.frame)
+        searched = map(_whole, pictures()) if self._framing == "face" else search(pictures(), self._detector, params)
+        for item in searched:
+            yield item, item.frame in sampled
+            sampled.discard(item.frame)
 
     def _sights(self, faces: TrackedFrame, shot: int, about: Video) -> Iterator[_Waiting]:
-        seen = faces.seen
+        frame = faces.frame
         if not faces.places:
-            yield _Waiting(Observation(seen.frame, seen.time, shot), None)
+            yield _Waiting(Observation(frame.frame, frame.time, shot), None)
             return
         # Crops are cut from the frame as the stages store it, through JPEG, for the network was trained on those.
-        grey = frames.decode(frames.encode(seen.grey, self._frames.jpeg_quality))
+        grey = frames.decode(frames.encode(frame.grey, self._frames.jpeg_quality))
         for number, place in faces.places:
-            given = self._framing == "face"
-            face = crop.resize(grey) if given else crop.crop(grey, place.box, self._faces.margin)
+            cropped = self._framing == "face"
+            face = crop.resize(grey) if cropped else crop.crop(grey, place.box, self._faces.margin)
             self._note(number, shot, place, face)
             box = np.asarray(place.box * (about.width / grey.shape[1]), np.float32)
-            status = "given" if given else place.status
-            sharp, picture = quality.sharpness(face), self._picture(number, seen, place)
-            yield _Waiting(Observation(seen.frame, seen.time, shot, number, status, place.score, box, sharp, picture=picture), face)
+            status = "given" if cropped else place.status
+            sharp, picture = quality.sharpness(face), self._picture(number, frame, place)
+            yield _Waiting(Observation(frame.frame, frame.time, shot, number, status, place.score, box, sharp, picture=picture), face)
 
-    def _picture(self, number: int, seen: SearchedFrame, place: Place) -> bytes | None:
+    def _picture(self, number: int, frame: SearchedFrame, place: Place) -> bytes | None:
         """Return a small JPEG of a face, every now and then."""
-        if not self._pictures or seen.time - self._pictured.get(number, -np.inf) < PICTURES - SLACK:
+        if not self._pictures or frame.time - self._pictured.get(number, -np.inf) < PICTURES - SLACK:
             return None
-        self._pictured[number] = seen.time
-        return thumbnail(seen.grey, place.box)
+        self._pictured[number] = frame.time
+        return thumbnail(frame.grey, place.box)
 
     def _note(self, number: int, shot: int, place: Place, face: NDArray[np.uint8]) -> None:
         one = self.tracklets.setdefault(number, Tracklet(number, shot, place.time, place.box, place.time, place.box))
@@ -187,8 +187,8 @@ class Observer:
         if not crops:
             yield from (one.observation for one in waiting)
             return
-        said = self._cnn(np.stack(crops)[..., np.newaxis])
-        rows = iter(zip(said["probabilities"], said["embedding"], strict=True))
+        outputs = self._cnn(np.stack(crops)[..., np.newaxis])
+        rows = iter(zip(outputs["probabilities"], outputs["embedding"], strict=True))
         for one in waiting:
             if one.crop is None:
                 yield one.observation

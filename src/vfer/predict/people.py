@@ -50,15 +50,15 @@ def grouped(tracklets: Sequence[Tracklet], *, recognise: bool) -> list[list[Trac
     Within a shot, a face that was lost and comes back nearby is the same person if it looks alike; with `recognise`, so are faces
     that look alike anywhere, as long as they are never seen together.
     """
-    kept = _kept(tracklets)
-    groups = [[one] for one in kept]
+    clear = _clear(tracklets)
+    groups = [[one] for one in clear]
     _join(groups, _came_back, LIKE)
     if recognise:
         _join(groups, _apart, SAME)
     return sorted(groups, key=lambda group: group[0].number)
 
 
-def _kept(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
+def _clear(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
     longest: dict[int, int] = {}
     for one in tracklets:
         longest[one.shot] = max(longest.get(one.shot, 0), one.count)
@@ -84,7 +84,7 @@ def _join(groups: list[list[Tracklet]], may: Callable[[list[Tracklet], list[Trac
 
 
 def _alike(first: list[Tracklet], second: list[Tracklet]) -> float:
-    described = [[one for track in group for one in track.described.kept] for group in (first, second)]
+    described = [[one for track in group for one in track.described.items] for group in (first, second)]
     return likeness(*described)
 
 
@@ -120,9 +120,9 @@ def read(path: Path) -> list[PersonEntry]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            missing = [name for name in ("name", *ANCHOR) if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}: has no column {', '.join(missing)}; delete it, and the next run writes it anew")
+            lacking = [name for name in ("name", *ANCHOR) if name not in (reader.fieldnames or ())]
+            if lacking:
+                raise DataError(f"{path}: has no column {', '.join(lacking)}; delete it, and the next run writes it anew")
             return [_entry(row, f"{path}:{reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
@@ -139,23 +139,23 @@ def _entry(row: Mapping[str, str | None], where: str) -> PersonEntry:
     return PersonEntry(name, (row.get("ignore") or "").strip().lower() in YES, anchor)
 
 
-def named(
+def with_names(
     people: Sequence[Person], entries: Sequence[PersonEntry], observations: Iterable[Observation]
 ) -> tuple[list[Person], list[PersonEntry]]:
     """Give people the names of the entries whose anchors they are found at; return also the entries at which nobody was found."""
     owner = {track: number for number, person in enumerate(people) for track in person.tracks}
     best: dict[int, tuple[float, float, int]] = {}
-    wanted = [(entry.anchor[0], np.array([entry.anchor[1:]], np.float32)) for entry in entries]
+    anchors = [(entry.anchor[0], np.array([entry.anchor[1:]], np.float32)) for entry in entries]
     for one in observations:
         if one.track in owner:
-            for number, (time, box) in enumerate(wanted):
+            for number, (time, box) in enumerate(anchors):
                 if abs(one.time - time) <= CLOSE:
                     overlap = float(iou(one.box[None], box)[0, 0])
                     best[number] = max(best.get(number, (0.3, 0.0, -1)), (overlap, -abs(one.time - time), owner[one.track]))
-    taken = {who: entries[number] for number, (_, _, who) in best.items() if who >= 0}
-    result = [replace(one, name=taken[i].name, ignore=taken[i].ignore) if i in taken else one for i, one in enumerate(people)]
-    kept = [number for number, (_, _, who) in best.items() if who >= 0]
-    return result, [entry for number, entry in enumerate(entries) if number not in kept]
+    assigned = {who: entries[number] for number, (_, _, who) in best.items() if who >= 0}
+    result = [replace(one, name=assigned[i].name, ignore=assigned[i].ignore) if i in assigned else one for i, one in enumerate(people)]
+    matched = [number for number, (_, _, who) in best.items() if who >= 0]
+    return result, [entry for number, entry in enumerate(entries) if number not in matched]
 
 
 def write(path: Path, people: Sequence[Person], unseen: Sequence[PersonEntry] = ()) -> None:
@@ -179,7 +179,7 @@ def _line(name: str, *, ignore: bool, anchor: tuple[float, ...]) -> dict[str, ob
     return {"name": name, "ignore": "yes" if ignore else "", **places}
 
 
-def found(groups: Sequence[Sequence[Tracklet]], observations: Iterable[Observation], period: float) -> list[Person]:
+def from_groups(groups: Sequence[Sequence[Tracklet]], observations: Iterable[Observation], period: float) -> list[Person]:
     """Return the people whose tracklets are given, named as they are numbered."""
     owner = {one.number: number for number, group in enumerate(groups) for one in group}
     best: dict[int, tuple[float, Observation]] = {}

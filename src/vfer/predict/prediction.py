@@ -34,6 +34,6 @@ class Prediction:
     plain: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def answered(self) -> bool:
+    def has_answer(self) -> bool:
         """Whether there is an expression."""
         return self.expression is not None

@@ -16,7 +16,7 @@ from vfer.faces.params import FacesParams
 from vfer.lstm.baseline import Baseline
 from vfer.nets.session import Session
 from vfer.predict import baselines, clip, narrate
-from vfer.predict.answering import Answerer, Shown
+from vfer.predict.answering import Answerer, EmbeddedFrames
 from vfer.predict.clip import Limits, NoClipError
 from vfer.predict.model import Model
 from vfer.predict.narrate import PLAIN, TimelineOptions
@@ -82,9 +82,9 @@ class Recogniser:
         settings = model.settings
         sessions = Session(model.cnn), Session(model.lstm) if model.lstm else None
         detector = model.detector.load(settings.faces)
-        made = cls(*sessions, detector, settings.frames, settings.faces, settings.max_frames, settings=settings)
-        made.title, made.run_id, made.digest = model.title, model.run_id, model.digest
-        return made
+        recogniser = cls(*sessions, detector, settings.frames, settings.faces, settings.max_frames, settings=settings)
+        recogniser.title, recogniser.run_id, recogniser.digest = model.title, model.run_id, model.digest
+        return recogniser
 
     def with_rates(self, *, fps: float | None = None, detect_every: int | None = None) -> "Recogniser":
         """Return a recogniser that samples or detects at other rates than the model was trained with."""
@@ -131,27 +131,27 @@ class Recogniser:
         longest = max(MOST_SECONDS, self._max_frames / self.settings.frames.fps) if only_clip else None
         limits = Limits(self._frames.min_frames if fewest is None else fewest, longest)
         params = self._frames, self._faces
-        seen = clip.look(video, span, framing or self.settings.framing, limits, self._cnn, self._detector, params)
-        doubts = {SEVERAL: seen.crowded >= HALF, PARTLY: bool((seen.sequence.status == "none").mean() > HALF)}
+        content = clip.look(video, span, framing or self.settings.framing, limits, self._cnn, self._detector, params)
+        doubts = {SEVERAL: content.crowded >= HALF, PARTLY: bool((content.sequence.status == "none").mean() > HALF)}
         raised = tuple(flag for flag, on in doubts.items() if on)
-        return Recognition(self.answerer([Shown.of(seen.sequence)])[0], seen.sequence, (*raised, *seen.flags))
+        return Recognition(self.answerer([EmbeddedFrames.of(content.sequence)])[0], content.sequence, (*raised, *content.flags))
 
     def answer(self, name: str, shown: Recognition, own: tuple[Baseline, str] | None = None) -> Prediction:
         """Turn what a clip shows into an answer; relative to the person's own baseline, with where that is from, if any."""
         sequence = shown.sequence
         seconds = float(sequence.time[-1] - sequence.time[0])
-        made = Prediction(name, coverage=float((sequence.status != "none").mean()), frames=len(sequence.time), seconds=seconds)
+        prediction = Prediction(name, coverage=float((sequence.status != "none").mean()), frames=len(sequence.time), seconds=seconds)
         if np.isnan(shown.probabilities).any():
-            return replace(made, error=f"{name}: no frame shows a face", flags=shown.doubts)
+            return replace(prediction, error=f"{name}: no frame shows a face", flags=shown.doubts)
         probabilities, plain = shown.probabilities, shown.probabilities
         if own:
-            probabilities = self.answerer([Shown.of(sequence)], own[0])[0]
-            made = replace(made, baseline=own[1], plain=self._by_class(plain))
+            probabilities = self.answerer([EmbeddedFrames.of(sequence)], own[0])[0]
+            prediction = replace(prediction, baseline=own[1], plain=self._by_class(plain))
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         flags = (UNCERTAIN, *shown.doubts) if confidence < self.settings.threshold else shown.doubts
-        named = self._by_class(probabilities)
-        return replace(made, expression=self.classes[best], confidence=confidence, probabilities=named, flags=flags)
+        by_class = self._by_class(probabilities)
+        return replace(prediction, expression=self.classes[best], confidence=confidence, probabilities=by_class, flags=flags)
 
     def _by_class(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
         return dict(zip(self.classes, probabilities.tolist(), strict=True))
@@ -185,10 +185,10 @@ class Recogniser:
         """Return the settings with the rates that are used, which may be others than in training."""
         return self.settings.model_copy(update={"frames": self._frames, "faces": self._faces})
 
-    def stretch(self, own: Baseline | None = None) -> Stretch:
+    def stretch(self, baseline: Baseline | None = None) -> Stretch:
         """Return what answers for one person in one shot, relative to the person's own baseline, if any."""
 
         def answer(windows: Sequence[Sequence[Observation]]) -> NDArray[np.float32]:
-            return self.answerer([baselines.shown(window) for window in windows], own)
+            return self.answerer([baselines.embedded(window) for window in windows], baseline)
 
         return Stretch(answer, self.settings.windows, single=self.answerer.single)

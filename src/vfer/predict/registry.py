@@ -43,9 +43,9 @@ class Registered:
 def store(start: Path) -> str | None:
     """Returns the address of the MLflow store: the user's server where one is set, or the database of the repository around `start`."""
     around = [folder for folder in (env.repository(), start, *start.parents) if folder]
-    if given := env.tracking_uri():
+    if uri := env.tracking_uri():
         root = next((folder for folder in around if (folder / "dvc.yaml").is_file()), start)
-        return store_address.anchored(given, root)
+        return store_address.anchored(uri, root)
     return next((store_address.local(folder) for folder in around if (folder / store_address.DATABASE).is_file()), None)
 
 
@@ -68,12 +68,12 @@ def find(reference: str, address: str) -> Registered | None:
     name, alias, version = match["name"], match["alias"] or "", match["version"] or ""
     scheme = urlparse(address).scheme
     if scheme == "sqlite":
-        found = _query(database(address), name, alias, version)
+        row = _query(database(address), name, alias, version)
     elif scheme in ("http", "https"):
-        found = server.find(address, name, alias, version)
+        row = server.find(address, name, alias, version)
     else:
-        found = _through_mlflow(address, name, alias, version)
-    return Registered(name, str(found[0]), str(found[1] or ""), str(found[2]), alias) if found else None
+        row = _through_mlflow(address, name, alias, version)
+    return Registered(name, str(row[0]), str(row[1] or ""), str(row[2]), alias) if row else None
 
 
 def database(address: str) -> Path:
@@ -107,12 +107,12 @@ def _through_mlflow(address: str, name: str, alias: str, version: str) -> tuple[
     client = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
     try:
         if alias:
-            found = client.get_model_version_by_alias(name, alias)
+            match = client.get_model_version_by_alias(name, alias)
         elif version == "latest":
-            found = max(client.search_model_versions(f"name = '{name}'"), key=lambda one: int(one.version))
+            match = max(client.search_model_versions(f"name = '{name}'"), key=lambda one: int(one.version))
         else:
-            found = client.get_model_version(name, version)
-        return found.version, found.run_id, client.get_model_version_download_uri(name, found.version)
+            match = client.get_model_version(name, version)
+        return match.version, match.run_id, client.get_model_version_download_uri(name, match.version)
     except ValueError:
         return None
     except MlflowException as error:
@@ -121,17 +121,17 @@ def _through_mlflow(address: str, name: str, alias: str, version: str) -> tuple[
         raise TrackingError(f"{address}: does not answer ({' '.join(str(error).split())}); name a model folder with --model") from error
 
 
-def folder(found: Registered, address: str) -> Path:
+def folder(version: Registered, address: str) -> Path:
     """Returns a local folder with the files of a registered version; fetches them, once, where they lie elsewhere."""
-    location = urlparse(found.location)
+    location = urlparse(version.location)
     if location.scheme in ("", "file"):
         return _local(Path(unquote(location.path)), address)
-    cached = env.cache() / "models" / server.key(address, found.location)
+    cached = env.cache() / "models" / server.key(address, version.location)
     if not (cached / "MLmodel").is_file():
         if location.scheme == "mlflow-artifacts":
             server.download(address, location.path, cached)
         else:
-            _download(found, address, cached)
+            _download(version, address, cached)
     return cached
 
 
@@ -145,16 +145,16 @@ def _local(path: Path, address: str) -> Path:
     return path
 
 
-def _download(found: Registered, address: str, target: Path) -> None:
+def _download(version: Registered, address: str, target: Path) -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
         mlflow.set_tracking_uri(address)
         with server.whole(target) as temporary:
-            mlflow.artifacts.download_artifacts(artifact_uri=found.location, dst_path=str(temporary))
+            mlflow.artifacts.download_artifacts(artifact_uri=version.location, dst_path=str(temporary))
     except (MlflowException, OSError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise TrackingError(
-            f"{found}: its files at {found.location} cannot be fetched ({reason}); name a model folder with --model"
+            f"{version}: its files at {version.location} cannot be fetched ({reason}); name a model folder with --model"
         ) from error

@@ -49,7 +49,7 @@ def write(path: Path, timeline: Timeline) -> None:
         plain="baseline" in timeline.provenance,
         people=people,
         provenance=timeline.provenance,
-        made=list(_made(timeline)),
+        made=list(_provenance(timeline)),
         data=_data(timeline, people),
     )
 
@@ -75,7 +75,7 @@ def _many(count: int, one: str, more: str) -> str:
     return f"{count or 'no'} {one if count == 1 else more}"
 
 
-def _made(timeline: Timeline) -> list[tuple[str, object]]:
+def _provenance(timeline: Timeline) -> list[tuple[str, object]]:
     """Return what the reader should know of how the report was made, by name."""
     about, settings = timeline.provenance, timeline.provenance["settings"]
     rows: list[tuple[str, object]] = [

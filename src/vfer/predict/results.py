@@ -60,11 +60,11 @@ class PredictionsFile:
 
     def known(self, one: Input) -> Row | None:
         """Return the row of a video that has an answer to the same content, by the same model and settings."""
-        kept = self._rows.get(one.clip)
-        if not kept or kept["error"] or not self.tried(one):
+        earlier = self._rows.get(one.clip)
+        if not earlier or earlier["error"] or not self.tried(one):
             return None
         try:
-            return kept if digest(one.path) == kept["sha256"] else None
+            return earlier if digest(one.path) == earlier["sha256"] else None
         except OSError:
             return None
 
@@ -72,14 +72,14 @@ class PredictionsFile:
         """Return whether a video has a row, be it an error, by the same model and settings."""
         return one.clip in self._rows and self._rows[one.clip]["settings"] == self._settings[one.clip]
 
-    def add(self, answered: BatchResult) -> Row:
+    def add(self, result: BatchResult) -> Row:
         """Take an answer in, in place of an older one to the same video; return its row."""
-        clip = answered.prediction.path
-        made = row(answered.prediction, model=self._model, settings=self._settings[clip], sha256=answered.sha256)
-        self._rows[clip] = made
+        clip = result.prediction.path
+        content = row(result.prediction, model=self._model, settings=self._settings[clip], sha256=result.sha256)
+        self._rows[clip] = content
         if self._path and time.monotonic() - self._written > PAUSE:
             self._write()
-        return made
+        return content
 
     def _write(self) -> None:
         if self._path and self._rows:
@@ -174,10 +174,10 @@ def _read(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as stream:
             return [{name: _value(name, text) for name, text in one.items()} for one in csv.DictReader(stream)]
     text = path.read_text(encoding="utf-8")
-    listed = json.loads(text) if kind == ".json" else [json.loads(line) for line in text.splitlines() if line]
-    if not all(isinstance(one, dict) for one in listed):
+    records = json.loads(text) if kind == ".json" else [json.loads(line) for line in text.splitlines() if line]
+    if not all(isinstance(one, dict) for one in records):
         raise ValueError("expected one object a row")
-    return list(listed)
+    return list(records)
 
 
 def _value(name: str, text: str) -> object:

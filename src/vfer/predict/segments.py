@@ -74,9 +74,9 @@ class Segmenter:
         max_gap: Seconds without the face over which a segment goes on.
     """
 
-    def __init__(self, person: str, shot: int, classes: Sequence[str], threshold: float, shown: float, max_gap: float) -> None:
+    def __init__(self, person: str, shot: int, classes: Sequence[str], threshold: float, frame_seconds: float, max_gap: float) -> None:
         self._person, self._shot, self._classes, self._threshold = person, shot, classes, threshold
-        self._shown, self._max_gap = shown, max_gap
+        self._shown, self._max_gap = frame_seconds, max_gap
         self._runs: list[_Run] = []  # that touch each other; at most the last two may still grow
 
     def add(self, time: float, smooth: NDArray[np.float32], flags: Sequence[str], picture: bytes | None = None) -> Iterator[Segment]:

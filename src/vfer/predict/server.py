@@ -25,14 +25,14 @@ def find(address: str, name: str, alias: str, version: str) -> tuple[str, str, s
     Raises `TrackingError` where the server does not answer, or refuses.
     """
     if alias:
-        found = _ask(address, "registered-models/alias", name=name, alias=alias)
+        answer = _ask(address, "registered-models/alias", name=name, alias=alias)
     elif version == "latest":
-        found = _ask(address, "model-versions/search", filter=f"name = '{name}'", order_by="version_number DESC", max_results=1)
+        answer = _ask(address, "model-versions/search", filter=f"name = '{name}'", order_by="version_number DESC", max_results=1)
     else:
-        found = _ask(address, "model-versions/get", name=name, version=version)
-    if found is None:
+        answer = _ask(address, "model-versions/get", name=name, version=version)
+    if answer is None:
         return None
-    rows = found.get("model_versions", []) if version == "latest" else [found["model_version"]]
+    rows = answer.get("model_versions", []) if version == "latest" else [answer["model_version"]]
     if not rows:
         return None
     number = str(rows[0]["version"])
@@ -66,9 +66,9 @@ def whole(target: Path) -> Iterator[Path]:
 
 
 def _files(address: str, path: str, below: str) -> list[str]:
-    listed = (_get(address, "mlflow-artifacts/artifacts", {"path": path}).json()).get("files", [])
+    entries = (_get(address, "mlflow-artifacts/artifacts", {"path": path}).json()).get("files", [])
     files = []
-    for entry in sorted(listed, key=lambda entry: str(entry["path"])):
+    for entry in sorted(entries, key=lambda entry: str(entry["path"])):
         name = str(entry["path"]).rpartition("/")[2]
         files += _files(address, f"{path}/{name}", f"{below}/{name}") if entry.get("is_dir") else [f"{below}/{name}"]
     return files

@@ -68,9 +68,9 @@ def threshold(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> f
     Returns:
         The largest confidence of which this holds for all answers below it; 0 where it holds of none, or where there are too few.
     """
-    answered = ~np.isnan(probabilities).any(axis=1)
-    confidence = probabilities[answered].max(axis=1, initial=0)
-    right = probabilities[answered].argmax(axis=1) == truth[answered] if answered.any() else np.zeros(0, bool)
+    with_answer = ~np.isnan(probabilities).any(axis=1)
+    confidence = probabilities[with_answer].max(axis=1, initial=0)
+    right = probabilities[with_answer].argmax(axis=1) == truth[with_answer] if with_answer.any() else np.zeros(0, bool)
     order = np.argsort(confidence, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     wrong = np.flatnonzero((shares < 0.5) & (np.arange(1, len(order) + 1) >= FEWEST))

@@ -58,12 +58,12 @@ def several(pictures: Iterable[NDArray[np.uint8]], rate: float) -> bool:
 
     The detector takes a third of a second to import, so it is asked only where two neighbours differ as much as at a cut.
     """
-    held = list(pictures)
-    steps = (float(np.abs(after.astype(np.int16) - before).mean()) for before, after in pairwise(held))
+    window = list(pictures)
+    steps = (float(np.abs(after.astype(np.int16) - before).mean()) for before, after in pairwise(window))
     if not any(step >= LEAST for step in steps):
         return False
     cuts = Cuts(rate)
-    return any(cuts.add(picture) for picture in held)
+    return any(cuts.add(picture) for picture in window)
 
 
 def small(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

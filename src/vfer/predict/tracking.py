@@ -77,21 +77,21 @@ class Linker:
         self.next, self._max_gap = first, max_gap
         self._alive: list[OpenTrack] = []
 
-    def add(self, seen: SearchedFrame) -> None:
+    def add(self, frame: SearchedFrame) -> None:
         """Take the faces of the next frame."""
-        self._alive = [track for track in self._alive if seen.time - track.recent[-1].time <= self._max_gap + SLACK]
-        free = dict.fromkeys(np.argsort(seen.boxes[:, 0], kind="stable").tolist())
-        for track, column in self._pairs(seen):
+        self._alive = [track for track in self._alive if frame.time - track.recent[-1].time <= self._max_gap + SLACK]
+        free = dict.fromkeys(np.argsort(frame.boxes[:, 0], kind="stable").tolist())
+        for track, column in self._pairs(frame):
             del free[column]
-            track.recent.append(_place(seen, column))
+            track.recent.append(_place(frame, column))
         for column in free:
-            self._alive.append(OpenTrack(self.next, deque([_place(seen, column)])))
+            self._alive.append(OpenTrack(self.next, deque([_place(frame, column)])))
             self.next += 1
 
-    def _pairs(self, seen: SearchedFrame) -> Iterator[tuple[OpenTrack, int]]:
+    def _pairs(self, frame: SearchedFrame) -> Iterator[tuple[OpenTrack, int]]:
         """Yield each track that goes on with the number of its box, those that overlap most first."""
-        guesses = np.array([track.guess(seen.time) for track in self._alive], np.float32).reshape(-1, 4)
-        overlaps = iou(guesses, seen.boxes)
+        guesses = np.array([track.guess(frame.time) for track in self._alive], np.float32).reshape(-1, 4)
+        overlaps = iou(guesses, frame.boxes)
         while overlaps.size and overlaps.max() >= OVERLAP:
             row, column = divmod(int(overlaps.argmax()), overlaps.shape[1])
             yield self._alive[row], column
@@ -99,25 +99,25 @@ class Linker:
 
     def places(self, time: float) -> list[tuple[int, Place]]:
         """Return the number and the place of each face at a time, which must not run back."""
-        found = [(track.number, place) for track in self._alive if (place := track.at(time))]
+        places = [(track.number, place) for track in self._alive if (place := track.at(time))]
         for track in self._alive:
             track.forget(min(time, track.recent[-1].time - MEMORY))
-        return sorted(found, key=lambda one: one[0])
+        return sorted(places, key=lambda one: one[0])
 
 
-def _place(seen: SearchedFrame, column: int) -> Place:
-    box = seen.boxes[column]
-    return Place(seen.time, box[:4].copy(), "tracked" if seen.tracked else "detected", float(box[4]))
+def _place(frame: SearchedFrame, column: int) -> Place:
+    box = frame.boxes[column]
+    return Place(frame.time, box[:4].copy(), "tracked" if frame.tracked else "detected", float(box[4]))
 
 
 class TrackedFrame(NamedTuple):
     """The faces in one sampled frame: the picture, and each track's number with its place."""
 
-    seen: SearchedFrame
+    frame: SearchedFrame
     places: list[tuple[int, Place]]
 
 
-def follow(found: Iterable[tuple[SearchedFrame, bool]], linker: Linker, max_gap: float) -> Iterator[TrackedFrame]:
+def follow(frames: Iterable[tuple[SearchedFrame, bool]], linker: Linker, max_gap: float) -> Iterator[TrackedFrame]:
     """Yield the frames of a shot that are sampled, once it is known which gaps of up to `max_gap` seconds are bridged.
 
     Args:
@@ -126,11 +126,11 @@ def follow(found: Iterable[tuple[SearchedFrame, bool]], linker: Linker, max_gap:
         max_gap: Seconds for which a face may be lost within a track.
     """
     pending: deque[SearchedFrame] = deque()
-    for seen, sampled in found:
-        while pending and seen.time - pending[0].time > max_gap + SLACK:
+    for frame, sampled in frames:
+        while pending and frame.time - pending[0].time > max_gap + SLACK:
             yield TrackedFrame(pending[0], linker.places(pending.popleft().time))
-        linker.add(seen)
+        linker.add(frame)
         if sampled:
-            pending.append(seen)
-    for seen in pending:
-        yield TrackedFrame(seen, linker.places(seen.time))
+            pending.append(frame)
+    for frame in pending:
+        yield TrackedFrame(frame, linker.places(frame.time))

@@ -62,10 +62,10 @@ class Stretch:
             self._middles += [middle for middle, _ in windows]
             self._answers += list(self._answer([frames for _, frames in windows]))
         middles, answers = np.array(self._middles), np.array(self._answers)
-        known = np.inf
+        horizon = np.inf
         if not final:  # the last window may begin anywhere after the last full one
-            known = self._waiting[-1].time - self._length / 2 if self._single else (self._next or 0.0) - self._hop
-        while self._waiting and self._waiting[0].time < known - SLACK:
+            horizon = self._waiting[-1].time - self._length / 2 if self._single else (self._next or 0.0) - self._hop
+        while self._waiting and self._waiting[0].time < horizon - SLACK:
             yield self._finished(self._waiting.popleft(), middles, answers)
         oldest = self._waiting[0].time if self._waiting else np.inf
         stale = int(np.searchsorted(middles, oldest - self._length))

@@ -11,7 +11,7 @@ import numpy as np
 from vfer import features
 from vfer.data import split
 from vfer.faces import table
-from vfer.faces.weights import Chosen
+from vfer.faces.weights import ChosenDetector
 from vfer.lstm.sequences import pad, predict
 from vfer.nets.session import Session
 from vfer.predict.settings import DetectorFile, Settings, threshold, windows
@@ -41,7 +41,7 @@ RECOGNISER = (
 )
 
 
-def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, detector: Chosen, faces: Path) -> dict[str, str]:
+def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, detector: ChosenDetector, faces: Path) -> dict[str, str]:
     """Log and registers, in the active run, those of the three models that are wanted; return the version of each by its name."""
     from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
@@ -70,7 +70,7 @@ def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -
     return gone
 
 
-def _log_system(name: str, inputs: Inputs, own: Record, detector: Chosen) -> str:
+def _log_system(name: str, inputs: Inputs, own: Record, detector: ChosenDetector) -> str:
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
     return pad([shown], len(shown))
 
 
-def _settings(inputs: Inputs, detector: Chosen) -> Settings:
+def _settings(inputs: Inputs, detector: ChosenDetector) -> Settings:
     """Return what the model is used with: the params of the training, and what its clips and its validation say."""
     rows = split.read(inputs.outputs / "lstm" / "split.parquet")
     sequences = {sequence.clip: sequence for sequence in features.read(inputs.outputs / "features" / "features.parquet")}

@@ -58,7 +58,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedFrame:
     """A frame of FFmpeg's, its index, its time in seconds since the first frame, and what its stream says of its pixels and fields."""
 
     frame: VideoFrame
@@ -86,11 +86,11 @@ def probe(path: Path) -> Video:
     with opened(path) as (container, stream):
         rate, seconds = _rate(stream), _seconds(stream) or float((container.duration or 0) / 1e6)
         still = container.format.name.endswith("_pipe")
-    shown = decoded(path)
+    stream_frames = decoded(path)
     try:
-        height, width = next(shown).size()
+        height, width = next(stream_frames).size()
     finally:
-        shown.close()
+        stream_frames.close()
     return Video(rate, seconds, width, height, still)
 
 
@@ -126,18 +126,18 @@ def frames(
     ticks = Ticks(fps)
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     try:
-        for shown in decoded(path, fps=fps, longest=longest, notes=notes):
-            sizes = sizes or (shown.size(max_side), shown.size())
-            if end is not None and shown.time >= end:
+        for current in decoded(path, fps=fps, longest=longest, notes=notes):
+            sizes = sizes or (current.size(max_side), current.size())
+            if end is not None and current.time >= end:
                 return
-            if not ticks.take(shown.time) or shown.time < start - SLACK:
+            if not ticks.take(current.time) or current.time < start - SLACK:
                 continue
-            notes.update(picture.notes(shown.frame))
-            grey, rgb = shown.grey(max_side), shown.rgb() if colour else None
+            notes.update(picture.notes(current.frame))
+            grey, rgb = current.grey(max_side), current.rgb() if colour else None
             if grey.shape != sizes[0] or (rgb is not None and rgb.shape[:2] != sizes[1]):
                 notes[RESIZED] += 1
-                grey, rgb = picture.fitted(grey, sizes[0]), None if rgb is None else picture.fitted(rgb, sizes[1])
-            yield Frame(shown.index, round(shown.time, 6), grey, rgb)
+                grey, rgb = picture.fit(grey, sizes[0]), None if rgb is None else picture.fit(rgb, sizes[1])
+            yield Frame(current.index, round(current.time, 6), grey, rgb)
     except ClipError:
         raise
     except Exception as error:
@@ -151,7 +151,7 @@ def decoded(
     longest: float | None = None,
     notes: Counter[str] | None = None,
     codec: Mapping[str, str] | None = None,
-) -> Generator[Decoded]:
+) -> Generator[DecodedFrame]:
     """Yields the decoded frames of a video in the order in which they are shown; a frame's memory is used again after it.
 
     Frames that no tick of `fps` takes, and from which no other is predicted, may be left out: with B-frames, sampling 10 of 30
@@ -172,38 +172,38 @@ def decoded(
 
 def _decoded(
     path: Path, container: InputContainer, stream: VideoStream, fps: float | None, longest: float | None, notes: Counter[str]
-) -> Iterator[Decoded]:
+) -> Iterator[DecodedFrame]:
     rate, seconds, declared = _rate(stream), _seconds(stream), stream.frames
     _check_length(path, seconds, declared, longest)
     order = Order.of(path, fps) if fps and rate > fps else Order()
     clock = Clock(rate, broadcast=container.format.name in BROADCAST, notes=notes)
     if len(container.streams.video) > 1:
         notes[SEVERAL] += 1
-    count, ended, pixels, tally = 0, 0.0, aspect(stream), Counter[bool]()
+    count, end, pixels, tally = 0, 0.0, aspect(stream), Counter[bool]()
     for frame in _pictures(container, stream, order, tally, notes):
         if not count and not order.begins(frame.pts):
             order.forget()  # the first frames cannot be decoded, so other ones reach the ticks
         count = order.place(frame.pts, count)
         time = clock(frame)
-        ended = time + (float(frame.duration * (frame.time_base or 0)) or 1 / rate)  # WMV does not say how long a frame lasts
+        end = time + (float(frame.duration * (frame.time_base or 0)) or 1 / rate)  # WMV does not say how long a frame lasts
         _check_length(path, time, count, longest)
-        yield Decoded(frame, count - 1, time, pixels, int(stream.codec_context.field_order))
+        yield DecodedFrame(frame, count - 1, time, pixels, int(stream.codec_context.field_order))
     notes[DAMAGED] += tally[False]
     if "matroska" in container.format.name:
         seconds = max(0.0, seconds - clock.start)  # it says there when a stream ends
-    if why := _lacking(count, declared, ended, seconds, tally):
+    if why := _lacking(count, declared, end, seconds, tally):
         raise ClipError(f"{path}: {why}; replace or remove the file")
-    if not seconds and ended < (1 - LOST) * float((container.duration or 0) / 1e6):
+    if not seconds and end < (1 - LOST) * float((container.duration or 0) / 1e6):
         notes[SHORT] += 1
 
 
-def _lacking(count: int, declared: int, ended: float, seconds: float, tally: Mapping[bool, int]) -> str:
+def _lacking(count: int, declared: int, end: float, seconds: float, tally: Mapping[bool, int]) -> str:
     """Returns what too much of a video lacks; nothing where it is whole enough."""
     if not count:
         return "holds no frame that can be decoded"
     # An edit list hides frames of a clip that was trimmed without encoding it again; the seconds know of it, the count does not.
-    if seconds and ended < (1 - LOST) * seconds and (not declared or count < (1 - LOST) * declared):
-        part = f"{count} of {declared} frames" if declared else f"{ended:.1f} of {seconds:.1f} s"
+    if seconds and end < (1 - LOST) * seconds and (not declared or count < (1 - LOST) * declared):
+        part = f"{count} of {declared} frames" if declared else f"{end:.1f} of {seconds:.1f} s"
         return f"is truncated, {part} decode"
     if tally[False] > LOST * sum(tally.values()):
         return f"is damaged, {tally[False]} of {sum(tally.values())} packets cannot be decoded"

@@ -57,7 +57,7 @@ class FramesJob:
 
 
 @dataclass(frozen=True)
-class Written:
+class FramesSummary:
     """How many frames a table holds, and what was tolerated or not honoured when they were decoded."""
 
     frames: int
@@ -78,21 +78,21 @@ def start() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard), hard))
 
 
-def write(job: FramesJob) -> Written:
+def write(job: FramesJob) -> FramesSummary:
     """Write one clip's frames table, atomically, a row group at a time.
 
     Raises `ClipError`, and leaves no table, where the clip cannot be decoded or gives too few frames.
     """
     with replacing(job.target) as temporary:
-        written = _write(job, temporary)
-        if written.frames < job.params.min_frames:
+        summary = _write(job, temporary)
+        if summary.frames < job.params.min_frames:
             least = f"fewer than frames.min_frames ({job.params.min_frames})"
-            raise ClipError(f"{job.source}: gives {written.frames} frame{'s' * (written.frames != 1)}, {least}; remove it")
-    return written
+            raise ClipError(f"{job.source}: gives {summary.frames} frame{'s' * (summary.frames != 1)}, {least}; remove it")
+    return summary
 
 
-def _write(job: FramesJob, path: Path) -> Written:
-    written, notes = 0, Counter[str]()
+def _write(job: FramesJob, path: Path) -> FramesSummary:
+    count, notes = 0, Counter[str]()
     writer = None
     rows: list[dict[str, object]] = []
     params = job.params
@@ -101,25 +101,25 @@ def _write(job: FramesJob, path: Path) -> Written:
             if writer is None:
                 writer = pq.ParquetWriter(path, FRAMES_SCHEMA.with_metadata(_metadata(job, frame)), compression="none")
             rows.append({"frame": frame.index, "time": frame.time, "jpeg": encode(frame.grey, params.jpeg_quality)})
-            written += 1
+            count += 1
             if len(rows) == ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, FRAMES_SCHEMA))
                 rows.clear()
-        kept = tuple(sorted(+notes))
+        phrases = tuple(sorted(+notes))
         if writer and rows:
             writer.write_table(pa.Table.from_pylist(rows, FRAMES_SCHEMA))
-        if writer and kept:
-            writer.add_key_value_metadata({"notes": json.dumps(kept)})
+        if writer and phrases:
+            writer.add_key_value_metadata({"notes": json.dumps(phrases)})
     finally:
         if writer:
             writer.close()
-    return Written(written, kept)
+    return FramesSummary(count, phrases)
 
 
-def written_in(path: Path) -> Written:
+def summary_of(path: Path) -> FramesSummary:
     """Return what `write` returned when it wrote a frames table."""
     metadata = pq.read_metadata(path)
-    return Written(int(metadata.num_rows), tuple(json.loads((metadata.metadata or {}).get(b"notes", b"[]"))))
+    return FramesSummary(int(metadata.num_rows), tuple(json.loads((metadata.metadata or {}).get(b"notes", b"[]"))))
 
 
 def encode(grey: NDArray[np.uint8], quality: int) -> bytes:

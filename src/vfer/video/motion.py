@@ -59,14 +59,14 @@ def write_none(job: MotionJob) -> None:
     _write(job, faces, np.zeros((int(faces.present.sum()), GRID, GRID, 2), np.float32))
 
 
-def _write(job: MotionJob, faces: Faces, found: Vectors) -> bool:
-    cells = [motion.astype(np.float16).tobytes() for motion in found]
+def _write(job: MotionJob, faces: Faces, motions: Vectors) -> bool:
+    cells = [motion.astype(np.float16).tobytes() for motion in motions]
     rows = pa.Table.from_arrays(
         [pa.array(faces.frame[faces.present]), pa.array(cells, MOTION_SCHEMA.field("motion").type)], schema=MOTION_SCHEMA
     )
     with replacing(job.target) as temporary:
         pq.write_table(rows, temporary)
-    return bool(found.any())
+    return bool(motions.any())
 
 
 def read(path: Path) -> Vectors:
@@ -83,7 +83,7 @@ def read(path: Path) -> Vectors:
     return values.astype(np.float32).repeat(SIDE // GRID, axis=1).repeat(SIDE // GRID, axis=2)
 
 
-def told(path: Path) -> bool:
+def has_motion(path: Path) -> bool:
     """Return whether a table of motion holds any."""
     return bool(read(path).any())
 
@@ -96,7 +96,7 @@ def of_crops(video: Path, faces: Faces, margin: float) -> Vectors:
     """
     size = int(faces.metadata.get("width", 0)), int(faces.metadata.get("height", 0))
     total: Vectors | None = None
-    found, before = [], None
+    motions, before = [], None
     fields = _fields(video)
     ahead = next(fields, None)
     for number, (time, status) in enumerate(zip(faces.time, faces.status, strict=True)):
@@ -107,11 +107,11 @@ def of_crops(video: Path, faces: Faces, margin: float) -> Vectors:
             before = None
         else:
             box = faces.box[number]
-            found.append(_cut(total, size, box, before, margin, given=status == "given"))
+            motions.append(_cut(total, size, box, before, margin, cropped=status == "given"))
             # Frames for which the codec tells nothing wait for the next one, whose vectors reach back over them.
             before = box if total is not None or before is None else before
         total = None
-    return np.stack(found) if found else np.zeros((0, GRID, GRID, 2), np.float32)
+    return np.stack(motions) if motions else np.zeros((0, GRID, GRID, 2), np.float32)
 
 
 def _fields(video: Path) -> Iterator[tuple[float, Vectors]]:
@@ -120,11 +120,11 @@ def _fields(video: Path) -> Iterator[tuple[float, Vectors]]:
     Frames predicted from both sides are skipped: no other is predicted from them, so the rest is a chain from frame to frame.
     Source: Zhang et al., "Real-Time Action Recognition with Enhanced Motion Vector CNNs", 2016.
     """
-    for shown in decoded(video, codec={"flags2": "+export_mvs"}):
-        frame = shown.frame
+    for current in decoded(video, codec={"flags2": "+export_mvs"}):
+        frame = current.frame
         vectors = frame.side_data.get("MOTION_VECTORS") if frame.pict_type == PictureType.P else None
         if vectors is not None:
-            yield shown.time, _turned(_spread(vectors.to_ndarray(), frame), picture.orientation(frame))
+            yield current.time, _turned(_spread(vectors.to_ndarray(), frame), picture.orientation(frame))
 
 
 def _spread(vectors: "np.typing.NDArray[Any]", frame: VideoFrame) -> Vectors:
@@ -134,13 +134,13 @@ def _spread(vectors: "np.typing.NDArray[Any]", frame: VideoFrame) -> Vectors:
     moves = -np.stack([past["motion_x"], past["motion_y"]], axis=1).astype(np.float32) / np.maximum(past["motion_scale"], 1)[:, None]
     sizes = np.stack([past["w"], past["h"]], axis=1)
     for width, height in np.unique(sizes, axis=0).tolist():
-        chosen = (sizes == (width, height)).all(axis=1)
-        left, top = past["dst_x"][chosen].astype(int) - width // 2, past["dst_y"][chosen].astype(int) - height // 2
+        same_size = (sizes == (width, height)).all(axis=1)
+        left, top = past["dst_x"][same_size].astype(int) - width // 2, past["dst_y"][same_size].astype(int) - height // 2
         for down in range(0, height, BLOCK):
             for right in range(0, width, BLOCK):
                 rows, columns = (top + down) // BLOCK, (left + right) // BLOCK
                 inside = (rows >= 0) & (rows < field.shape[0]) & (columns >= 0) & (columns < field.shape[1])
-                field[rows[inside], columns[inside]] = moves[chosen][inside]
+                field[rows[inside], columns[inside]] = moves[same_size][inside]
     return field
 
 
@@ -150,12 +150,12 @@ def _turned(field: Vectors, way: Orientation) -> Vectors:
     return np.ascontiguousarray(way.apply(np.dstack([-right if way.mirror else right, -down if way.flip else down])))
 
 
-def _cut(total: Vectors | None, size: tuple[int, int], box: Vectors, before: Vectors | None, margin: float, *, given: bool) -> Vectors:
+def _cut(total: Vectors | None, size: tuple[int, int], box: Vectors, before: Vectors | None, margin: float, *, cropped: bool) -> Vectors:
     """Return the part of a field in the crop of a box, which is in pixels of a picture of `size`, (width, height)."""
     if total is None:
         return np.zeros((GRID, GRID, 2), np.float32)
     corner, sides = box[:2], box[2:4] - box[:2]
-    if not given:
+    if not cropped:
         side = (1 + margin) * sides.max()
         corner, sides = (box[:2] + box[2:4] - side) / 2, np.array([side, side], np.float32)
     scale = np.array(total.shape[1::-1]) / np.array(size)  # steps of the field a pixel of the stored frame

@@ -155,7 +155,7 @@ def scaled(picture: Grey, aspect: Fraction, max_side: int | None) -> Grey:
     return cv2.resize(picture, size, interpolation=way)  # type: ignore[return-value]
 
 
-def fitted(picture: Grey, shape: tuple[int, int]) -> Grey:
+def fit(picture: Grey, shape: tuple[int, int]) -> Grey:
     """Return a picture in a frame of another shape, (h, w): as large as it fits, in the middle, black around it."""
     ratio = min(shape[0] / picture.shape[0], shape[1] / picture.shape[1])
     height, width = (min(most, max(1, round(side * ratio))) for most, side in zip(shape, picture.shape, strict=False))
@@ -182,7 +182,7 @@ def _curve(transfer: int) -> Grey:
         light = PEAK * np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12) ** 1.2
     else:
         light = WHITE * signal
-    shown = light / WHITE
-    excess = np.maximum(shown - KNEE, 0) / (1 - KNEE)
-    shown = np.where(shown > KNEE, KNEE + (1 - KNEE) * excess / (1 + excess), shown)
-    return np.asarray(255 * shown ** (1 / GAMMA) + 0.5, np.float64).astype(np.uint8)
+    linear = light / WHITE
+    excess = np.maximum(linear - KNEE, 0) / (1 - KNEE)
+    linear = np.where(linear > KNEE, KNEE + (1 - KNEE) * excess / (1 + excess), linear)
+    return np.asarray(255 * linear ** (1 / GAMMA) + 0.5, np.float64).astype(np.uint8)

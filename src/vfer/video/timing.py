@@ -53,12 +53,12 @@ class Clock:
 
     def __call__(self, frame: VideoFrame) -> float:
         """Returns the time of the next frame."""
-        own = frame.time if frame.time is not None and isfinite(frame.time) else None  # NaN where a damaged file names no time base
+        stamp = frame.time if frame.time is not None and isfinite(frame.time) else None  # NaN where a damaged file names no time base
         if self._last is None:
-            self.start, self._last = own or 0.0, 0.0
+            self.start, self._last = stamp or 0.0, 0.0
             return 0.0
         ahead = self._last + self._step
-        time = ahead if own is None else own - self.start
+        time = ahead if stamp is None else stamp - self.start
         if time < self._last - BACK or (self._broadcast and time > self._last + JUMP):
             self._notes[RESTARTED] += 1
             self.start += time - ahead
@@ -77,17 +77,17 @@ class Order:
     @classmethod
     def of(cls, path: Path, fps: float) -> "Order":
         """Reads the packets of a video without decoding them."""
-        shown, stored = array("q"), array("q")
+        presented, in_file = array("q"), array("q")
         with opened(path) as (container, stream):
             base = float(stream.time_base or 0)
             for packet in packets(container, stream, Counter()):
                 if packet and packet.size and not packet.is_discard:
-                    if packet.pts is None or len(shown) > MAX_FRAMES:
+                    if packet.pts is None or len(presented) > MAX_FRAMES:
                         return cls()
-                    shown.append(packet.pts)
-                    stored.append(packet.pts if packet.dts is None else packet.dts)
-        times = np.unique(np.array(shown, np.int64))
-        if len(times) < max(len(shown), 1) or (np.diff(np.array(stored, np.int64)) < 0).any():
+                    presented.append(packet.pts)
+                    in_file.append(packet.pts if packet.dts is None else packet.dts)
+        times = np.unique(np.array(presented, np.int64))
+        if len(times) < max(len(presented), 1) or (np.diff(np.array(in_file, np.int64)) < 0).any():
             return cls()
         ticks = Ticks(fps)
         spare = np.array([not ticks.take((int(time) - int(times[0])) * base) for time in times])

@@ -108,9 +108,9 @@ def _in_order(path: Path) -> None:
                 target.mux(packet)
 
 
-def _layout(given: AudioStream) -> str:
+def _layout(audio: AudioStream) -> str:
     """Return the arrangement of a stream's channels; of more than two, a mix of them."""
-    return "mono" if given.codec_context.channels == 1 else "stereo"
+    return "mono" if audio.codec_context.channels == 1 else "stereo"
 
 
 class _Sound:
@@ -119,18 +119,18 @@ class _Sound:
     def __init__(self, container: Any, source: Path, number: int, start: float, end: float | None) -> None:
         self._stack = opened(source)
         self._opened, _ = self._stack.__enter__()
-        given: AudioStream = self._opened.streams[number]  # type: ignore[assignment]
+        audio: AudioStream = self._opened.streams[number]  # type: ignore[assignment]
         first = next(decoded(source))
         self._zero = float(first.frame.time or 0.0) + start
         self._last = -np.inf
         self._end = None if end is None else end - start
         self._container, self._waiting = container, deque[tuple[float, Any]]()
-        self._copied = given.codec_context.name in COPIED
+        self._copied = audio.codec_context.name in COPIED
         if self._copied:
-            self.stream: Any = container.add_stream_from_template(given)
+            self.stream: Any = container.add_stream_from_template(audio)
         else:
-            self.stream = container.add_stream("aac", rate=given.codec_context.sample_rate, layout=_layout(given))
-        self._packets = self._copies(given) if self._copied else self._encoded(given)
+            self.stream = container.add_stream("aac", rate=audio.codec_context.sample_rate, layout=_layout(audio))
+        self._packets = self._copies(audio) if self._copied else self._encoded(audio)
 
     def until(self, time: float | None) -> None:
         """Write the packets up to a time of the film; None for all that are left."""
@@ -146,9 +146,9 @@ class _Sound:
         """Close the source."""
         self._stack.__exit__(None, None, None)
 
-    def _copies(self, given: AudioStream) -> Iterator[tuple[float, Any]]:
-        base = float(given.time_base or COMMON)
-        for packet in self._demuxed(given):
+    def _copies(self, audio: AudioStream) -> Iterator[tuple[float, Any]]:
+        base = float(audio.time_base or COMMON)
+        for packet in self._demuxed(audio):
             if packet.pts is None or packet.dts is None:
                 continue
             time = self._moved(packet.pts * base)
@@ -159,11 +159,11 @@ class _Sound:
                 packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, self.stream
                 yield time, packet
 
-    def _encoded(self, given: AudioStream) -> Iterator[tuple[float, Any]]:
-        rate = given.codec_context.sample_rate
-        resampler = av.AudioResampler(format="fltp", layout=_layout(given), rate=rate, frame_size=AAC_FRAME)
+    def _encoded(self, audio: AudioStream) -> Iterator[tuple[float, Any]]:
+        rate = audio.codec_context.sample_rate
+        resampler = av.AudioResampler(format="fltp", layout=_layout(audio), rate=rate, frame_size=AAC_FRAME)
         at: int | None = None
-        for packet in self._demuxed(given):
+        for packet in self._demuxed(audio):
             try:
                 decoded_frames = packet.decode()
             except FFmpegError:
@@ -179,12 +179,12 @@ class _Sound:
                 for piece in resampler.resample(frame):
                     piece.pts, piece.time_base = at, Fraction(1, rate)
                     at += piece.samples
-                    yield from ((at / rate, made) for made in self.stream.encode(piece))
+                    yield from ((at / rate, encoded) for encoded in self.stream.encode(piece))
         if at is not None:
-            yield from ((np.inf, made) for made in self.stream.encode(None))
+            yield from ((np.inf, encoded) for encoded in self.stream.encode(None))
 
-    def _demuxed(self, given: AudioStream) -> Iterator[Any]:
-        packets = self._opened.demux(given)
+    def _demuxed(self, audio: AudioStream) -> Iterator[Any]:
+        packets = self._opened.demux(audio)
         while True:
             try:
                 yield next(packets)

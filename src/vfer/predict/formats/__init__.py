@@ -40,17 +40,17 @@ FORMATS = {
 }
 
 
-def chosen(names: str) -> dict[str, Format]:
+def by_names(names: str) -> dict[str, Format]:
     """Return the formats of a list of names, separated by commas.
 
     Raises:
         DataError: For one that is unknown.
     """
-    wanted = [name.strip().lower() for name in names.split(",") if name.strip()]
-    for name in wanted:
+    keys = [name.strip().lower() for name in names.split(",") if name.strip()]
+    for name in keys:
         if name not in FORMATS:
             raise DataError(f"--formats: {name} is unknown; expected some of {', '.join(FORMATS)}")
-    return {name: FORMATS[name] for name in FORMATS if name in wanted}
+    return {name: FORMATS[name] for name in FORMATS if name in keys}
 
 
 def of(path: Path) -> Format | None:

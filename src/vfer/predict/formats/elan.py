@@ -46,8 +46,8 @@ def write_eaf(path: Path, timeline: Timeline) -> None:
             eaf.add_annotation(person, *milliseconds(one), one.answer)
     if people:
         eaf.remove_tier("default")
-    answered = {person: [[*milliseconds(one), one.answer] for one in segments] for person, segments in people.items()}
-    eaf.add_property("vfer:segments", json.dumps(answered, separators=(",", ":")))
+    annotations = {person: [[*milliseconds(one), one.answer] for one in segments] for person, segments in people.items()}
+    eaf.add_property("vfer:segments", json.dumps(annotations, separators=(",", ":")))
     eaf.add_property("vfer:provenance", json.dumps(timeline.provenance, sort_keys=True))
     write_bytes(path, b'<?xml version="1.0" encoding="UTF-8"?>\n' + Elan.to_string(eaf).encode())
 

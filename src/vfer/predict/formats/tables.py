@@ -43,8 +43,8 @@ def rows(timeline: Timeline) -> Iterator[dict[str, Any]]:
     """Yield the rows of the frames table; what does not apply is absent."""
     source = {name: timeline.provenance[name] for name in SOURCE}
     for row in timeline.rows:
-        made = {"baseline": row.person in timeline.with_baseline} if row.plain else {}
-        yield {**_row(row, timeline.classes), **made, **source}
+        baseline = {"baseline": row.person in timeline.with_baseline} if row.plain else {}
+        yield {**_row(row, timeline.classes), **baseline, **source}
 
 
 def _row(row: TimelineRow, classes: Sequence[str]) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def write_segments(path: Path, timeline: Timeline) -> None:
     writer.writeheader()
     for one in timeline.segments:
         times = {name: f"{getattr(one, name):.3f}" for name in ("start", "end", "peak")}
-        said = {"expression": one.expression, "confidence": _rounded(one.confidence), "flags": "; ".join(one.flags)}
-        writer.writerow({"person": one.person, "shot": one.shot, **times, **said, **source})
+        answer = {"expression": one.expression, "confidence": _rounded(one.confidence), "flags": "; ".join(one.flags)}
+        writer.writerow({"person": one.person, "shot": one.shot, **times, **answer, **source})
     write_bytes(path, text.getvalue().encode())
 
 
