@@ -73,7 +73,7 @@ def main(
                 figures[mode][chosen.architecture] = sequence_model(folds, embeddings, names, how, seeds)
             console.console.print(f"{mode}: {figures[mode]}", markup=False)
         files.write_json(out, {"settings": chosen.model_dump() | {"seeds": seeds}, "facts": machine.facts(), "figures": figures})
-        stage.made = f"{len(clips)} clips of {len(actors)} actors -> {out}"
+        stage.summary = f"{len(clips)} clips of {len(actors)} actors -> {out}"
 
 
 def read(archive: Path) -> Iterator[tuple[str, tuple[SplitRow, Embeddings]]]:

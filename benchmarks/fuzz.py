@@ -190,7 +190,7 @@ def main(
     with console.Stage("fuzz") as stage, console.progress() as bar:
         task = bar.add_task("decoding", total=clips)
         tally = run(clips, seed, env.workers(), lambda: bar.advance(task))
-        stage.made = tally.line
+        stage.summary = tally.line
         for clip, what in sorted(tally.unforeseen.items()):
             console.warn(f"{clip}: {what}")
     if tally.unforeseen or tally.memory > MOST_MEMORY:

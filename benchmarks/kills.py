@@ -84,7 +84,7 @@ def main(
             console.console.print(f"kill {number + 1} of {kills}")
         killed.repro()
         unlike = [path for path, md5 in alone.outputs().items() if killed.outputs().get(path) != md5]
-        stage.made = f"{kills} runs, {done} of them killed at work (a whole one takes {took:.0f} s), {len(unlike)} outputs differ"
+        stage.summary = f"{kills} runs, {done} of them killed at work (a whole one takes {took:.0f} s), {len(unlike)} outputs differ"
         if unlike:
             raise VferError(f"kills: {', '.join(unlike)} differ from those of a run that was left alone")
 

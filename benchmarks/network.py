@@ -39,7 +39,7 @@ def main(
         if not teachers_only:
             begin = out / next(iter(recipes["teachers"])) / "cnn" / "model.keras"
             train(out / "student", recipes["student"], recipes["seed"], stills, begin, out / "weights")
-        stage.made = f"{', '.join(recipes['teachers'])}{'' if teachers_only else ' and the student'} -> {out}"
+        stage.summary = f"{', '.join(recipes['teachers'])}{'' if teachers_only else ' and the student'} -> {out}"
 
 
 def train(folder: Path, recipe: dict[str, Any], seed: int, stills: Path, begin: Path, weights: Path) -> None:

@@ -38,7 +38,7 @@ from vfer.data.labels import classes
 from vfer.data.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError
 from vfer.evaluate.intervals import intervals
-from vfer.evaluate.paired import paired, shown
+from vfer.evaluate.paired import p_text, paired
 from vfer.faces import table as faces_table
 from vfer.lstm.params import LstmParams
 from vfer.nets.session import Session
@@ -92,7 +92,7 @@ def main(
         text = report(told)
         files.write_bytes(out.with_suffix(".md"), text.encode())
         console.console.print(text, markup=False)
-        stage.made = f"{told['clips']} clips of {told['subjects']} subjects in {folds} folds -> {out}"
+        stage.summary = f"{told['clips']} clips of {told['subjects']} subjects in {folds} folds -> {out}"
 
 
 def cropped(clips: Path, scratch: Path) -> Iterator[tuple[str, faces_table.Faces]]:
@@ -186,7 +186,7 @@ def report(told: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in told["methods"].items():
         value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
-        p = "" if name == LSTM else shown(row["p"])
+        p = "" if name == LSTM else p_text(row["p"])
         cells = [name, f"{value:.1f}", f"{low:.1f} to {high:.1f}", *(f"{100 * row[key]['value']:.1f}" for key in ("uar", "macro_f1")), p]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + f"\n\nThe LSTM on validation: {100 * told['validation_accuracy']:.1f}.\n"

@@ -92,7 +92,7 @@ def main(
         for name in shipped.FILES:
             shutil.copyfile(made / name, FOLDER / name)
         files.write_json(FOLDER / shipped.CARD, card)  # the last, so that a folder without it is not whole
-        stage.made = f"{', '.join(trained.classes)}; test accuracy {scores['test']['answer']['accuracy']['value']} -> {FOLDER}"
+        stage.summary = f"{', '.join(trained.classes)}; test accuracy {scores['test']['answer']['accuracy']['value']} -> {FOLDER}"
 
 
 def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]) -> None:

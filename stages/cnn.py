@@ -44,7 +44,7 @@ def main(
         else:
             name = project.name(config, env.repository() or HOME)
             made = train(table, start, weights, labels, params_, params.seed(config), out, name)
-        stage.made = f"{made} -> {out}"
+        stage.summary = f"{made} -> {out}"
 
 
 def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_: CnnParams, seed: int, out: Path, name: str) -> str:

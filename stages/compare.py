@@ -55,7 +55,7 @@ def main(
         )
         best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
         first = "; ".join(f"by {protocol} {name} {made['accuracy']['value']:.3f}" for protocol, (name, made) in best.items())
-        stage.made = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
+        stage.summary = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
 
 
 def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams) -> None:

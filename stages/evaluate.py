@@ -99,7 +99,7 @@ def main(
         report.write(
             out, told, metrics, chosen.confidence, rows, {"expression": classes, "subject": by_subject}, histories, audit.unnamed(network)
         )
-        stage.made = f"{told} -> {out}"
+        stage.summary = f"{told} -> {out}"
 
 
 def relative_to_people(

@@ -42,7 +42,7 @@ def main(
         files.write_json(out / "metrics.json", metrics)
         mend = "fix or remove them, or raise faces.max_faceless or lower faces.score"
         report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
-        stage.made = f"{metrics['clips']} clips{kept.told}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
+        stage.summary = f"{metrics['clips']} clips{kept.note}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
 
 
 def recipe_of(detector: weights.ChosenDetector, section: FacesParams) -> Recipe:

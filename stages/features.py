@@ -39,7 +39,7 @@ def main(
         sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
         rows = features.write(out / "features.parquet", sequences, {"model_sha256": sha256})
         shutil.rmtree(parts)
-        stage.made = f"{rows} frames of {len(jobs)} clips{kept.told} -> {out / 'features.parquet'}"
+        stage.summary = f"{rows} frames of {len(jobs)} clips{kept.note} -> {out / 'features.parquet'}"
 
 
 def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:

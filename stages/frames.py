@@ -45,7 +45,7 @@ def main(
         files.write_json(out / "metrics.json", made | {"notes": dict(sorted(notes.items()))})
         mend = "fix or remove the clips, or raise frames.max_bad"
         refused.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", mend)
-        stage.made = f"{made['clips']} clips{kept.told}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
+        stage.summary = f"{made['clips']} clips{kept.note}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
 
 
 def recipe_of(section: FramesParams) -> Recipe:

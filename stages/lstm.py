@@ -60,7 +60,7 @@ def main(
         files.write_json(out / "metrics.json", learned.figures | course | {"clips": {part: counts[part] for part in PARTS}})
         files.write_json(out / "run.json", {"run_id": live.run.id})
         trained = f"{chosen.architecture} of {chosen.units} units, {course['epochs']} epochs"
-        stage.made = f"{trained}, validation accuracy {learned.figures['validation']['accuracy']:.3f} -> {out}"
+        stage.summary = f"{trained}, validation accuracy {learned.figures['validation']['accuracy']:.3f} -> {out}"
 
 
 def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], seed: int) -> tuple[list[str], list[SplitRow]]:

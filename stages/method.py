@@ -98,7 +98,7 @@ def main(
             answers.write(out / f"{name}.parquet", ready)
             total += len(ready)
         kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
-        stage.made = f"{total} trainings{kept} of {len(chosen.tables)} protocols -> {out}"
+        stage.summary = f"{total} trainings{kept} of {len(chosen.tables)} protocols -> {out}"
 
 
 def seen(entry: Entry, faces: Path, moves: Path) -> list[Path]:

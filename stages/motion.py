@@ -37,7 +37,7 @@ def main(
         silent = run(jobs, kept)
         if silent:
             console.warn(f"the codec of {silent} of {len(jobs)} clips tells no motion; H.264 and MPEG-4 do")
-        stage.made = f"{len(jobs)} clips{kept.told} -> {out}"
+        stage.summary = f"{len(jobs)} clips{kept.note} -> {out}"
 
 
 def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[MotionJob]:

@@ -24,7 +24,7 @@ from vfer.errors import ClipError, DataError, ParamsError
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
 from vfer.pretrain import identities, subjects
-from vfer.pretrain.identities import Found, Row
+from vfer.pretrain.identities import CollectedFaces, Row
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.subjects import SubjectJob, SubjectsWorker
 from vfer.register import project, tracking
@@ -74,7 +74,7 @@ def main(
         files.write_csv(out / "history.csv", HISTORY, made.history)
         files.write_json(out / "metrics.json", {"weights": made.about["weights"], **made.figures})
         files.write_json(out / "run.json", {"run_id": made.run_id})
-        stage.made = made.line
+        stage.summary = made.line
 
 
 def take(source: Path, config: Path, folder: Path) -> Made:
@@ -84,9 +84,9 @@ def take(source: Path, config: Path, folder: Path) -> Made:
     with console.hushed():
         from vfer.cnn import transfer
         from vfer.nets import export
-        from vfer.pretrain.train import given
+        from vfer.pretrain.train import load_backbone
 
-    net = given(source, cnn.architecture)
+    net = load_backbone(source, cnn.architecture)
     folder.mkdir(parents=True)
     export.save_keras(net, folder / transfer.BACKBONE)
     about = {"weights": "given", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source)}
@@ -119,7 +119,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     seed = params.seed(config)
     settings = chosen.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
     found, figures, digests = collect(source, detector, config, out)
-    refused = files.Refusals(found.refused, "picture")
+    refused = files.Refusals(found.refusals, "picture")
     refused.write(out / "refused.csv")
     mend = "fix or remove them, or raise pretrain.max_bad"
     refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", mend)
@@ -130,7 +130,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
         from vfer.nets import export
         from vfer.pretrain import train as training
 
-    key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, known.rows, known.labels, known.held])
+    key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, known.rows, known.labels, known.held_out])
     root = env.repository() or HOME
     with tracking.training(root, "pretrain", settings, key, chosen.epochs, project.name(config, root)) as live:
         net, fit, auc = training.train(known, cnn.architecture, cnn.precision, chosen, seed, live.checkpoint, live.on_epoch)
@@ -138,7 +138,12 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
         export.save_keras(net, out / "weights" / transfer.BACKBONE)
         held = {"identification": fit.history[fit.best]["val_accuracy"], "verification_auc": auc}
         live.run.log(held)
-    figures |= {"subjects": known.subjects, "faces": len(known.rows), "held_out": int(known.held.sum()), "set_aside": len(found.refused)}
+    figures |= {
+        "subjects": known.subjects,
+        "faces": len(known.rows),
+        "held_out": int(known.held_out.sum()),
+        "set_aside": len(found.refusals),
+    }
     figures |= {"few": len(found.subjects) - len(known.rows), **held, "epochs": len(fit.history), "best_epoch": fit.best + 1}
     about = {"weights": "trained", "architecture": cnn.architecture, "identities": str(source)}
     line = (
@@ -149,7 +154,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
     return Made({**about, "subjects": known.subjects, "faces": len(known.rows)}, line, examples, figures, fit.rows(), live.run.id)
 
 
-def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[Found, dict[str, object], list[str]]:
+def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[CollectedFaces, dict[str, object], list[str]]:
     """Returns the faces, the figures of where they come from, and the digests of the files that hold them."""
     if not source.is_dir():
         found, unnamed = identities.read(source, out)
@@ -163,7 +168,7 @@ def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[Foun
     jobs = list_jobs(source, tables)
     kept: Clips[SubjectJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers(), log=out / "errors.log", seconds=None)
     lost = run_jobs(jobs, kept, chosen, section)
-    console.console.print(f"pretrain: {len(jobs)} subjects{kept.told}", markup=False)
+    console.console.print(f"pretrain: {len(jobs)} subjects{kept.note}", markup=False)
     most = sum(subjects.count(job.target) for job in jobs if job.clip not in lost)
     found = identities.collect(rows(jobs, lost), most, out)
     digests = [digest(job.target) for job in jobs if job.clip not in lost]

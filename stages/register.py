@@ -56,7 +56,7 @@ def main(
         made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
         files.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"
-        stage.made = (
+        stage.summary = (
             f"run {run_id}, models {', '.join(f'{name} v{version}' for name, version in versions.items())} ({alias}: {verdict.reason})"
         )
 

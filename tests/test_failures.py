@@ -39,17 +39,17 @@ def failed(clip: str) -> UnexpectedError:
 def test_a_traceback_goes_to_the_log_that_the_closing_line_names(tmp_path: Path) -> None:
     log = tmp_path / "out" / "errors.log"
     failures = Failures(log)
-    assert failures.told == ""
+    assert failures.note == ""
     failures.add("a", 3)
     for clip in ("caf\udce9", "b", "c", "d", "odd"):
         failures.add(clip, failed(clip))
     failures.add("e", ClipError("e: is truncated"))
-    assert failures.told == f"5 unexpected errors, see {log}"
+    assert failures.note == f"5 unexpected errors, see {log}"
     text = log.read_text(encoding="utf-8")
     assert text.count("ZeroDivisionError: integer") == 4 + WHOLE
     assert text.count("ValueError: invalid") == 2
     assert "caf\\udce9: " in text
-    assert Failures(log).told == ""
+    assert Failures(log).note == ""
     assert not log.exists(), "a log of an earlier run is gone"
 
 
@@ -58,7 +58,7 @@ def test_a_defect_of_ours_stops_early_with_one_line(tmp_path: Path) -> None:
     failures.add("bad", ClipError("bad: is truncated"))  # says nothing about the others
     with pytest.raises(VferError, match=r"^every clip fails in the same way: .*ZeroDivisionError.* bug in vfer, .*errors\.log") as caught:
         add_all(failures, 1000)
-    assert failures.told.startswith(f"{ALIKE} unexpected errors")
+    assert failures.note.startswith(f"{ALIKE} unexpected errors")
     assert "\n" not in str(caught.value)
 
 

@@ -135,11 +135,11 @@ def test_a_stage_s_key_sees_its_code_and_its_packages_and_no_linter(stage: str, 
 @pytest.mark.parametrize("name", ["dvc.yaml", "comparison/dvc.yaml"])
 def test_dvc_sees_an_upgraded_runtime_and_another_delimiter(name: str) -> None:
     stages = yaml.safe_load((HOME / name).read_text())["stages"]
-    recorded = yaml.safe_load((HOME / packages.FILE).read_text())
+    versions = yaml.safe_load((HOME / packages.FILE).read_text())
     for stage, wired in stages.items():
         work = closure.closure([f"stages.{stage}"])
         assert {packages.FILE: [stage]} in wired["params"]
-        assert {*work.packages} <= {*recorded[stage]}, stage
+        assert {*work.packages} <= {*versions[stage]}, stage
         assert ("src/vfer/files.py" in wired["deps"]) is ("vfer.files" in work.files), stage
     if name == "dvc.yaml":
         assert all("src/vfer/files.py" in wired["deps"] for wired in stages.values()), "all write tables"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.judging import EQUAL, Pair, differences, mcnemar
-from vfer.evaluate.paired import Paired, holm, p_values, paired, shown
+from vfer.evaluate.paired import Paired, holm, p_text, p_values, paired
 
 
 @pytest.mark.parametrize("pair", EQUAL, ids=str)
@@ -62,4 +62,4 @@ def test_p_values_are_corrected_as_by_hand() -> None:
 
 
 def test_p_values_are_written_as_far_as_they_are_known() -> None:
-    assert [shown(p) for p in (0.031, 0.00012, 1e-12, 0.0, None)] == ["0.031", "0.00012", "< 0.0001", "< 0.0001", "too few subjects"]
+    assert [p_text(p) for p in (0.031, 0.00012, 1e-12, 0.0, None)] == ["0.031", "0.00012", "< 0.0001", "< 0.0001", "too few subjects"]

@@ -89,7 +89,7 @@ def test_batches_hold_each_face_once_with_its_subject_and_the_held_out_ones_are_
     for fitted in (True, False):
         found = FaceBatches(faces, params, 3, fitted=fitted)
         rows = [batch for index in range(len(found)) for batch in zip(*found[index][0], found[index][1], strict=True)]
-        assert len(rows) == (faces.held != fitted).sum()
+        assert len(rows) == (faces.held_out != fitted).sum()
         for crop, told, target in rows:
             assert crop.shape == (48, 48, 1)
             np.testing.assert_array_equal(told, target)
@@ -166,8 +166,8 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
     train_rows[2]["image"] = cv2.imencode(".png", np.zeros((50, 48), np.uint8))[1].tobytes()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     found, unnamed = identities.read(tmp_path / "a.parquet", tmp_path)
-    assert (unnamed, len(found.refused), found.pictures) == (1, 2, len(train_rows) - 1)
-    assert set(found.refused.values()) == {"is not a 48x48 picture that can be decoded"}
+    assert (unnamed, len(found.refusals), found.pictures) == (1, 2, len(train_rows) - 1)
+    assert set(found.refusals.values()) == {"is not a 48x48 picture that can be decoded"}
     kept = train_rows[3:]
     np.testing.assert_array_equal(found.pixels, stills.decode(pa.Table.from_pylist(kept)))
     names = dict(zip(found.subjects.tolist(), (row["subject"] for row in kept), strict=True))
@@ -181,7 +181,7 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
 def test_a_subject_with_too_few_faces_is_left_out_and_two_must_remain(parquet: Path) -> None:
     found = identities.read(parquet, parquet.parent)[0]
     kept = np.delete(np.arange(70), np.flatnonzero(found.subjects == 2)[:3])
-    some = identities.Found(found.pixels[kept], found.subjects[kept], {}, found.names)
+    some = identities.CollectedFaces(found.pixels[kept], found.subjects[kept], {}, found.names)
     chosen = identities.choose(some, 12, 0.2, 1, parquet)
     assert np.bincount(chosen.labels).tolist() == [14, 14, 14, 14]
     assert chosen.names == [found.names[i] for i in (0, 1, 3, 4)]

@@ -99,7 +99,7 @@ def test_weights_from_a_pretraining_are_told_and_linked(project: Project, first:
     tags = experiment.tags(trained)
     assert (tags["vfer.pretrain"], tags["vfer.run.pretrain"]) == ("trained", "some-run")
     assert trained.figures()["pretrain.verification_auc"] == 0.9
-    assert (inputs.trained, trained.trained) == (["cnn", "lstm"], ["pretrain", "cnn", "lstm"])
+    assert (inputs.trained_stages, trained.trained_stages) == (["cnn", "lstm"], ["pretrain", "cnn", "lstm"])
 
 
 def test_the_first_models_take_both_aliases(first: dict[str, Any], client: "MlflowClient") -> None:

@@ -50,8 +50,8 @@ def main() -> None:
         sys.exit(130)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         console.console.print(f"vfer {version('vfer')}", markup=False)

@@ -141,15 +141,15 @@ def show_log() -> None:
 def hushed() -> Iterator[None]:
     """Keep what native code prints while TensorFlow is imported off the standard error; Python's exceptions still come through."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    original = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)
 
 
 class Stage:
@@ -157,7 +157,7 @@ class Stage:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.made = ""
+        self.summary = ""
 
     def __enter__(self) -> "Stage":
         self.start = time.perf_counter()
@@ -165,4 +165,4 @@ class Stage:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None:
-            console.print(f"{self.name}: {self.made} in {time.perf_counter() - self.start:.1f} s", markup=False)
+            console.print(f"{self.name}: {self.summary} in {time.perf_counter() - self.start:.1f} s", markup=False)

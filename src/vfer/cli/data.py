@@ -54,12 +54,12 @@ def add(
         embedded = track.is_sample(data)
         if report is not None and not report.absolute().parent.is_dir():
             raise DataError(f"{report}: the folder {report.parent} does not exist; create it, or choose another")
-        own = [word.strip().lower() for word in expressions.split(",") if word.strip()]
+        words = [word.strip().lower() for word in expressions.split(",") if word.strip()]
         with progress() as bar:
-            entries, refused = scan(paths)
-            found = [*refused, *bar.track(_read(reader, entries), description="reading")]
+            entries, unreadable = scan(paths)
+            items = [*unreadable, *bar.track(_read(reader, entries), description="reading")]
             name = source or READERS[reader].source or reader
-            outcome = intake(data, bar.track(found, description="adding"), name, own, framing, fps)
+            outcome = intake(data, bar.track(items, description="adding"), name, words, framing, fps)
         if report is not None:
             _write_report(report, outcome)
         _check_usable(outcome, reader, paths)
@@ -69,7 +69,7 @@ def add(
         version = f"version {track.track(data, root)}" if root else "not tracked by DVC"
         if root:
             _say(f"commit this version with `git add {data}.dvc && git commit`")
-        stage.made = f"{len(outcome.clips)} clips and {len(outcome.stills)} stills in {data} ({version})"
+        stage.summary = f"{len(outcome.clips)} clips and {len(outcome.stills)} stills in {data} ({version})"
 
 
 @app.command()
@@ -102,7 +102,7 @@ def decide_places(
         track.check_out(data)
         new = places.update(data, manifest.read(data / "clips.csv"), again=again)
         version = "not tracked by DVC" if no_dvc else f"version {track.track(data, track.repository(data))}"
-        stage.made = f"{new} new places in {data / places.FILE} ({version})"
+        stage.summary = f"{new} new places in {data / places.FILE} ({version})"
 
 
 def _read(reader: str, entries: "list[Entry]") -> "Iterator[Found]":
@@ -131,9 +131,9 @@ def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
     if outcome.usable:
         return
     expected = f"expected {READERS[reader].layout}"
-    passed = Counter(item.reason for item in outcome.passed).most_common()
+    reasons = Counter(item.reason for item in outcome.passed).most_common()
     counts = [f"{len(outcome.refused)} refused"] if outcome.refused else []
-    counts += [f"{count} skipped ({reason})" for reason, count in passed]
+    counts += [f"{count} skipped ({reason})" for reason, count in reasons]
     if outcome.refused:
         first = outcome.refused[0]
         raise DataError(f"{first.origin}: {first.reason}; nothing was changed, {', '.join(counts)}; {expected}")
@@ -144,7 +144,7 @@ def _check_usable(outcome: "Outcome", reader: str, paths: list[Path]) -> None:
 
 def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:
     if outcome.clips or outcome.stills:
-        console.print(_added(outcome))
+        console.print(_additions(outcome))
     if outcome.there:
         _say(f"{outcome.there} already existed" + (f"; {outcome.voted} of them got their votes" if outcome.voted else ""))
     if outcome.converted:
@@ -175,7 +175,7 @@ def _say_what_lacks(data: Path) -> None:
         _say("there are no stills: add some, or set cnn.weights: shipped in params.yaml")
 
 
-def _added(outcome: "Outcome") -> Table:
+def _additions(outcome: "Outcome") -> Table:
     clips = Counter(clip.expression for clip in outcome.clips)
     stills = Counter((still.expression, still.usage) for still in outcome.stills)
     subjects: dict[str, set[str]] = {}

@@ -28,26 +28,26 @@ def deps(
 
     sys.path.insert(0, str(root.resolve()))  # where the stages are
     texts = {name: (root / name).read_text(encoding="utf-8") for name in WIRING}
-    used: dict[str, tuple[str, ...]] = {}
-    rewired = {name: _rewire(text, root, used) for name, text in texts.items()}
-    rewired[packages.FILE] = packages.text(used)
+    packages_used: dict[str, tuple[str, ...]] = {}
+    rewired = {name: _rewire(text, root, packages_used) for name, text in texts.items()}
+    rewired[packages.FILE] = packages.text(packages_used)
     before = {name: path.read_text(encoding="utf-8") if (path := root / name).is_file() else "" for name in rewired}
-    changed = [name for name, text in rewired.items() if text != before[name]]
-    if check and changed:
-        raise DataError(f"{', '.join(changed)}: out of date with the code or the installed packages; run `make deps`")
-    for name in changed:
+    outdated = [name for name, text in rewired.items() if text != before[name]]
+    if check and outdated:
+        raise DataError(f"{', '.join(outdated)}: out of date with the code or the installed packages; run `make deps`")
+    for name in outdated:
         write_bytes(root / name, rewired[name].encode())
-    console.print(f"deps: {', '.join(changed) if changed else 'nothing'} changed", markup=False)
+    console.print(f"deps: {', '.join(outdated) if outdated else 'nothing'} changed", markup=False)
 
 
-def _rewire(text: str, root: Path, used: dict[str, tuple[str, ...]]) -> str:
+def _rewire(text: str, root: Path, packages_used: dict[str, tuple[str, ...]]) -> str:
     """Return the text of a dvc.yaml whose stages depend on all their code and packages; the latter are added to those `used`, by stage."""
     import yaml
 
     lines = text.splitlines()
     for stage, wiring in yaml.safe_load(text)["stages"].items():
         work = closure([f"stages.{stage}", *_by_name(stage, root)])
-        used[stage] = work.packages
+        packages_used[stage] = work.packages
         data = [dep for dep in wiring["deps"] if dep.split("/")[0] not in ("src", "stages")]
         _replace(lines, stage, "deps", [*data, *cover(work.files.values(), root)])
         params = [param for param in wiring["params"] if not (isinstance(param, dict) and packages.FILE in param)]
@@ -67,13 +67,13 @@ def _by_name(stage: str, root: Path) -> list[str]:
 
 def cover(files: Iterable[Path], root: Path) -> list[str]:
     """Return few paths that hold all these files: a folder of which they are at least half of the modules, and single files."""
-    used = {file.resolve() for file in files}
+    modules_used = {file.resolve() for file in files}
 
     def of(path: Path) -> list[Path]:
         if path.is_file():
-            return [path] if path in used else []
-        modules = {file for file in path.rglob("*.py") if file.name != "__init__.py" or file in used}
-        if 1 < len(modules & used) >= len(modules) / 2:
+            return [path] if path in modules_used else []
+        modules = {file for file in path.rglob("*.py") if file.name != "__init__.py" or file in modules_used}
+        if 1 < len(modules & modules_used) >= len(modules) / 2:
             return [path]
         return inside(path)
 
@@ -82,7 +82,7 @@ def cover(files: Iterable[Path], root: Path) -> list[str]:
 
     top = root.resolve()
     code = inside(top / "src" / "vfer")
-    scripts = [path for path in sorted((top / "stages").glob("*.py")) if path in used]
+    scripts = [path for path in sorted((top / "stages").glob("*.py")) if path in modules_used]
     return [path.relative_to(top).as_posix() for path in [*scripts, *code]]
 
 

@@ -20,8 +20,8 @@ def add(
     """Install SCRFD, insightface's detector; `faces.detector: auto` takes it from then on."""
     from vfer.faces import install
 
-    found = install.add(source, weights, sha256)
-    console.print(f"installed {weights}/scrfd.onnx, sha256 {found}", markup=False)
+    installed = install.add(source, weights, sha256)
+    console.print(f"installed {weights}/scrfd.onnx, sha256 {installed}", markup=False)
     console.print(f"licence: {install.LICENCE}", markup=False)
     console.print(f"staged in git: {weights}/SHA256SUMS, scrfd.onnx.dvc, .gitignore; commit them, and run `dvc repro`", markup=False)
 
@@ -31,8 +31,8 @@ def remove(weights: Weights = Path("weights")) -> None:
     """Remove SCRFD; `faces.detector: auto` goes back to CenterFace."""
     from vfer.faces import install
 
-    done = "removed SCRFD; auto takes CenterFace" if install.remove(weights) else f"{weights}: holds no SCRFD weights"
-    console.print(done, markup=False)
+    message = "removed SCRFD; auto takes CenterFace" if install.remove(weights) else f"{weights}: holds no SCRFD weights"
+    console.print(message, markup=False)
 
 
 @app.command()
@@ -41,6 +41,6 @@ def show(weights: Weights = Path("weights")) -> None:
     from vfer.faces.params import FacesParams
     from vfer.faces.weights import choose
 
-    chosen = choose(FacesParams(), weights)
-    chosen.load(FacesParams())
-    console.print(f"{chosen.name}: {chosen.path}, sha256 {chosen.sha256} ({chosen.why})", markup=False)
+    detector = choose(FacesParams(), weights)
+    detector.load(FacesParams())
+    console.print(f"{detector.name}: {detector.path}, sha256 {detector.sha256} ({detector.why})", markup=False)

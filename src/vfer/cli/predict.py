@@ -43,30 +43,30 @@ def predict(
     from vfer.predict.results import PredictionsFile
 
     began = time.perf_counter()
-    listed = inputs.videos(videos)
-    people = together.persons(listed, person_from) if person_from else {}
+    items = inputs.videos(videos)
+    people = together.persons(items, person_from) if person_from else {}
     options = batch.BatchOptions(span(start, end), every, detect_every, framing_of(framing), keep=bool(people))
-    found = models.find(model)
-    settings = dict.fromkeys((one.clip for one in listed), options.digest(found))
-    settings |= together.settings(listed, people, options.digest(found)) if people else {}
-    console.note(f"model: {found.title}")
-    header(width := min(WIDTH, max(len(one.clip) for one in listed)))
+    source = models.find(model)
+    settings = dict.fromkeys((one.clip for one in items), options.digest(source))
+    settings |= together.settings(items, people, options.digest(source)) if people else {}
+    console.note(f"model: {source.title}")
+    header(width := min(WIDTH, max(len(one.clip) for one in items)))
     rows: list[Row] = []
-    with PredictionsFile(output, found.title, settings) as table, console.progress_beside() as progress:
-        task = progress.add_task("predict", total=len(listed))
-        known = {one.clip: row for one in listed if (row := table.known(one))}
-        whole = {people.get(one.clip) for one in listed if not table.tried(one)}  # of a person, all clips are answered again, or none
-        known = {clip: row for clip, row in known.items() if not people or people[clip] not in whole}
-        todo = [batch.ClipJob(one.clip, one.path, options) for one in listed if one.clip not in known]
+    with PredictionsFile(output, source.title, settings) as table, console.progress_beside() as progress:
+        task = progress.add_task("predict", total=len(items))
+        earlier = {one.clip: row for one in items if (row := table.earlier(one))}
+        whole = {people.get(one.clip) for one in items if not table.tried(one)}  # of a person, all clips are answered again, or none
+        earlier = {clip: row for clip, row in earlier.items() if not people or people[clip] not in whole}
+        todo = [batch.ClipJob(one.clip, one.path, options) for one in items if one.clip not in earlier]
         todo.sort(key=lambda job: people.get(job.clip, ""))
-        answers = batch.answers(found, todo, workers(jobs, len(todo)))
+        answers = batch.answers(source, todo, workers(jobs, len(todo)))
         if people and todo:
-            answers = together.together(found, answers, {job.clip: people[job.clip] for job in todo})
-        for row in chain(known.values(), map(table.add, answers)):
+            answers = together.together(source, answers, {job.clip: people[job.clip] for job in todo})
+        for row in chain(earlier.values(), map(table.add, answers)):
             rows.append(row)
             show(row, width)
             progress.advance(task)
-    close(rows, len(known), time.perf_counter() - began, found.title, output)
+    close(rows, len(earlier), time.perf_counter() - began, source.title, output)
 
 
 def header(width: int) -> None:
@@ -87,14 +87,14 @@ def show(row: "Row", width: int) -> None:
     console.console.print(line.rstrip(), markup=False)
 
 
-def close(rows: list["Row"], known: int, seconds: float, title: str, output: Path | None) -> None:
+def close(rows: list["Row"], earlier: int, seconds: float, title: str, output: Path | None) -> None:
     """Print the closing line, and end with status 2 where some clips have no answer, or 1 where none has."""
-    answered = sum(row["expression"] is not None for row in rows)
-    frames = sum(int(row["frames"] or 0) for row in rows[known:])
-    counts = Counter({"answered": answered, "without an answer": len(rows) - answered, "known already": known})
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    predictions = sum(row["expression"] is not None for row in rows)
+    frames = sum(int(row["frames"] or 0) for row in rows[earlier:])
+    counts = Counter({"answered": predictions, "without an answer": len(rows) - predictions, "known already": earlier})
+    counts_text = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     where = f" -> {output}" if output else ""
     speed = f", {frames / seconds:.0f} frames/s" if frames else ""
-    console.note(f"predict: {told}, by {title} on the CPU in {seconds:.1f} s{speed}{where}")
-    if answered < len(rows):
-        raise typer.Exit(2 if answered else 1)
+    console.note(f"predict: {counts_text}, by {title} on the CPU in {seconds:.1f} s{speed}{where}")
+    if predictions < len(rows):
+        raise typer.Exit(2 if predictions else 1)

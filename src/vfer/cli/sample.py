@@ -36,4 +36,4 @@ def sample(
             started=lambda total: bar.update(task, total=total),
             advance=lambda: bar.advance(task),
         )
-        stage.made = f"{sum(1 for _ in out.glob('clips/*/*.mp4'))} clips of {actors} actors, and stills, in {out}"
+        stage.summary = f"{sum(1 for _ in out.glob('clips/*/*.mp4'))} clips of {actors} actors, and stills, in {out}"

@@ -20,10 +20,10 @@ def show(root: Root = None) -> None:
 
     from vfer.clips.prune import entries
 
-    found = entries(_root(root))
+    stored_entries = entries(_root(root))
     table = Table("step", "entries", "size", "shared with DVC's cache")
-    for step in sorted({entry.step for entry in found}):
-        sizes = [(entry.size, entry.shared) for entry in found if entry.step == step]
+    for step in sorted({entry.step for entry in stored_entries}):
+        sizes = [(entry.size, entry.shared) for entry in stored_entries if entry.step == step]
         shared = sum(size for size, both in sizes if both)
         table.add_row(step, str(len(sizes)), decimal(sum(size for size, _ in sizes)), decimal(shared))
     console.print(table)
@@ -49,5 +49,5 @@ def prune(
         console.print("the rest is DVC's, too: `dvc gc --workspace` deletes what it no longer needs", markup=False)
 
 
-def _root(given: Path | None) -> Path:
-    return given or env.store() or Path(".dvc/cache/vfer")
+def _root(folder: Path | None) -> Path:
+    return folder or env.store() or Path(".dvc/cache/vfer")

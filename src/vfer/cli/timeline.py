@@ -54,28 +54,28 @@ def timeline(
     from vfer.predict.locks import locked
 
     began = time.perf_counter()
-    listed = inputs.videos(videos)
+    items = inputs.videos(videos)
     entries = persons.read(people) if people else []
     how = narrate.TimelineOptions(span(start, end), framing_of(framing), entries, recognise, pictures, baseline_of(baseline or []))
     if blur and not annotate:
         raise VferError("--blur: says whose faces are blurred in the film that --annotate writes; give that too")
-    targets = films.outputs(listed, output, kinds.by_names(formats), annotate, blur or ())
-    found = models.find(model)
-    console.note(f"model: {found.title}")
-    todo = [films.FilmJob(one.clip, one.path, how, every, detect_every, target) for one, target in zip(listed, targets, strict=True)]
-    told: list[FilmSummary] = []
+    targets = films.outputs(items, output, kinds.by_names(formats), annotate, blur or ())
+    source = models.find(model)
+    console.note(f"model: {source.title}")
+    todo = [films.FilmJob(one.clip, one.path, how, every, detect_every, target) for one, target in zip(items, targets, strict=True)]
+    summaries: list[FilmSummary] = []
     with ExitStack() as stack:
         if output:
             stack.enter_context(locked(output))
         progress = stack.enter_context(console.progress_beside())
         task = progress.add_task("timeline", total=len(todo))
         for one in films.timelines(
-            found, todo, workers(jobs, len(todo)), lambda at: progress.update(task, description=f"timeline {at:.0f} s")
+            source, todo, workers(jobs, len(todo)), lambda at: progress.update(task, description=f"timeline {at:.0f} s")
         ):
-            told.append(one)
+            summaries.append(one)
             show(one)
             progress.advance(task)
-    close(told, time.perf_counter() - began, found.title, output)
+    close(summaries, time.perf_counter() - began, source.title, output)
 
 
 def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
@@ -97,40 +97,42 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
         if stretch.end is not None and stretch.end <= stretch.start:
             raise VferError(f"--baseline {values[0]}: ends before it begins")
         return BaselineSource(stretch)
-    named = [("", value) if Path(value).exists() else tuple(value.rpartition("=")[::2]) for value in values]
-    missing = next((path for _, path in named if not Path(path).is_file()), None)
-    if missing is not None:
-        raise VferError(f"--baseline {missing}: is not a file; give footage, START-END, or a neutral video or picture")
-    return BaselineSource(files={name: Path(path) for name, path in named})
+    pairs = [("", value) if Path(value).exists() else tuple(value.rpartition("=")[::2]) for value in values]
+    absent = next((path for _, path in pairs if not Path(path).is_file()), None)
+    if absent is not None:
+        raise VferError(f"--baseline {absent}: is not a file; give footage, START-END, or a neutral video or picture")
+    return BaselineSource(files={name: Path(path) for name, path in pairs})
 
 
-def show(told: "FilmSummary") -> None:
+def show(summary: "FilmSummary") -> None:
     """Print what one video shows."""
     from vfer.predict.pages import clock
 
-    if told.error:
-        console.console.print(f"{told.clip}: {told.error.removeprefix(told.clip + ': ')}", markup=False)
+    if summary.error:
+        console.console.print(f"{summary.clip}: {summary.error.removeprefix(summary.clip + ': ')}", markup=False)
         return
-    if told.unchanged:
-        console.console.print(f"{told.clip}: its files are there already, from the same content, people, model and settings", markup=False)
+    if summary.unchanged:
+        console.console.print(
+            f"{summary.clip}: its files are there already, from the same content, people, model and settings", markup=False
+        )
         return
-    counts = [(told.people, "person", "people"), (told.shots, "shot", "shots")]
+    counts = [(summary.people, "person", "people"), (summary.shots, "shot", "shots")]
     told_counts = ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts)
-    console.console.print(f"{told.clip}: {told_counts}, {clock(told.seconds)}", markup=False)
-    width = max([6, *(len(one.person) for one in told.segments)])
-    for one in told.segments:
+    console.console.print(f"{summary.clip}: {told_counts}, {clock(summary.seconds)}", markup=False)
+    width = max([6, *(len(one.person) for one in summary.segments)])
+    for one in summary.segments:
         times = f"{clock(one.start):>9} {clock(one.end):>9}"
         line = f"  {times}  {one.person:{width}}  {one.answer:10}  {one.confidence:4.2f}  {', '.join(one.flags)}"
         console.console.print(line.rstrip(), markup=False)
 
 
-def close(told: "list[FilmSummary]", took: float, title: str, output: Path | None) -> None:
+def close(summaries: "list[FilmSummary]", took: float, title: str, output: Path | None) -> None:
     """Print the closing line, and end with status 2 where some videos could not be looked at, or 1 where none could."""
-    failed = sum(one.error is not None for one in told)
-    frames, known = sum(one.frames for one in told), sum(one.unchanged for one in told)
-    counts = {"done": len(told) - failed - known, "there already": known, "failed": failed}
-    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    failed = sum(one.error is not None for one in summaries)
+    frames, unchanged = sum(one.frames for one in summaries), sum(one.unchanged for one in summaries)
+    counts = {"done": len(summaries) - failed - unchanged, "there already": unchanged, "failed": failed}
+    counts_text = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     where = f" -> {output}" if output else "; --output FOLDER writes the files"
-    console.note(f"timeline: {said}, by {title} on the CPU in {took:.1f} s, {frames / took:.0f} frames/s{where}")
+    console.note(f"timeline: {counts_text}, by {title} on the CPU in {took:.1f} s, {frames / took:.0f} frames/s{where}")
     if failed:
-        raise typer.Exit(2 if failed < len(told) else 1)
+        raise typer.Exit(2 if failed < len(summaries) else 1)

@@ -82,8 +82,8 @@ def source(module: str) -> Path:
     Raises:
         VferError: If there is none.
     """
-    if found := _file(module):
-        return found
+    if file := _file(module):
+        return file
     raise VferError(f"{module}: there is no such module in the folders {', '.join(OWN)}, whose changes are seen; move it to {NETWORKS}")
 
 
@@ -107,13 +107,13 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     Raises:
         VferError: If one is not installed.
     """
-    found = {}
+    numbers = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError as error:
             raise VferError(f"{name} is not installed; run `make env`") from error
-    return found
+    return numbers
 
 
 def _file(module: str) -> Path | None:
@@ -135,9 +135,9 @@ def _parents(module: str) -> list[str]:
 
 def _passes_on(file: Path) -> bool:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    named = (ast.Import, ast.ImportFrom)
+    imports = (ast.Import, ast.ImportFrom)
     return all(
-        isinstance(node, named)
+        isinstance(node, imports)
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
         for node in tree.body
@@ -156,14 +156,14 @@ def _imports(module: str, file: Path) -> tuple[str, ...]:
 
 @cache
 def _imported(module: str, file: Path, _: int) -> tuple[str, ...]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in _executed(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(module, file, node)
-            found |= {_target(base, alias.name) for alias in node.names}
-    return tuple(sorted(found))
+            modules |= {_target(base, alias.name) for alias in node.names}
+    return tuple(sorted(modules))
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:

@@ -20,7 +20,7 @@ def digest(path: Path) -> str:
         OSError: If it cannot be read.
     """
     if path.is_dir():
-        return _listed(path, digest)
+        return _listing(path, digest)
     if not path.is_file():  # a pipe would never end
         raise FileNotFoundError(errno.ENOENT, "is not a regular file", str(path))
     with path.open("rb") as stream:
@@ -30,12 +30,12 @@ def digest(path: Path) -> str:
 def _state(path: Path) -> str:
     """Return what changes with a file, or with any file of a folder: inode, size and time of modification."""
     if path.is_dir():
-        return _listed(path, _state)
-    found = path.stat()
-    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        return _listing(path, _state)
+    status = path.stat()
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
-def _listed(folder: Path, tell: Callable[[Path], str]) -> str:
+def _listing(folder: Path, tell: Callable[[Path], str]) -> str:
     lines = (f"{tell(file)} {file.relative_to(folder).as_posix()}\n" for file in sorted(folder.rglob("*")) if not file.is_dir())
     return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
@@ -55,9 +55,9 @@ class Digests:
     def __call__(self, path: Path) -> str:
         """Return what `digest` does."""
         name, state = os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"), _state(path)
-        kept = self._known.get(name)
-        if kept and kept[0] == state:
-            return kept[1]
+        entry = self._known.get(name)
+        if entry and entry[0] == state:
+            return entry[1]
         value = digest(path)
         self._new[name] = self._known[name] = state, value
         return value

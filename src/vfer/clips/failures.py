@@ -21,7 +21,7 @@ class Failures:
             log.unlink(missing_ok=True)
 
     @property
-    def told(self) -> str:
+    def note(self) -> str:
         """What the closing line of a stage says of them."""
         count = self._places.total()
         return f"{count} unexpected error{'s' * (count > 1)}, see {self._log}" if count and self._log else ""

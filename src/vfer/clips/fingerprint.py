@@ -22,20 +22,20 @@ def fingerprint(settings: Mapping[str, object], *, code: Iterable[str] = (), inp
         code: The modules that do the work; what they import counts too, and so do the installed versions of the packages that compute.
         inputs: Files or folders by their content, arrays by their values, and text, in an order that matters.
     """
-    made = closure.closure(code)
+    work = closure.closure(code)
     parts = {
         "settings": settings,
-        "code": {name: closure.digest(file) for name, file in made.files.items()},
-        "packages": closure.versions(made.packages),
-        "inputs": [_digest(given) for given in inputs],
+        "code": {name: closure.digest(file) for name, file in work.files.items()},
+        "packages": closure.versions(work.packages),
+        "inputs": [_digest(one) for one in inputs],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _digest(given: Input) -> str:
-    if isinstance(given, str):
-        return f"text {given}"
-    if isinstance(given, Path):
-        return digest(given)
-    values = np.ascontiguousarray(given)
+def _digest(value: Input) -> str:
+    if isinstance(value, str):
+        return f"text {value}"
+    if isinstance(value, Path):
+        return digest(value)
+    values = np.ascontiguousarray(value)
     return f"{values.dtype} {values.shape} {hashlib.sha256(values.data).hexdigest()}"

@@ -30,25 +30,25 @@ def entries(root: Path) -> list[StoreEntry]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: is not a clip store; `dvc repro` creates one")
-    found = []
+    stored = []
     for path in root.glob("*/??/*"):
         try:
             state = path.stat()
         except FileNotFoundError:  # pruned by another just now
             continue
-        found.append(StoreEntry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
-    return sorted(found, key=lambda entry: (entry.used, entry.path))
+        stored.append(StoreEntry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
+    return sorted(stored, key=lambda entry: (entry.used, entry.path))
 
 
-def choose(found: Sequence[StoreEntry], days: float, most: int | None, now: float) -> list[StoreEntry]:
+def choose(stored: Sequence[StoreEntry], days: float, most: int | None, now: float) -> list[StoreEntry]:
     """Return the entries to delete: unused for `days`, then the longest unused until the others hold at most `most` bytes.
 
     What a run has under way, or left when it was killed, is kept for a day.
     """
-    old = [entry for entry in found if now - entry.used > (1 if entry.path.suffix == LEFTOVER else days) * DAY]
-    kept = [entry for entry in found if entry not in set(old) and entry.path.suffix != LEFTOVER]
-    excess = sum(entry.size for entry in kept) - most if most is not None else 0
-    for entry in kept:
+    old = [entry for entry in stored if now - entry.used > (1 if entry.path.suffix == LEFTOVER else days) * DAY]
+    recent = [entry for entry in stored if entry not in set(old) and entry.path.suffix != LEFTOVER]
+    excess = sum(entry.size for entry in recent) - most if most is not None else 0
+    for entry in recent:
         if excess <= 0:
             break
         old.append(entry)

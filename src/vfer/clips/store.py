@@ -84,24 +84,24 @@ class Store:
             try:
                 if digest(entry) == entry.suffix[1:]:
                     (link if self.links or entry.stat().st_nlink > 1 else copy)(entry, target)
-                    _used(entry)
+                    _touch(entry)
                     return True
                 entry.unlink()
             except OSError:  # another's file, a broken disk, or pruned just now
                 continue
         return False
 
-    def keep(self, recipe: Recipe, key: str, made: Path) -> str:
+    def keep(self, recipe: Recipe, key: str, file: Path) -> str:
         """Keep a file as the entry of a key; return why that failed, empty where it did not."""
         if self.root is None:
             return ""
         try:
-            with made.open("rb") as stream:
+            with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-            entry = self._folder(recipe.step, key) / f"{key}.{digest(made)}"
+            entry = self._folder(recipe.step, key) / f"{key}.{digest(file)}"
             entry.parent.mkdir(parents=True, exist_ok=True)
             if not entry.exists():
-                link(made, entry)
+                link(file, entry)
         except OSError as error:
             return f"{self.root}: cannot be written ({error.strerror})"
         return ""
@@ -139,7 +139,7 @@ def copy(source: Path, target: Path) -> None:
         raise
 
 
-def _used(entry: Path) -> None:
+def _touch(entry: Path) -> None:
     """Note the time in the entry's access time, which `vfer store prune` goes by; the other times are DVC's to go by."""
     with suppress(OSError):  # only its owner may
         os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
@@ -170,15 +170,15 @@ class Clips(Generic[J]):
     workers: int
     log: Path | None = None
     seconds: float | None = HANGS
-    taken: int = 0
+    reused: int = 0
     _failure: str = field(default="", init=False)
     _failures: Failures = field(init=False)
 
     @property
-    def told(self) -> str:
+    def note(self) -> str:
         """What the closing line of a stage says of the store and the log."""
-        parts = [f"{self.taken} from the clip store"] if self.taken else []
-        parts += [self._failures.told] if self._failures.told else []
+        parts = [f"{self.reused} from the clip store"] if self.reused else []
+        parts += [self._failures.note] if self._failures.note else []
         return f" ({'; '.join(parts)})" if parts else ""
 
     def each(
@@ -195,23 +195,23 @@ class Clips(Generic[J]):
         what `work` returned when it made it.
         """
         self._failures = Failures(self.log)
-        missing: dict[str, list[Keyed[J]]] = {}
+        to_make: dict[str, list[Keyed[J]]] = {}
         with ThreadPoolExecutor(self.workers) as pool:
             digests = Digests(self.store.root / "digests.sqlite" if self.store.root else None)
             for job, key, result in pool.map(partial(self._take, digests, summary), jobs):
                 if result is None:
-                    missing.setdefault(key or job.clip, []).append(Keyed(job, key))
+                    to_make.setdefault(key or job.clip, []).append(Keyed(job, key))
                 else:
-                    self.taken += 1
+                    self.reused += 1
                     self._failures.add(job.clip, result)
                     yield job, result
             digests.save()
-        firsts = [twins[0] for twins in missing.values()]
+        firsts = [twins[0] for twins in to_make.values()]
         make = partial(_make, work, self.store, self.recipe)
-        made = each_clip(make, firsts, workers=self.workers, initializer=initializer, initargs=initargs, seconds=self.seconds)
-        for keyed, outcome in made:
+        results = each_clip(make, firsts, workers=self.workers, initializer=initializer, initargs=initargs, seconds=self.seconds)
+        for keyed, outcome in results:
             self._failures.add(keyed.clip, outcome)
-            yield from self._twins([twin.job for twin in missing.pop(keyed.key or keyed.clip)], outcome)
+            yield from self._twins([twin.job for twin in to_make.pop(keyed.key or keyed.clip)], outcome)
         self._failures.check()
 
     def _take(self, digests: Digests, summary: Callable[[Path], R], job: J) -> tuple[J, str | None, R | None]:

@@ -158,7 +158,7 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> s
             *scores,
             f"{100 * made['folds']['mean']:.1f} ± {100 * made['folds']['deviation']:.1f}",
             _spread(made["seeds"]),
-            paired.shown(made["p_corrected"]) if "p" in made else "",
+            paired.p_text(made["p_corrected"]) if "p" in made else "",
             f"{made['parameters']:,}",
             f"{made['training_seconds']:.1f}",
             f"{made['milliseconds']:.2g}",

@@ -50,9 +50,9 @@ def per_subject(truth: Numbers, predicted: Numbers, subjects: list[str], classes
     names = np.array(subjects)
     rows: list[dict[str, object]] = []
     for name in sorted(set(subjects)):
-        chosen = names == name
-        scores: Scores = score(truth[chosen], predicted[chosen], classes)
-        rows.append({"subject": name, "clips": int(chosen.sum()), **asdict(scores)})
+        belongs = names == name
+        scores: Scores = score(truth[belongs], predicted[belongs], classes)
+        rows.append({"subject": name, "clips": int(belongs.sum()), **asdict(scores)})
     return rows
 
 
@@ -61,8 +61,8 @@ def proper(truth: Numbers, probabilities: NDArray[np.float32]) -> dict[str, floa
 
     Source: Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
-    answered = ~np.isnan(probabilities).any(axis=1)
-    shares, right = probabilities[answered].astype(float), np.eye(probabilities.shape[1])[truth[answered]]
+    with_answer = ~np.isnan(probabilities).any(axis=1)
+    shares, right = probabilities[with_answer].astype(float), np.eye(probabilities.shape[1])[truth[with_answer]]
     if not len(shares):
         return {"log_loss": 0.0, "brier": 0.0}
     loss = -np.log(np.maximum((shares * right).sum(axis=1), 1e-7)).mean()
@@ -74,9 +74,9 @@ def calibration(truth: Numbers, probabilities: NDArray[np.float32], bins: int = 
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017.
     """
-    answered = ~np.isnan(probabilities).any(axis=1)
-    sure = probabilities[answered].max(axis=1)
-    right = probabilities[answered].argmax(axis=1) == truth[answered]
+    with_answer = ~np.isnan(probabilities).any(axis=1)
+    sure = probabilities[with_answer].max(axis=1)
+    right = probabilities[with_answer].argmax(axis=1) == truth[with_answer]
     bin_of = np.minimum((sure * bins).astype(int), bins - 1)
     curve = [
         {"confidence": float(sure[bin_of == i].mean()), "accuracy": float(right[bin_of == i].mean()), "clips": int((bin_of == i).sum())}

@@ -73,8 +73,8 @@ def cells(interval: Mapping[str, float | None], form: str = ".3f", times: float 
     """Return the value and the bounds of an interval's dict, in two cells."""
     value, low, high = (interval[key] for key in ("value", "low", "high"))
     assert value is not None
-    shown = FEW if low is None or high is None else f"{times * low:{form}} to {times * high:{form}}"
-    return [f"{times * value:{form}}", shown]
+    interval_text = FEW if low is None or high is None else f"{times * low:{form}} to {times * high:{form}}"
+    return [f"{times * value:{form}}", interval_text]
 
 
 def _tables(truth: Numbers, predicted: Numbers, subjects: Sequence[str], classes: int) -> NDArray[np.float64]:
@@ -87,11 +87,11 @@ def _tables(truth: Numbers, predicted: Numbers, subjects: Sequence[str], classes
 
 def _scores(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return accuracy, macro F1 and UAR, on a new last axis, of tables (..., classes, classes + 1); empty classes count in no mean."""
-    support, answered = tables.sum(axis=-1), tables[..., :-1].sum(axis=-2)
+    support, predictions = tables.sum(axis=-1), tables[..., :-1].sum(axis=-2)
     hits = np.diagonal(tables, axis1=-2, axis2=-1)
     occurs = support > 0
     recall = hits / np.maximum(support, 1)
-    f1 = 2 * hits / np.maximum(support + answered, 1)
+    f1 = 2 * hits / np.maximum(support + predictions, 1)
     number = np.maximum(occurs.sum(axis=-1), 1)
     accuracy = hits.sum(axis=-1) / np.maximum(support.sum(axis=-1), 1)
     return np.stack([accuracy, (f1 * occurs).sum(axis=-1) / number, (recall * occurs).sum(axis=-1) / number], axis=-1)

@@ -47,11 +47,11 @@ def _section(section: Section) -> str:
 
 def _table(rows: Sequence[Mapping[str, object]]) -> str:
     heads = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
-    lines = ("".join(f"<td>{escape(_shown(value))}</td>" for value in row.values()) for row in rows)
+    lines = ("".join(f"<td>{escape(_cell(value))}</td>" for value in row.values()) for row in rows)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

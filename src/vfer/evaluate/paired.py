@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 FEWEST = 3
 """Subjects below which nothing can be told."""
-SHOWN = 1e-4
+SMALLEST = 1e-4
 """Smaller p values are written as below this one: the tails of a test are known less well than that."""
 
 Right = NDArray[np.bool_] | NDArray[np.float64]
@@ -58,19 +58,19 @@ def p_values(differences: NDArray[np.float64] | NDArray[np.int64], owner: NDArra
     return np.asarray(np.where(total == 0, 1, np.minimum(1, np.fmax(over_subjects, over_recordings))))
 
 
-def shown(p: float | None) -> str:
+def p_text(p: float | None) -> str:
     """Return a p value as text."""
     if p is None:
         return "too few subjects"
-    return f"< {SHOWN:g}" if p < SHOWN else f"{p:.2g}"
+    return f"< {SMALLEST:g}" if p < SMALLEST else f"{p:.2g}"
 
 
 def holm(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return p values corrected for their number. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979."""
-    known = {name: p for name, p in values.items() if p is not None}
+    valid = {name: p for name, p in values.items() if p is not None}
     corrected: dict[str, float | None] = dict.fromkeys(values)
     least = 0.0
-    for place, name in enumerate(sorted(known, key=lambda name: known[name])):
-        least = max(least, min(1.0, (len(known) - place) * known[name]))
+    for place, name in enumerate(sorted(valid, key=lambda name: valid[name])):
+        least = max(least, min(1.0, (len(valid) - place) * valid[name]))
         corrected[name] = least
     return corrected

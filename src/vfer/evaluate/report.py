@@ -15,7 +15,7 @@ HEADS = {**figures.TITLES, "f1": "F1"}
 
 def write(
     out: Path,
-    told: str,
+    summary: str,
     metrics: Mapping[str, Any],
     confidence: float,
     rows: list[split.SplitRow],
@@ -28,7 +28,7 @@ def write(
     `told` is its figures in a sentence, `confidence` that of its intervals, `rows` the split, `tables` the scores by `expression` and by
     `subject`, and `notes` are further sentences about the test clips.
     """
-    drawn = out / "plots"
+    images = out / "plots"
     leaks = [f"{share:.0%} of the test clips {audit.SEEN[kind]}" for kind, share in metrics["leakage"].items() if share]
     beside = {
         "accuracy of a vote of single frames": metrics["frame_vote"]["accuracy"],
@@ -39,17 +39,17 @@ def write(
         "test clips without a face": metrics["faceless"],
     }
     sections = [
-        Section("Test clips", ". ".join([told, *notes]), warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
+        Section("Test clips", ". ".join([summary, *notes]), warnings=leaks + split.absent(rows), rows=_scores(metrics, confidence)),
         *_relative(metrics, confidence),
         Section("The split", rows=split.counts(rows, ("recording", "subject"))),
         Section("Other metrics", rows=[{"figure": name, "value": value} for name, value in beside.items()]),
-        Section("By expression", rows=_headed(tables["expression"]), pictures=[drawn / "confusion.png", drawn / "per_class.png"]),
-        Section("By subject", rows=_headed(tables["subject"]), pictures=[drawn / "subjects.png"]),
-        Section("Calibration", pictures=[drawn / "reliability.png"]),
-        Section("Training curves", pictures=[_curves(drawn, history) for history in histories]),
+        Section("By expression", rows=_headed(tables["expression"]), pictures=[images / "confusion.png", images / "per_class.png"]),
+        Section("By subject", rows=_headed(tables["subject"]), pictures=[images / "subjects.png"]),
+        Section("Calibration", pictures=[images / "reliability.png"]),
+        Section("Training curves", pictures=[_curves(images, history) for history in histories]),
     ]
     if "stills" in metrics:
-        pictures = [drawn / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
+        pictures = [images / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
         sections.append(Section("The CNN on single test stills", rows=_scores(metrics["stills"], confidence), pictures=pictures))
     page.write(out / "report.html", "vfer: evaluation", sections)
 
@@ -57,12 +57,10 @@ def write(
 def _relative(metrics: Mapping[str, Any], confidence: float) -> list[Section]:
     if "baseline" not in metrics:
         return []
-    made = metrics["baseline"]
-    note = (
-        f"Each answer {made['protocol']} (lstm.baseline: {made['mode']}). This is a protocol of its own; compare it with no plain figure."
-    )
-    rows = [{"answers": name, **row} for name, one in (("relative", made), ("plain", made["plain"])) for row in _scores(one, confidence)]
-    return [Section(f"Relative to each person's own baseline: {made['clips']} clips", note, rows=rows)]
+    own = metrics["baseline"]
+    note = f"Each answer {own['protocol']} (lstm.baseline: {own['mode']}). This is a protocol of its own; compare it with no plain figure."
+    rows = [{"answers": name, **row} for name, one in (("relative", own), ("plain", own["plain"])) for row in _scores(one, confidence)]
+    return [Section(f"Relative to each person's own baseline: {own['clips']} clips", note, rows=rows)]
 
 
 def _scores(metrics: Mapping[str, Any], confidence: float) -> Rows:
@@ -74,7 +72,7 @@ def _headed(rows: Rows) -> Rows:
     return [{HEADS.get(name, name): value for name, value in row.items()} for row in rows]
 
 
-def _curves(drawn: Path, history: Path) -> Path:
+def _curves(pictures: Path, history: Path) -> Path:
     stage = history.parent.name
-    plots.curves(drawn / f"curves_{stage}.png", files.read_figures(history), stage)
-    return drawn / f"curves_{stage}.png"
+    plots.curves(pictures / f"curves_{stage}.png", files.read_figures(history), stage)
+    return pictures / f"curves_{stage}.png"

@@ -33,6 +33,6 @@ def score(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Count pairs, int64 (classes, classes): truth in rows, prediction in columns; predictions of -1 are in no column."""
-    answered = predicted >= 0
-    pairs = truth[answered] * classes + predicted[answered]
+    with_answer = predicted >= 0
+    pairs = truth[with_answer] * classes + predicted[with_answer]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

@@ -23,9 +23,9 @@ def report(test: Predictions, pictures: Path, confidence: float, out: Path) -> d
     photo was not trained on, where some were. The sheet shows the mistakes it was surest of.
     """
     truth, predicted = test.truth, test.predicted
-    scored = scores(test, confidence)
+    test_scores = scores(test, confidence)
     if any(test.twin):
-        scored["without_twins"] = scores(test.fresh, confidence)
+        test_scores["without_twins"] = scores(test.fresh, confidence)
     error, curve = figures.calibration(truth, test.probabilities)
     classes = figures.per_class(truth, predicted, test.classes)
     files.write_csv(out / "plots" / "stills_per_class.csv", list(classes[0]), classes)
@@ -33,13 +33,13 @@ def report(test: Predictions, pictures: Path, confidence: float, out: Path) -> d
     plots.reliability(out / "plots" / "stills_reliability.png", curve, "test stills")
     sure = test.probabilities.max(axis=1)
     worst = [int(row) for row in np.argsort(-sure, kind="stable") if truth[row] != predicted[row]][:WORST]
-    shown = stills_table.pictures(pictures, [test.still[row] for row in worst])
+    faces = stills_table.pictures(pictures, [test.still[row] for row in worst])
     captions = [f"{test.expression[row]},\nnot {test.classes[predicted[row]]} ({sure[row]:.2f})" for row in worst]
-    plots.sheet(out / "plots" / "stills_mistakes.png", shown, captions, "test stills: the surest mistakes")
-    return scored | {"calibration_error": error}
+    plots.sheet(out / "plots" / "stills_mistakes.png", faces, captions, "test stills: the surest mistakes")
+    return test_scores | {"calibration_error": error}
 
 
 def scores(stills: Predictions, confidence: float) -> dict[str, Any]:
     """Return the scores of stills, by name, with intervals that take each still for a subject of its own, and their number."""
-    found = intervals(stills.truth, stills.predicted, stills.still, stills.still, len(stills.classes), confidence)
-    return {name: asdict(interval) for name, interval in found.items()} | {"stills": len(stills.still)}
+    result = intervals(stills.truth, stills.predicted, stills.still, stills.still, len(stills.classes), confidence)
+    return {name: asdict(interval) for name, interval in result.items()} | {"stills": len(stills.still)}

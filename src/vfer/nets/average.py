@@ -38,13 +38,13 @@ class Average:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Give the model the average while the context lasts."""
-        own = self._model.get_weights()
+        weights = self._model.get_weights()
         if self.decay:
             self._model.set_weights(self._means)
         try:
             yield
         finally:
-            self._model.set_weights(own)
+            self._model.set_weights(weights)
 
     def restore(self, steps: int) -> None:
         """Take the model's present weights for the average after so many steps."""

@@ -53,7 +53,7 @@ class Batches:
             return batch
         share = rng.beta(self._mixup, self._mixup, len(indices)).astype(np.float32)
         other = rng.permutation(len(indices))
-        inputs, targets, weights = (_mixed(part, share, other) for part in batch)
+        inputs, targets, weights = (_mix(part, share, other) for part in batch)
         return inputs, targets, weights
 
     def signature(self, part: NDArray[Any]) -> tuple[int | None, ...]:
@@ -69,6 +69,6 @@ class Batches:
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
 
 
-def _mixed(part: Any, share: NDArray[np.float32], other: NDArray[np.int64]) -> NDArray[Any]:
+def _mix(part: Any, share: NDArray[np.float32], other: NDArray[np.int64]) -> NDArray[Any]:
     shares = share.reshape(-1, *[1] * (part.ndim - 1))
     return np.asarray(part * shares + part[other] * (1 - shares))

@@ -38,8 +38,8 @@ def temperature(probabilities: NDArray[np.floating], truth: NDArray[np.int64]) -
     if not len(truth):
         return 1.0
     ends = float(np.log(LEAST)), float(np.log(MOST))
-    found = minimize_scalar(lambda at: log_loss(softened(probabilities, float(np.exp(at))), truth), bounds=ends, method="bounded")
-    return float(np.exp(found.x))
+    result = minimize_scalar(lambda at: log_loss(softened(probabilities, float(np.exp(at))), truth), bounds=ends, method="bounded")
+    return float(np.exp(result.x))
 
 
 def soften(model: "keras.Model", temperature: float, layer: str = "probabilities") -> None:

@@ -69,9 +69,9 @@ class Checkpoint:
         seeds = [np.asarray(seed).tolist() for seed in _seeds(self._model)]
         state = {"seeds": seeds, "steps": self._average.steps, "history": history}
         write_bytes(self._folder / "state.json", json.dumps(state).encode())
-        needed = {"state.json", self._model_of(epoch), self._weights_of(epoch), self._weights_of(best)}
+        current_files = {"state.json", self._model_of(epoch), self._weights_of(epoch), self._weights_of(best)}
         for file in sorted(self._folder.iterdir()):
-            if file.is_file() and file.name.startswith(("epoch-", "average-")) and file.name not in needed:
+            if file.is_file() and file.name.startswith(("epoch-", "average-")) and file.name not in current_files:
                 file.unlink()
 
     def _model_of(self, epoch: int) -> str:

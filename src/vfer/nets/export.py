@@ -70,9 +70,9 @@ def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]
     settle(exported.graph)
     onnx.helper.set_model_props(exported, {"classes": json.dumps(classes)})
     onnx.save(exported, temporary)
-    got = Session(temporary)(sample)
+    onnx_outputs = Session(temporary)(sample)
     for name, value in expected.items():
-        difference = float(np.abs(value - got[name]).max())
+        difference = float(np.abs(value - onnx_outputs[name]).max())
         if not difference <= TOLERANCE:
             temporary.unlink()
             raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
@@ -82,8 +82,8 @@ def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]
 def annotate(path: Path, metadata: Mapping[str, str]) -> None:
     """Add texts to what an ONNX file says of itself, or replace those under the same names; write it atomically."""
     model = onnx.load(path)
-    held = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, held | dict(metadata))
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, entries | dict(metadata))
     with replacing(path) as temporary:
         onnx.save(model, temporary)
 
@@ -104,17 +104,17 @@ def _order(graph: onnx.GraphProto) -> None:
             _copy_later(inner)
             _order(inner)
     makers = {name: number for number, node in enumerate(graph.node) for name in node.output}
-    placed: dict[int, None] = {}  # in the order of insertion
+    positions: dict[int, None] = {}  # in the order of insertion
     waiting = [value.name for value in reversed(graph.output)]
     while waiting:
         number = makers.get(waiting[-1])
-        if number is None or number in placed:
+        if number is None or number in positions:
             waiting.pop()
-        elif before := [name for name in _reads(graph.node[number]) if name in makers and makers[name] not in placed]:
+        elif before := [name for name in _reads(graph.node[number]) if name in makers and makers[name] not in positions]:
             waiting.extend(reversed(before))
         else:
-            placed[number] = None
-    nodes = [onnx.NodeProto.FromString(graph.node[number].SerializeToString()) for number in placed]
+            positions[number] = None
+    nodes = [onnx.NodeProto.FromString(graph.node[number].SerializeToString()) for number in positions]
     del graph.node[:]
     graph.node.extend(nodes)
 

@@ -41,7 +41,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             raise WeightsError(f"{path}: is not a valid ONNX model; run the stage that makes it again") from error
-        self.inputs = [given.name for given in self._session.get_inputs()]
+        self.inputs = [value.name for value in self._session.get_inputs()]
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.classes: list[str] = json.loads(self.metadata.get("classes", "[]"))
@@ -49,6 +49,6 @@ class Session:
 
     def __call__(self, batch: NDArray[np.generic] | Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
         """Run one batch, as float32: an array for the first input, or one for each by name; return each output under its name."""
-        given = batch if isinstance(batch, Mapping) else {self.inputs[0]: batch}
-        values = self._session.run(self.outputs, {name: np.ascontiguousarray(given[name], dtype=np.float32) for name in self.inputs})
+        inputs = batch if isinstance(batch, Mapping) else {self.inputs[0]: batch}
+        values = self._session.run(self.outputs, {name: np.ascontiguousarray(inputs[name], dtype=np.float32) for name in self.inputs})
         return dict(zip(self.outputs, values, strict=True))

@@ -57,17 +57,17 @@ def fit(
     store = Checkpoint(checkpoint, model, average, monitor) if checkpoint else None
     history, best_weights = store.restore() if store else ([], model.get_weights())
     best = best_epoch(history, monitor)
-    fitted, held_out = train.dataset(), validation.dataset() if validation else None
+    train_data, validation_data = train.dataset(), validation.dataset() if validation else None
     for epoch in range(len(history), epochs):
         if epoch >= least and history and epoch - best > patience:
             break
         train.start(epoch)
         watch = _Watch(epoch, store.location(epoch) if store else "", average)
-        result = model.fit(fitted, shuffle=False, verbose=0, callbacks=[watch])  # told to shuffle a dataset, Keras warns that it cannot
+        result = model.fit(train_data, shuffle=False, verbose=0, callbacks=[watch])  # told to shuffle a dataset, Keras warns that it cannot
         logs = {name: float(values[-1]) for name, values in result.history.items()}
         with average.applied():
-            if held_out:
-                logs |= {f"val_{name}": value for name, value in model.evaluate(held_out, verbose=0, return_dict=True).items()}
+            if validation_data:
+                logs |= {f"val_{name}": value for name, value in model.evaluate(validation_data, verbose=0, return_dict=True).items()}
                 watch.check(logs["val_loss"], len(train))
             history.append(logs)
             if best != (best := best_epoch(history, monitor)) or epoch == 0:

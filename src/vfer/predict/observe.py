@@ -115,9 +115,9 @@ class Observer:
         """
         rate = min(about.rate, source.EVERY_FRAME)
         waiting: list[_Waiting] = []
-        frames = ahead(source.frames(video, span, self._frames.max_side), AHEAD)
+        pictures = ahead(source.frames(video, span, self._frames.max_side), AHEAD)
         first, ticks = 0, Ticks(self._frames.fps)
-        for shot, group in groupby(shots(frames, rate), key=itemgetter(0)):
+        for shot, group in groupby(shots(pictures, rate), key=itemgetter(0)):
             linker = Linker(first, self._faces.max_gap)
             searched = self._found(self._noted(frame for _, frame in group), ticks, rate)
             for faces in follow(searched, linker, self._faces.max_gap):
@@ -128,19 +128,19 @@ class Observer:
             first = linker.next
         yield from self._answered(waiting)
 
-    def _noted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def _noted(self, pictures: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames of a shot, and note when it begins."""
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(pictures):
             if not number:
                 self.starts.append(frame.time)
             yield frame
 
-    def _found(self, frames: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
+    def _found(self, decoded_frames: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
         """Yield the frames of a shot with their faces, and whether they are sampled."""
         sampled: set[int] = set()
 
         def pictures() -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
-            for frame in frames:
+            for frame in decoded_frames:
                 self.decoded, self.seconds = self.decoded + 1, frame.time
                 if ticks.take(frame.time):
                     sampled.add(frame.index)

@@ -54,7 +54,7 @@ def project_name(start: Path) -> str:
     for folder in (env.repository(), start, *start.parents):
         if folder and (folder / "dvc.yaml").is_file():
             return project.name(folder / "params.yaml", folder)
-    return project.OWN
+    return project.DEFAULT
 
 
 def find(reference: str, address: str) -> Registered | None:

@@ -58,7 +58,7 @@ class PredictionsFile:
         with self._held:
             self._write()
 
-    def known(self, one: Input) -> Row | None:
+    def earlier(self, one: Input) -> Row | None:
         """Return the row of a video that has an answer to the same content, by the same model and settings."""
         earlier = self._rows.get(one.clip)
         if not earlier or earlier["error"] or not self.tried(one):

@@ -26,18 +26,18 @@ Row = tuple[str, str, NDArray[np.uint8] | str]
 
 
 @dataclass(frozen=True)
-class Found:
+class CollectedFaces:
     """All faces, uint8 (n, 48, 48), the number of each one's subject, int64 (n,), why other pictures were set aside, and all subjects."""
 
     pixels: NDArray[np.uint8]
     subjects: NDArray[np.int64]
-    refused: dict[str, str]
+    refusals: dict[str, str]
     names: list[str]
 
     @property
     def pictures(self) -> int:
         """How many pictures were looked at."""
-        return len(self.subjects) + len(self.refused)
+        return len(self.subjects) + len(self.refusals)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class IdentityFaces:
     pixels: NDArray[np.uint8]
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
-    held: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
     names: list[str]
 
     @property
@@ -60,22 +60,22 @@ class IdentityFaces:
         return int(self.labels.max()) + 1
 
 
-def collect(rows: Iterable[Row], most: int, folder: Path) -> Found:
+def collect(rows: Iterable[Row], most: int, folder: Path) -> CollectedFaces:
     """Return the faces of at most `most` rows; they lie in a file of the folder that has no name and goes with the process.
 
     The file is mapped, so that 3 million faces, 7 GB, take as much memory as there is to spare.
     """
     pixels, subjects = _room(max(most, 1), folder), np.empty(most, np.int64)
     numbers: dict[str, int] = {}
-    refused: dict[str, str] = {}
-    taken = 0
+    refusals: dict[str, str] = {}
+    count = 0
     for subject, picture, face in rows:
         if isinstance(face, str):
-            refused[picture] = face
+            refusals[picture] = face
         else:
-            pixels[taken], subjects[taken] = face, numbers.setdefault(subject, len(numbers))
-            taken += 1
-    return Found(pixels[:taken], subjects[:taken], refused, list(numbers))
+            pixels[count], subjects[count] = face, numbers.setdefault(subject, len(numbers))
+            count += 1
+    return CollectedFaces(pixels[:count], subjects[:count], refusals, list(numbers))
 
 
 def _room(faces: int, folder: Path) -> NDArray[np.uint8]:
@@ -86,7 +86,7 @@ def _room(faces: int, folder: Path) -> NDArray[np.uint8]:
         return np.asarray(np.memmap(file, np.uint8, "r+", shape=(faces, SIDE, SIDE)))
 
 
-def read(path: Path, folder: Path) -> tuple[Found, int]:
+def read(path: Path, folder: Path) -> tuple[CollectedFaces, int]:
     """Return the faces in a Parquet file with the columns `subject` and `image` (grey, 48x48, encoded), and how many rows have no subject.
 
     Where there is a column `usage`, only rows of usage train count, since the backbone must not see what the CNN is tested on.
@@ -100,10 +100,10 @@ def read(path: Path, folder: Path) -> tuple[Found, int]:
     with parquet:
         if not {"subject", "image"} <= set(parquet.schema_arrow.names):
             raise DataError(f"{path}: has no columns subject and image; pretrain.identities is {KINDS}")
-        found = collect(_rows(path, parquet, unnamed), parquet.metadata.num_rows, folder)
-    if not found.pictures:
+        collected = collect(_rows(path, parquet, unnamed), parquet.metadata.num_rows, folder)
+    if not collected.pictures:
         raise DataError(f"{path}: no row has a subject; name faces of known subjects as pretrain.identities, or turn pretrain.enabled off")
-    return found, len(unnamed)
+    return collected, len(unnamed)
 
 
 def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[Row]:
@@ -128,23 +128,23 @@ def _rows(path: Path, parquet: pq.ParquetFile, unnamed: list[int]) -> Iterator[R
         raise DataError(f"{path}: is damaged after row {number} ({_one_line(error)}); restore it") from error
 
 
-def choose(found: Found, least: int, share: float, seed: int, where: Path) -> IdentityFaces:
+def choose(faces: CollectedFaces, least: int, share: float, seed: int, where: Path) -> IdentityFaces:
     """Return the faces of the subjects that have at least `least` of them, with the share of each one's held out.
 
     Raises:
         DataError: If fewer than two subjects have as many.
     """
-    counts = np.bincount(found.subjects)
+    counts = np.bincount(faces.subjects)
     enough = counts >= least
     if enough.sum() < 2:
         raise DataError(
             f"{where}: {enough.sum()} of {len(counts)} subjects have {least} faces or more, and two are needed; "
             "add faces, or lower pretrain.min_faces"
         )
-    rows = np.flatnonzero(enough[found.subjects])
-    labels = (np.cumsum(enough) - 1)[found.subjects[rows]]
-    names = [found.names[number] for number in np.flatnonzero(enough)]
-    return IdentityFaces(found.pixels, rows, labels, hold_out(labels, share, seed), names)
+    rows = np.flatnonzero(enough[faces.subjects])
+    labels = (np.cumsum(enough) - 1)[faces.subjects[rows]]
+    names = [faces.names[number] for number in np.flatnonzero(enough)]
+    return IdentityFaces(faces.pixels, rows, labels, hold_out(labels, share, seed), names)
 
 
 def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
@@ -153,9 +153,9 @@ def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.b
     order = order[np.argsort(labels[order], kind="stable")]
     counts = np.bincount(labels)
     place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)  # among the subject's own
-    held = np.empty(len(labels), bool)
-    held[order] = place < np.repeat(np.clip(np.round(share * counts), 2, counts - 1), counts)
-    return held
+    mask = np.empty(len(labels), bool)
+    mask[order] = place < np.repeat(np.clip(np.round(share * counts), 2, counts - 1), counts)
+    return mask
 
 
 def _one_line(error: Exception) -> str:

@@ -55,9 +55,9 @@ class SubjectsWorker:
     def work(cls, job: SubjectJob) -> int:
         """Write one subject's faces and return how many pictures it has."""
         names = pictures(job.source)
-        found = [_face(job.source / name, cls.detector, cls.params) for name in names]
-        reasons = [face if isinstance(face, str) else None for face in found]
-        crops = [None if isinstance(face, str) else face.tobytes() for face in found]
+        results = [_face(job.source / name, cls.detector, cls.params) for name in names]
+        reasons = [face if isinstance(face, str) else None for face in results]
+        crops = [None if isinstance(face, str) else face.tobytes() for face in results]
         # Not compressed, as in the faces tables: crops are too noisy for it.
         with replacing(job.target) as temporary:
             pq.write_table(pa.table([names, reasons, crops], schema=SCHEMA), temporary, compression="none")
@@ -88,5 +88,5 @@ def _face(path: Path, detector: Detector, params: FacesParams) -> NDArray[np.uin
         return f"cannot be read ({error.strerror})"
     if grey is None:
         return "is not a picture that can be decoded"
-    chosen = track.follow([detector(grey)], np.zeros(1), (grey.shape[1], grey.shape[0]), params.follow, 0)
-    return crop.crop(grey, chosen.box[0], params.margin) if chosen.status == ["detected"] else "shows no face"
+    tracked = track.follow([detector(grey)], np.zeros(1), (grey.shape[1], grey.shape[0]), params.follow, 0)
+    return crop.crop(grey, tracked.box[0], params.margin) if tracked.status == ["detected"] else "shows no face"

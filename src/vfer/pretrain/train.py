@@ -20,7 +20,7 @@ from vfer.pretrain.verify import verification
 AT_ONCE = 256
 
 
-def given(path: Path, architecture: str) -> keras.Model:
+def load_backbone(path: Path, architecture: str) -> keras.Model:
     """Return the backbone with the weights of a Keras model.
 
     Raises:
@@ -42,13 +42,13 @@ def train(
     keras.config.set_dtype_policy(training.precision(precision))
     net = model.backbone(architecture)
     classifier = model.classifier(net, faces.subjects, params)
-    fitted = FaceBatches(faces, params, seed, fitted=True)
+    train_batches = FaceBatches(faces, params, seed, fitted=True)
     training.compile_classifier(
-        classifier, learning_rate=params.learning_rate, steps=len(fitted) * params.epochs, weight_decay=params.weight_decay
+        classifier, learning_rate=params.learning_rate, steps=len(train_batches) * params.epochs, weight_decay=params.weight_decay
     )
     fit = training.fit(
         classifier,
-        fitted,
+        train_batches,
         FaceBatches(faces, params, seed, fitted=False),
         epochs=params.epochs,
         patience=params.patience,
@@ -56,7 +56,7 @@ def train(
         on_epoch=on_epoch,
     )
     embedder = keras.Model(net.input, classifier.get_layer("embedding").output)
-    return net, fit, verification(embed(embedder, faces.pixels, faces.rows[faces.held]), faces.labels[faces.held], seed)
+    return net, fit, verification(embed(embedder, faces.pixels, faces.rows[faces.held_out]), faces.labels[faces.held_out], seed)
 
 
 class FaceBatches(Batches):
@@ -67,7 +67,7 @@ class FaceBatches(Batches):
     """
 
     def __init__(self, faces: IdentityFaces, params: PretrainParams, seed: int, *, fitted: bool) -> None:
-        chosen = faces.held != fitted
+        chosen = faces.held_out != fitted
         rows, self._subjects, self._margin = faces.rows[chosen], faces.subjects, params.head == "margin"
 
         def make(places: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:

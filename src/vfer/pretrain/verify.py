@@ -27,7 +27,7 @@ def pairs(
     _, starts, counts = np.unique(labels, return_index=True, return_counts=True)
     first = rng.integers(len(labels), size=count)
     subject = np.searchsorted(starts, first, side="right") - 1
-    start, own = starts[subject], counts[subject]
-    same = start + (first - start + rng.integers(1, own)) % own
-    other = (start + own + rng.integers(0, len(labels) - own)) % len(labels)
+    start, size = starts[subject], counts[subject]
+    same = start + (first - start + rng.integers(1, size)) % size
+    other = (start + size + rng.integers(0, len(labels) - size)) % len(labels)
     return first, same, other

@@ -12,8 +12,8 @@ DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
 
 def uri(root: Path) -> str:
     """Return the address of the MLflow store: the user's where one is set, else SQLite in the repository at `root`."""
-    given = env.tracking_uri()
-    return anchored(given, root) if given else local(root)
+    configured = env.tracking_uri()
+    return anchored(configured, root) if configured else local(root)
 
 
 def local(root: Path) -> str:

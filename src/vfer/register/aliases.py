@@ -33,35 +33,35 @@ def settle(client: "MlflowClient", names: Names, versions: dict[str, str], key: 
     return verdict
 
 
-def _contend(client: "MlflowClient", names: Names, own: str, key: str, judge: Judge, pause: float) -> Verdict:
-    taken: Verdict | None = None
+def _contend(client: "MlflowClient", names: Names, version: str, key: str, judge: Judge, pause: float) -> Verdict:
+    outcome: Verdict | None = None
     for _ in range(ROUNDS):
         champion = _champion(client, names)
-        if _number(champion) == own:
-            return taken or Verdict(True, "it is the champion already")
+        if _number(champion) == version:
+            return outcome or Verdict(True, "it is the champion already")
         if champion and champion.tags.get("vfer.key") == key:
             verdict = Verdict(True, f"it is the same model as the champion, version {champion.version}, logged again")
-            if taken:
-                return taken  # another machine has logged the same model, and took its turn
+            if outcome:
+                return outcome  # another machine has logged the same model, and took its turn
         else:
             verdict = judge(champion) if champion else Verdict(True, "there was no champion")
         if not verdict.promoted:
             return verdict
         if _number(_champion(client, names)) == _number(champion):
-            _set(client, names.project, "champion", own)
-            taken = verdict
+            _set(client, names.project, "champion", version)
+            outcome = verdict
             sleep(pause)
     return Verdict(False, "other machines keep moving the alias champion; run `dvc repro -f -s register` when they have ended")
 
 
 def _follow(client: "MlflowClient", names: Names, alias: str) -> None:
     """Give the networks the alias that the end-to-end model has, on the versions of the same run; again where that moved meanwhile."""
-    done = None
-    while _number(leader := client.get_model_version_by_alias(names.project, alias)) != done:
+    last = None
+    while _number(leader := client.get_model_version_by_alias(names.project, alias)) != last:
         for version in client.search_model_versions(f"run_id = '{leader.run_id}'"):
             if version.name in (names.cnn, names.lstm):
                 _set(client, version.name, alias, str(version.version))
-        done = _number(leader)
+        last = _number(leader)
 
 
 def _set(client: "MlflowClient", name: str, alias: str, version: str) -> None:

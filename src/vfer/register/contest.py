@@ -64,9 +64,9 @@ class Contest:
         if not clips or self.own.rules.baseline != "none":  # which other clips of a person it would know is a matter of its own test
             return {}
         paths = {clip.clip: self.manifest.parent / clip.path for clip in manifest.read(self.manifest)}
-        known = {clip.digest: paths[clip.clip] for clip in clips if clip.clip in paths}
+        videos = {clip.digest: paths[clip.clip] for clip in clips if clip.clip in paths}
         recipe = Recipe("answers", str(champion.tags.get("vfer.key", champion.run_id)))
-        return replay.replay(folder, known, self.store, recipe)
+        return replay.replay(folder, videos, self.store, recipe)
 
 
 def _download(version: "ModelVersion") -> Path:

@@ -21,8 +21,8 @@ MOST_PARAM = 500  # characters of a param's value that MLflow's stores take
 def find(client: "MlflowClient", experiment: str, key: str, *, finished: bool = True) -> str | None:
     """Return the id of the run of the same experiment, if there is one that was not deleted; one that is `finished` comes first."""
     query = f"tags.`vfer.key` = '{key}'" + (" and attributes.status = 'FINISHED'" if finished else "")
-    found = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
-    return str(found[0].info.run_id) if found else None
+    runs = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
+    return str(runs[0].info.run_id) if runs else None
 
 
 def whole(client: "MlflowClient", run_id: str) -> bool:
@@ -42,7 +42,7 @@ def tags(inputs: Inputs) -> dict[str, str]:
         "vfer.kind": "experiment",
         "vfer.key": inputs.key,
         "vfer.pretrain": str(inputs.metrics["pretrain"]["weights"]),
-        **{f"vfer.run.{stage}": inputs.runs[stage] for stage in inputs.trained},
+        **{f"vfer.run.{stage}": inputs.runs[stage] for stage in inputs.trained_stages},
         "data.md5": str(inputs.data.get("md5", "")),
         **tracking.experiment_tags(),
     }
@@ -52,8 +52,8 @@ def revision(home: Path) -> dict[str, str]:
     """Return the commit that the run was made from, and whether files differed from it; nothing outside git."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(home), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
+        process = subprocess.run(["git", "-C", str(home), *words], capture_output=True, text=True, check=False)
+        return process.stdout.strip() if process.returncode == 0 else ""
 
     commit = git("rev-parse", "HEAD")
     if not commit:
@@ -70,11 +70,11 @@ def log(client: "MlflowClient", run_id: str, inputs: Inputs) -> None:
     params = [Param(name, str(value)[:MOST_PARAM]) for name, value in flat(inputs.params).items()]
     client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in inputs.figures().items()], params=params)
     dataset = Dataset("data", str(inputs.data.get("md5", ""))[:36], "dvc", json.dumps({"path": "data.dvc", **inputs.data}))
-    used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])
-    tracking.again(lambda: client.log_inputs(run_id, [used]))
+    dataset_input = DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])
+    tracking.again(lambda: client.log_inputs(run_id, [dataset_input]))
     client.log_artifacts(run_id, str(inputs.outputs / "evaluate"), FOLDERS[0])
     with tempfile.TemporaryDirectory() as folder:
-        for stage in inputs.trained:
+        for stage in inputs.trained_stages:
             plots.curves(Path(folder) / f"{stage}.png", inputs.history(stage), stage)
         client.log_artifacts(run_id, folder, FOLDERS[1])
 

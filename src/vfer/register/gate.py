@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vfer.evaluate.paired import FEWEST, paired, shown
+from vfer.evaluate.paired import FEWEST, p_text, paired
 from vfer.register.record import ClipAnswer, Record
 
 Ask = Callable[[Sequence[ClipAnswer]], Mapping[str, str | None]]
@@ -30,26 +30,30 @@ class EarlierChallenger:
     validated: str
 
 
-def contest(own: Record, champion: Record, name: str, looks: Sequence[EarlierChallenger], significance: float, ask: Ask) -> Verdict:
+def contest(challenger: Record, champion: Record, name: str, looks: Sequence[EarlierChallenger], significance: float, ask: Ask) -> Verdict:
     """Judge whether a challenger is more accurate than the champion, which is called `name`.
 
     The challenger must do at least as well on validation as the champion and each earlier challenger that validated on the same clips; only
     then the test clips are looked at. The k-th look in a champion's reign is held to significance / (k (k + 1)). These levels sum up to the
     significance, so that however many challengers come, that is the probability that one which is no better takes the alias.
     """
-    if difference := _unlike(own, champion):
+    if difference := _unlike(challenger, champion):
         return Verdict(False, f"no contest: {name} {difference}")
     rivals = [(name, champion.validation, champion.validated), *((look.challenger, look.validation, look.validated) for look in looks)]
-    same = [(accuracy, who) for who, accuracy, clips in rivals if clips == own.validated]
-    if same and own.validation < max(same)[0]:
+    same = [(accuracy, who) for who, accuracy, clips in rivals if clips == challenger.validated]
+    if same and challenger.validation < max(same)[0]:
         accuracy, who = max(same)
-        return Verdict(False, f"on validation {own.validation:.3f} against {accuracy:.3f} of {who}; the test clips were not looked at")
-    unseen = _unseen(own, champion)
+        return Verdict(
+            False, f"on validation {challenger.validation:.3f} against {accuracy:.3f} of {who}; the test clips were not looked at"
+        )
+    unseen = _unseen(challenger, champion)
     if not unseen:
         return Verdict(False, f"no contest: each test clip shows somebody whom this model or {name} has learned from")
-    known = {answer.digest: answer.predicted for answer in champion.answers}
-    known |= ask([answer for answer in unseen if answer.digest not in known])
-    return _judge([answer for answer in unseen if answer.digest in known], known, name, len(unseen), significance, len(looks) + 1)
+    predictions = {answer.digest: answer.predicted for answer in champion.answers}
+    predictions |= ask([answer for answer in unseen if answer.digest not in predictions])
+    return _judge(
+        [answer for answer in unseen if answer.digest in predictions], predictions, name, len(unseen), significance, len(looks) + 1
+    )
 
 
 def level(significance: float, look: int) -> float:
@@ -57,8 +61,8 @@ def level(significance: float, look: int) -> float:
     return significance / (look * (look + 1))
 
 
-def _unlike(own: Record, champion: Record) -> str:
-    mine, theirs = own.rules, champion.rules
+def _unlike(challenger: Record, champion: Record) -> str:
+    mine, theirs = challenger.rules, champion.rules
     if mine.classes != theirs.classes:
         return f"distinguishes {', '.join(theirs.classes)}, not {', '.join(mine.classes)}"
     if mine.merge != theirs.merge:
@@ -70,9 +74,9 @@ def _unlike(own: Record, champion: Record) -> str:
     return ""
 
 
-def _unseen(own: Record, champion: Record) -> list[ClipAnswer]:
-    people, contents = (one | other for one, other in zip(own.seen, champion.seen, strict=True))
-    return [answer for answer in own.answers if answer.digest and answer.subject not in people and answer.digest not in contents]
+def _unseen(challenger: Record, champion: Record) -> list[ClipAnswer]:
+    people, contents = (one | other for one, other in zip(challenger.training_examples, champion.training_examples, strict=True))
+    return [answer for answer in challenger.answers if answer.digest and answer.subject not in people and answer.digest not in contents]
 
 
 def _judge(
@@ -82,17 +86,17 @@ def _judge(
         return Verdict(False, f"no contest: {name} could not be asked about any of {unseen} clips")
     mine = np.array([answer.predicted == answer.expression for answer in answers])
     theirs = np.array([champion[answer.digest] == answer.expression for answer in answers])
-    found = paired(mine, theirs, [answer.subject for answer in answers], [answer.recording for answer in answers])
+    test = paired(mine, theirs, [answer.subject for answer in answers], [answer.recording for answer in answers])
     left_out = f" ({unseen - len(answers)} more could not be asked)" if unseen > len(answers) else ""
-    people = f"{found.recordings} recordings of {found.subjects} people whom neither has learned from{left_out}"
-    if found.p is None:
+    people = f"{test.recordings} recordings of {test.subjects} people whom neither has learned from{left_out}"
+    if test.p is None:
         return Verdict(False, f"too few people to tell: {people}; {FEWEST} people are needed")
     scores = f"{mine.mean():.3f} against {theirs.mean():.3f} of {name} on {people}"
-    if found.difference <= 0:
+    if test.difference <= 0:
         return Verdict(False, f"not more accurate: {scores}", looked=True)
-    judged = f"{scores}, p {shown(found.p)}"
+    scores_text = f"{scores}, p {p_text(test.p)}"
     most = level(significance, look)
-    needed = f"below {most:.2g}, the level of look {look} at the test clips"
-    if found.p >= most:
-        return Verdict(False, f"more accurate, but it may be due to chance: {judged}, not {needed}", looked=True)
-    return Verdict(True, f"more accurate: {judged}, {needed}", looked=True)
+    limit_text = f"below {most:.2g}, the level of look {look} at the test clips"
+    if test.p >= most:
+        return Verdict(False, f"more accurate, but it may be due to chance: {scores_text}, not {limit_text}", looked=True)
+    return Verdict(True, f"more accurate: {scores_text}, {limit_text}", looked=True)

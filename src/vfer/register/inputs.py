@@ -43,7 +43,7 @@ class Inputs:
         return self.outputs / stage / f"model.{kind}"
 
     @property
-    def trained(self) -> list[str]:
+    def trained_stages(self) -> list[str]:
         """The stages that trained something: `cnn`, `lstm`, and `pretrain` where it did."""
         return [stage for stage, run in self.runs.items() if run]
 
@@ -69,8 +69,12 @@ def collect(outputs: Path, params: Path, data: Path) -> Inputs:
         dataset = version(data)
         runs = {stage: json.loads((outputs / stage / "run.json").read_bytes())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
         models = [outputs / stage / "model.onnx" for stage in ("cnn", "lstm")]
-        made = {"params": {name: section for name, section in settings.items() if name != "register"}, "metrics": metrics, "data": dataset}
-        key = fingerprint(made, code=CODE, inputs=models)
+        content = {
+            "params": {name: section for name, section in settings.items() if name != "register"},
+            "metrics": metrics,
+            "data": dataset,
+        }
+        key = fingerprint(content, code=CODE, inputs=models)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
     return Inputs(outputs, settings, metrics, dataset, runs, key)

@@ -41,7 +41,7 @@ RECOGNISER = (
 )
 
 
-def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, detector: ChosenDetector, faces: Path) -> dict[str, str]:
+def log(models: Collection[str], names: Names, inputs: Inputs, challenger: Record, detector: ChosenDetector, faces: Path) -> dict[str, str]:
     """Log and registers, in the active run, those of the three models that are wanted; return the version of each by its name."""
     from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
@@ -49,8 +49,8 @@ def log(wanted: Collection[str], names: Names, inputs: Inputs, own: Record, dete
     networks = {names.cnn: "cnn", names.lstm: "lstm"}
     MLFLOW_LOGGING_STREAM.enabled = False  # MLflow prints a line for each model and version; the stage's last line names them
     try:
-        versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in wanted}
-        return versions | ({names.project: _log_system(names.project, inputs, own, detector)} if names.project in wanted else {})
+        versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in models}
+        return versions | ({names.project: _log_system(names.project, inputs, challenger, detector)} if names.project in models else {})
     finally:
         MLFLOW_LOGGING_STREAM.enabled = True
 
@@ -70,13 +70,13 @@ def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -
     return gone
 
 
-def _log_system(name: str, inputs: Inputs, own: Record, detector: ChosenDetector) -> str:
+def _log_system(name: str, inputs: Inputs, challenger: Record, detector: ChosenDetector) -> str:
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
         settings.write_text(_settings(inputs, detector).model_dump_json(indent=2))
-        record.write(Path(folder) / "record", own)
+        record.write(Path(folder) / "record", challenger)
         files = {"cnn": inputs.model("cnn", "onnx"), "lstm": inputs.model("lstm", "onnx"), "settings": settings}
         files["record"] = Path(folder) / "record"
         if detector.name != "centerface":  # which comes with a package
@@ -102,12 +102,12 @@ def _log_network(inputs: Inputs, name: str, stage: str, example: dict[str, np.ty
 
     model = onnx.load(str(inputs.model(stage, "onnx")))
     free = {"cnn": 1, "lstm": 2}[stage]  # batch, and time
-    given = Schema([TensorSpec(np.dtype(np.float32), (*[-1] * free, *value.shape[free:]), name) for name, value in example.items()])
-    made = Schema([TensorSpec(np.dtype(np.float32), (-1, _width(output)), output.name) for output in model.graph.output])
+    inputs_schema = Schema([TensorSpec(np.dtype(np.float32), (*[-1] * free, *value.shape[free:]), name) for name, value in example.items()])
+    outputs_schema = Schema([TensorSpec(np.dtype(np.float32), (-1, _width(output)), output.name) for output in model.graph.output])
     info = mlflow.onnx.log_model(
         model,
         name=name,
-        signature=ModelSignature(given, made),
+        signature=ModelSignature(inputs_schema, outputs_schema),
         input_example=example,
         pip_requirements=_pins(RUNTIME),
         onnx_execution_providers=["CPUExecutionProvider"],
@@ -132,8 +132,8 @@ def _crop(faces: Path) -> np.typing.NDArray[np.float32]:
 
 def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
     clips = features.embeddings(inputs.outputs / "features" / "features.parquet").values()
-    shown = next(clip for clip in clips if len(clip))  # one at least, or nothing had been trained
-    return pad([shown], len(shown))
+    example = next(clip for clip in clips if len(clip))  # one at least, or nothing had been trained
+    return pad([example], len(example))
 
 
 def _settings(inputs: Inputs, detector: ChosenDetector) -> Settings:

@@ -9,7 +9,7 @@ from vfer import params
 from vfer.register import address
 from vfer.register.params import RegisterParams
 
-OWN = "vfer"
+DEFAULT = "vfer"
 """The name in a repository's own store, which no other project shares: it stays where the repository is moved or renamed."""
 
 
@@ -43,8 +43,8 @@ def name(config: Path, root: Path) -> str:
 def default(root: Path) -> str:
     """Returns the name of a project that names itself nowhere, by its remote `origin`, or by its folder."""
     if not address.is_shared(root):
-        return OWN
-    asked = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    last = re.split(r"[/:\\]", done.stdout.strip().rstrip("/"))[-1].removesuffix(".git")
+        return DEFAULT
+    command = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = re.split(r"[/:\\]", process.stdout.strip().rstrip("/"))[-1].removesuffix(".git")
     return re.sub(r"[^\w.-]+", "-", last or root.resolve().name)

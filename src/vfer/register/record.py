@@ -54,10 +54,10 @@ class Record:
     validated: str
 
     @property
-    def seen(self) -> tuple[set[str], set[str]]:
+    def training_examples(self) -> tuple[set[str], set[str]]:
         """The subjects and the digests that it has learned from, in training or validation."""
-        used = [example for example in self.learned if example.part != "test"]
-        return {example.subject for example in used} - {""}, {example.digest for example in used} - {""}
+        examples = [example for example in self.learned if example.part != "test"]
+        return {example.subject for example in examples} - {""}, {example.digest for example in examples} - {""}
 
 
 def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows: Sequence[SplitRow]) -> Record:

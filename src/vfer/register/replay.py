@@ -35,19 +35,19 @@ def replay(folder: Path, videos: Mapping[str, Path], store: Store, recipe: Recip
         store: Keeps the answers, so that a model is asked once about a clip.
         recipe: Names the model in the store.
     """
-    known: dict[str, str | None] = {}
+    answers: dict[str, str | None] = {}
     keys = {digest: fingerprint({"recipe": recipe.digest}, inputs=[digest]) for digest in videos}
     with tempfile.TemporaryDirectory() as scratch:
         paths = {digest: Path(scratch) / f"{digest}.json" for digest in videos}
         for digest, path in paths.items():
             if store.take(recipe, keys[digest], path):
-                known[digest] = json.loads(path.read_bytes())
-        asked = [digest for digest in videos if digest not in known]
-        for digest, answer in zip(asked, _answers(folder, [videos[digest] for digest in asked]), strict=False):
-            known[digest] = answer
+                answers[digest] = json.loads(path.read_bytes())
+        unanswered = [digest for digest in videos if digest not in answers]
+        for digest, answer in zip(unanswered, _answers(folder, [videos[digest] for digest in unanswered]), strict=False):
+            answers[digest] = answer
             write_json(paths[digest], answer)
             store.keep(recipe, keys[digest], paths[digest])
-    return known
+    return answers
 
 
 def _answers(folder: Path, videos: Sequence[Path]) -> list[str | None]:
@@ -57,9 +57,9 @@ def _answers(folder: Path, videos: Sequence[Path]) -> list[str | None]:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     with tempfile.TemporaryDirectory() as elsewhere:  # where no other vfer lies
         command = [sys.executable, "-c", CHILD, str(folder.resolve())]
-        ended = subprocess.run(command, cwd=elsewhere, env=environment, input=lines, capture_output=True, text=True, check=False)
-    answers = [json.loads(line.removeprefix("answer ")) for line in ended.stdout.splitlines() if line.startswith("answer ")]
-    if ended.returncode:
-        reason = ended.stderr.strip().splitlines()[-1:] or ["no message"]
+        process = subprocess.run(command, cwd=elsewhere, env=environment, input=lines, capture_output=True, text=True, check=False)
+    answers = [json.loads(line.removeprefix("answer ")) for line in process.stdout.splitlines() if line.startswith("answer ")]
+    if process.returncode:
+        reason = process.stderr.strip().splitlines()[-1:] or ["no message"]
         log.warning(f"{folder}: the registered model answered {len(answers)} of {len(videos)} clips, then failed: {reason[0][:160]}")
     return answers

@@ -101,25 +101,25 @@ def follow(root: Path, project: str) -> relocate.Relocated | None:
     except sqlite3.Error as error:
         raise refusal.unreachable(address.uri(root), error) from error
     if moved:
-        kept = f"; {moved.left} still point to {moved.former}, where their files are" if moved.left else ""
-        log.warning(f"{path}: was in {moved.former.parent} before; {moved.moved} artifact locations now point to {artifacts}{kept}")
+        remainder = f"; {moved.left} still point to {moved.former}, where their files are" if moved.left else ""
+        log.warning(f"{path}: was in {moved.former.parent} before; {moved.moved} artifact locations now point to {artifacts}{remainder}")
     return moved
 
 
 def _experiment(client: "MlflowClient", project: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(project)
-    if not found:
+    experiment = client.get_experiment_by_name(project)
+    if not experiment:
         try:
             return str(client.create_experiment(project, artifact_location=artifacts))
         except MlflowException:
-            found = client.get_experiment_by_name(project)  # another machine was quicker
-            if not found:
+            experiment = client.get_experiment_by_name(project)  # another machine was quicker
+            if not experiment:
                 raise
-    if found.lifecycle_stage != "active":
-        raise refusal.deleted(client.tracking_uri, project, found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage != "active":
+        raise refusal.deleted(client.tracking_uri, project, experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def again(call: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from vfer.cli.doctor.check import INSTALL, Status, Verdict, check
 from vfer.errors import VferError
 
 CODECS = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "mpeg4": "mpeg4", "ffv1": "ffv1"}  # and who encodes it
-SHOWN = ("tensorflow", "keras", "mlflow", "dvc", "onnxruntime", "av")
+NAMED = ("tensorflow", "keras", "mlflow", "dvc", "onnxruntime", "av")
 GB = 1e9
 LEAST_DISK, GOOD_DISK = 0.5, 5  # GB free: below the first nothing can be cached, below the second no real dataset
 GOOD_MEMORY = 4  # GB; TensorFlow alone takes 0.7, FER2013 and its batches another
@@ -24,10 +24,10 @@ def python(_root: Path) -> Verdict:
     """Is this the Python that the project asks for?"""
     from packaging.specifiers import SpecifierSet
 
-    wanted = metadata.metadata("vfer")["Requires-Python"]
+    required = metadata.metadata("vfer")["Requires-Python"]
     version = ".".join(map(str, sys.version_info[:3]))
-    if not SpecifierSet(wanted).contains(version):
-        return "fail", f"{version}, expected {wanted}", f"install Python 3.11, 3.12 or 3.13, then {INSTALL}"
+    if not SpecifierSet(required).contains(version):
+        return "fail", f"{version}, expected {required}", f"install Python 3.11, 3.12 or 3.13, then {INSTALL}"
     return "ok", f"{version} at {sys.executable}"
 
 
@@ -36,11 +36,11 @@ def packages(_root: Path) -> Verdict:
     """Is every package there, in a version that fits?"""
     from packaging.requirements import Requirement
 
-    wanted = [Requirement(line) for line in metadata.requires("vfer") or ()]
-    found = {item: _version(item.name) for item in wanted if not item.marker or item.marker.evaluate({"extra": ""})}
-    if wrong := [f"{item} (found {version})" for item, version in found.items() if not version or version not in item.specifier]:
+    requirements = [Requirement(line) for line in metadata.requires("vfer") or ()]
+    versions = {item: _version(item.name) for item in requirements if not item.marker or item.marker.evaluate({"extra": ""})}
+    if wrong := [f"{item} (found {version})" for item, version in versions.items() if not version or version not in item.specifier]:
         return "fail", f"expected {', '.join(wrong)}", INSTALL
-    return "ok", ", ".join(f"{name} {_version(name)}" for name in SHOWN)
+    return "ok", ", ".join(f"{name} {_version(name)}" for name in NAMED)
 
 
 def _version(name: str) -> str | None:
@@ -111,15 +111,15 @@ def precision(root: Path) -> Verdict:
     """Does cnn.precision suit the processor?"""
     from vfer.cnn.params import CnnParams
 
-    chosen = params.load(root / "params.yaml", "cnn", CnnParams).precision
-    return _advice(chosen, has_bf16=bool({"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags()))
+    setting = params.load(root / "params.yaml", "cnn", CnnParams).precision
+    return _advice(setting, has_bf16=bool({"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags()))
 
 
-def _advice(chosen: str, *, has_bf16: bool) -> Verdict:
-    detail = f"cnn.precision is {chosen}, the processor has {'' if has_bf16 else 'no '}bf16"
-    if has_bf16 and chosen == "float32":
+def _advice(setting: str, *, has_bf16: bool) -> Verdict:
+    detail = f"cnn.precision is {setting}, the processor has {'' if has_bf16 else 'no '}bf16"
+    if has_bf16 and setting == "float32":
         return "ok", detail, "cnn.precision: mixed_bfloat16 trains the CNN faster"
-    if not has_bf16 and chosen == "mixed_bfloat16":
+    if not has_bf16 and setting == "mixed_bfloat16":
         return "warn", detail, "set cnn.precision: float32, unless a GPU trains"
     return "ok", detail
 

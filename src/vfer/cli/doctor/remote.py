@@ -28,16 +28,16 @@ def remote(root: Path) -> Verdict:
     # A process of its own: a storage's client may wait for minutes, and can be ended in no other way.
     command = [sys.executable, "-W", "ignore", "-c", LOOK, str(root), version]
     environment = {"AWS_MAX_ATTEMPTS": "1"} | os.environ
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RuntimeError(ended.stderr.strip().splitlines()[-1] if ended.stderr.strip() else "the look at the remote ended")
-    found = json.loads(ended.stdout.splitlines()[-1])
-    name, where = found["name"], f"{found['name']} ({found['url']})"
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(process.stderr.strip().splitlines()[-1] if process.stderr.strip() else "the look at the remote ended")
+    state = json.loads(process.stdout.splitlines()[-1])
+    name, where = state["name"], f"{state['name']} ({state['url']})"
     if not name:
         return "ok", "none is set, so data and results stay on this machine", "a team shares them through one: docs/sharing.md"
-    if found["error"]:
-        return "fail", f"{where}: {found['error']}", f"fix url, endpointurl or credentials of the remote {name}: docs/sharing.md"
-    if version and not found["holds"]:
+    if state["error"]:
+        return "fail", f"{where}: {state['error']}", f"fix url, endpointurl or credentials of the remote {name}: docs/sharing.md"
+    if version and not state["holds"]:
         return "warn", f"{where} answers, but lacks the dataset", "run `dvc push`"
     return "ok", f"{where} answers{' and holds the dataset' if version else ''}"
 
@@ -56,16 +56,16 @@ def look(root: str, version: str) -> None:
 
     with Repo(root) as repo:
         name = repo.config["core"].get("remote")
-        found = {"name": name, "url": repo.config["remote"].get(name, {}).get("url"), "error": None, "holds": False}
-        timer = threading.Timer(PATIENCE, _end, [found | {"error": f"does not answer within {PATIENCE} seconds"}])
+        state = {"name": name, "url": repo.config["remote"].get(name, {}).get("url"), "error": None, "holds": False}
+        timer = threading.Timer(PATIENCE, _end, [state | {"error": f"does not answer within {PATIENCE} seconds"}])
         timer.daemon = True
         timer.start()
         try:
             if name:
-                found["holds"] = _holds(repo, version)
+                state["holds"] = _holds(repo, version)
         except Exception as error:
-            found["error"] = " ".join(str(error).split())[:160]
-        _end(found)
+            state["error"] = " ".join(str(error).split())[:160]
+        _end(state)
 
 
 def _holds(repo: "Repo", version: str) -> bool:
@@ -79,7 +79,7 @@ def _holds(repo: "Repo", version: str) -> bool:
     return bool(version and storage.odb.exists(version))
 
 
-def _end(found: dict[str, object]) -> None:
-    sys.stdout.write(f"{json.dumps(found)}\n")
+def _end(state: dict[str, object]) -> None:
+    sys.stdout.write(f"{json.dumps(state)}\n")
     sys.stdout.flush()
     os._exit(0)

@@ -46,9 +46,9 @@ def detector(root: Path) -> Verdict:
     from vfer.faces.params import FacesParams
 
     section = params.load(root / "params.yaml", "faces", FacesParams)
-    chosen = weights.choose(section, root / "weights")
-    chosen.load(section)
-    return "ok", f"{chosen.name}, sha256 {chosen.sha256[:12]} as expected ({chosen.why})"
+    choice = weights.choose(section, root / "weights")
+    choice.load(section)
+    return "ok", f"{choice.name}, sha256 {choice.sha256[:12]} as expected ({choice.why})"
 
 
 @check("data")
@@ -85,14 +85,14 @@ def dvc(root: Path) -> Verdict:
             # The one key of the answer is the pointer's path from wherever the command was started.
             changes = next(iter(repo.status(targets=[str(root / "data.dvc")]).values()), None)
             remotes = {name: str(remote.get("url")) for name, remote in repo.config["remote"].items()}
-            return _changed(changes) if changes else _remote(root, remotes, repo.config["core"].get("remote"))
+            return _changes(changes) if changes else _remote(root, remotes, repo.config["core"].get("remote"))
     except NotDvcRepoError:
         return "fail", f"{root} is not a DVC repository", "give the repository's folder with --root"
     except LockError:
         return "warn", "another DVC command is running, so this was not checked", "run `vfer doctor` again when it has ended"
 
 
-def _changed(changes: list[dict[str, dict[str, str]]]) -> Verdict:
+def _changes(changes: list[dict[str, dict[str, str]]]) -> Verdict:
     state = next((state for change in changes for state in change.get("changed outs", {}).values()), "changed")
     remedies = {
         "not in cache": "fetch it with `dvc pull data.dvc`",
@@ -107,16 +107,16 @@ def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict
     from vfer.data.readers.outcome import SAMPLE
 
     out = yaml.safe_load((root / "data.dvc").read_bytes())["outs"][0]
-    what, own = f"the dataset {out['md5']} is in the cache", out.get("remote")
-    if own is None and default is None:
+    what, remote_name = f"the dataset {out['md5']} is in the cache", out.get("remote")
+    if remote_name is None and default is None:
         return "warn", f"{what} alone: there is no default remote", "add one with `dvc remote add -d mine URL`, then `dvc push`"
-    if own is None:
+    if remote_name is None:
         return "ok", f"{what}, and `dvc push` sends it to {default} ({remotes.get(str(default))})"
-    if own not in remotes:
-        return "fail", f"data.dvc names the remote {own}, which .dvc/config lacks", "restore it with `git checkout .dvc/config`"
+    if remote_name not in remotes:
+        return "fail", f"data.dvc names the remote {remote_name}, which .dvc/config lacks", "restore it with `git checkout .dvc/config`"
     if sources := {clip.source for clip in manifest.read(root / "data" / "clips.csv")} - {SAMPLE}:
         return "warn", f"data.dvc keeps {min(sources)} from `dvc push`", "delete the lines `remote:` and `push:` in data.dvc"
-    return "ok", f"{what}: the embedded sample, from the remote {own} ({remotes[own]})"
+    return "ok", f"{what}: the embedded sample, from the remote {remote_name} ({remotes[remote_name]})"
 
 
 @check("mlflow")
@@ -144,16 +144,16 @@ def _database(path: Path, name: str, artifacts: Path | None) -> Verdict:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
             query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ?"
-            found = database.execute(query, (name,)).fetchone()
-            runs = database.execute("SELECT COUNT(*) FROM runs WHERE experiment_id = ?", (found[0] if found else -1,)).fetchone()[0]
+            row = database.execute(query, (name,)).fetchone()
+            runs = database.execute("SELECT COUNT(*) FROM runs WHERE experiment_id = ?", (row[0] if row else -1,)).fetchone()[0]
     except sqlite3.Error as error:
         return "fail", f"{path} is not an MLflow database ({error})", "move it away; the next training creates a new one"
-    if not found:
+    if not row:
         return "ok", f"{path} has no experiment {name} yet; the first training creates it"
-    if found[2] != "active":
-        raise refusal.deleted(f"sqlite:///{path}", name, found[0])
-    if artifacts and relocate.folder(found[1]) != artifacts:
-        return "warn", f"artifacts go to {found[1]}, not to {artifacts}", "run `vfer relocate`; the next training does so, too"
+    if row[2] != "active":
+        raise refusal.deleted(f"sqlite:///{path}", name, row[0])
+    if artifacts and relocate.folder(row[1]) != artifacts:
+        return "warn", f"artifacts go to {row[1]}, not to {artifacts}", "run `vfer relocate`; the next training does so, too"
     return "ok", f"{path}, {runs} runs"
 
 
@@ -165,7 +165,7 @@ def _server(uri: str, name: str) -> Verdict:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = MlflowClient(tracking_uri=uri).get_experiment_by_name(name)
+        experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(name)
     except MlflowException as error:
         raise refusal.unreachable(uri, error) from error
-    return "ok", f"{uri} answers, {'and has the' if found else 'has no'} experiment {name}{'' if found else ' yet'}"
+    return "ok", f"{uri} answers, {'and has the' if experiment else 'has no'} experiment {name}{'' if experiment else ' yet'}"

@@ -60,14 +60,14 @@ def _token() -> Iterator[str]:
 
 
 def _check_nodes(start: node.Given) -> None:
-    asked = {
+    pings = {
         node.look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(there["NodeID"], soft=False)).remote(start): there["NodeName"]
         for there in nodes()
         if there["Resources"].get("CPU")
     }
-    ready = set(ray.wait(list(asked), num_returns=len(asked), timeout=CHECK)[0]) if asked else set()
-    for ref, name in asked.items():
-        if ref not in ready:
+    alive = set(ray.wait(list(pings), num_returns=len(pings), timeout=CHECK)[0]) if pings else set()
+    for ref, name in pings.items():
+        if ref not in alive:
             raise ClusterError(f"Ray node {name}: does not answer within {CHECK:.0f} s; fix it or remove it from the cluster")
         try:
             ray.get(ref)
