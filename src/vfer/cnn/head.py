@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
+from vfer.nets.calibration import softmax
 from vfer.nets.session import Session
 
 KEY = "head"
@@ -24,9 +25,7 @@ class Head:
 
     def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns probabilities, float32 (n, classes), of embeddings, float32 (n, d)."""
-        logits = embeddings @ self.kernel + self.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return softmax(embeddings @ self.kernel + self.bias)
 
     def to_json(self) -> str:
         """Returns the head as JSON, in which the values keep their float32 precision."""

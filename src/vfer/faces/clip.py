@@ -17,6 +17,8 @@ from vfer.faces import crop, table, track
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.faces.search import search
+from vfer.faces.worker import DetectorWorker
+from vfer.video import jpeg
 
 Grey = NDArray[np.uint8]
 Picture = tuple[int, float, Callable[[], Grey]]
@@ -46,19 +48,8 @@ class FacesJob:
     about: str = ""
 
 
-class FacesWorker:
-    """Makes the faces of clips with one detector, which a process builds once."""
-
-    detector: Detector
-    params: FacesParams
-
-    @classmethod
-    def start(cls, load: Callable[[], Detector], params: FacesParams) -> None:
-        """Build this process's detector, and keep OpenCV to one thread, since the clips already fill the cores."""
-        import cv2
-
-        cv2.setNumThreads(1)
-        cls.detector, cls.params = load(), params
+class FacesWorker(DetectorWorker):
+    """Finds the faces of clips."""
 
     @classmethod
     def work(cls, job: FacesJob) -> dict[str, int]:
@@ -141,19 +132,10 @@ def _pictures(source: Path) -> Iterator[Picture]:
     try:
         for group in range(parquet.num_row_groups):
             rows = parquet.read_row_group(group, columns=["frame", "time", "jpeg"]).to_pydict()
-            for frame, time, jpeg in zip(rows["frame"], rows["time"], rows["jpeg"], strict=True):
-                yield frame, time, partial(_decode, source, frame, jpeg)
+            for frame, time, picture in zip(rows["frame"], rows["time"], rows["jpeg"], strict=True):
+                yield frame, time, partial(jpeg.decode, picture, f"{source}: frame {frame}")
     except (OSError, pa.ArrowException, KeyError) as error:
         raise ClipError(f"{source}: is not a frames table or is damaged; run `dvc repro frames`") from error
-
-
-def _decode(source: Path, frame: int, jpeg: bytes) -> Grey:
-    import cv2
-
-    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise ClipError(f"{source}: frame {frame} is not a JPEG; run `dvc repro frames`")
-    return np.asarray(grey, np.uint8)
 
 
 def _open(source: Path) -> pq.ParquetFile:

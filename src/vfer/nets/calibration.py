@@ -12,11 +12,19 @@ LEAST, MOST = 0.25, 8.0
 TINY = 1e-7
 
 
-def softened(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return probabilities, (n, classes), at a temperature: those of logits that are divided by it."""
-    logits = np.log(np.asarray(probabilities, np.float64) + TINY) / temperature
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return positive shares of sum 1 in the order of the logits, (n, classes)."""
+    return np.asarray(_shares(logits), np.float32)
+
+
+def _shares(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def softened(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Return probabilities, (n, classes), at a temperature: those of logits that are divided by it."""
+    return np.asarray(_shares(np.log(np.asarray(probabilities, np.float64) + TINY) / temperature))
 
 
 def log_loss(probabilities: NDArray[np.floating], truth: NDArray[np.int64]) -> float:

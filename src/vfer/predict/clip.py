@@ -19,7 +19,7 @@ from vfer.nets.session import Session
 from vfer.predict import quality, shots, source
 from vfer.predict.prediction import LONG, SHOTS
 from vfer.predict.source import Span
-from vfer.video import decode, frames
+from vfer.video import decode, jpeg
 from vfer.video.frames import FramesParams
 
 NEARLY = 0.5  # a second face of this share of the largest one's width could have been meant
@@ -87,10 +87,10 @@ def look(
     jpegs = _sampled(video, span, limits, params[0])
 
     def pictures() -> Iterator[Picture]:
-        for index, time, jpeg in jpegs:  # through JPEG, as the stages store them, for the same answer to the last bit
-            yield index, time, partial(frames.decode, jpeg)
+        for index, time, picture in jpegs:  # through JPEG, as the stages store them, for the same answer to the last bit
+            yield index, time, partial(jpeg.decode, picture)
 
-    height, width = frames.decode(jpegs[0][2]).shape
+    height, width = jpeg.decode(jpegs[0][2]).shape
     metadata = {"clip": str(video), "framing": framing, "width": str(width), "height": str(height)}
     crowd = _Crowd(detector, params[1].score)
     faces = find(pictures, metadata, crowd, params[1])
@@ -112,7 +112,7 @@ def _sampled(video: Path, span: Span, limits: Limits, params: FramesParams) -> l
     small: list[NDArray[np.uint8]] = []
     only_clip = limits.longest is not None
     for frame in source.frames(video, span, params.max_side, params.fps):
-        jpegs.append((frame.index, frame.time, frames.encode(frame.grey, params.jpeg_quality)))
+        jpegs.append((frame.index, frame.time, jpeg.encode(frame.grey, params.jpeg_quality)))
         if limits.longest is not None and frame.time - jpegs[0][1] > limits.longest:
             raise _long(video, limits.longest)
         small += [shots.small(frame.grey)] if only_clip else []

@@ -23,7 +23,7 @@ from vfer.predict.pictures import thumbnail
 from vfer.predict.shots import shots
 from vfer.predict.source import WHOLE, Span
 from vfer.predict.tracking import Linker, Place, TrackedFrame, follow
-from vfer.video import frames
+from vfer.video import jpeg
 from vfer.video.decode import Frame, Video
 from vfer.video.frames import FramesParams
 from vfer.video.timing import Ticks
@@ -160,7 +160,7 @@ class Observer:
             yield _Waiting(Observation(frame.frame, frame.time, shot), None)
             return
         # Crops are cut from the frame as the stages store it, through JPEG, for the network was trained on those.
-        grey = frames.decode(frames.encode(frame.grey, self._frames.jpeg_quality))
+        grey = jpeg.decode(jpeg.encode(frame.grey, self._frames.jpeg_quality))
         for number, place in faces.places:
             cropped = self._framing == "face"
             face = crop.resize(grey) if cropped else crop.crop(grey, place.box, self._faces.margin)

@@ -1,6 +1,6 @@
 """One subject's pictures: the face in each is found and cropped; what a worker process runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from vfer.data.stills import SIDE
 from vfer.faces import crop, track
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
+from vfer.faces.worker import DetectorWorker
 from vfer.files import replacing
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -37,19 +38,8 @@ class SubjectJob:
     about: str = ""
 
 
-class SubjectsWorker:
-    """Makes the faces of subjects with one detector, which a process builds once."""
-
-    detector: Detector
-    params: FacesParams
-
-    @classmethod
-    def start(cls, load: Callable[[], Detector], params: FacesParams) -> None:
-        """Build this process's detector, and keep OpenCV to one thread, since the subjects already fill the cores."""
-        import cv2
-
-        cv2.setNumThreads(1)
-        cls.detector, cls.params = load(), params
+class SubjectsWorker(DetectorWorker):
+    """Finds the faces of subjects."""
 
     @classmethod
     def work(cls, job: SubjectJob) -> int:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import Field
 
 from vfer.data.manifest import Framing
@@ -19,6 +17,7 @@ from vfer.errors import ClipError
 from vfer.files import replacing
 from vfer.params import Params
 from vfer.video import decode as video
+from vfer.video import jpeg
 from vfer.video.decode import Frame
 
 _FIELDS: "list[pa.Field[Any]]" = [pa.field("frame", pa.int32()), pa.field("time", pa.float64()), pa.field("jpeg", pa.binary())]
@@ -100,7 +99,7 @@ def _write(job: FramesJob, path: Path) -> FramesSummary:
         for frame in sample(job.source, params.fps, params.max_side, longest=params.max_seconds, notes=notes):
             if writer is None:
                 writer = pq.ParquetWriter(path, FRAMES_SCHEMA.with_metadata(_metadata(job, frame)), compression="none")
-            rows.append({"frame": frame.index, "time": frame.time, "jpeg": encode(frame.grey, params.jpeg_quality)})
+            rows.append({"frame": frame.index, "time": frame.time, "jpeg": jpeg.encode(frame.grey, params.jpeg_quality)})
             count += 1
             if len(rows) == ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, FRAMES_SCHEMA))
@@ -120,23 +119,6 @@ def summary_of(path: Path) -> FramesSummary:
     """Return what `write` returned when it wrote a frames table."""
     metadata = pq.read_metadata(path)
     return FramesSummary(int(metadata.num_rows), tuple(json.loads((metadata.metadata or {}).get(b"notes", b"[]"))))
-
-
-def encode(grey: NDArray[np.uint8], quality: int) -> bytes:
-    """Return a grey picture as JPEG."""
-    return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-def decode(jpeg: bytes) -> NDArray[np.uint8]:
-    """Return the grey picture in a JPEG, uint8 (h, w).
-
-    Raises:
-        ClipError: If it is damaged.
-    """
-    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise ClipError("a stored frame is not a JPEG that can be decoded; run `dvc repro frames`")
-    return grey.astype(np.uint8, copy=False)
 
 
 def _metadata(job: FramesJob, frame: Frame) -> dict[str, str]:

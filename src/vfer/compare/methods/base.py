@@ -53,9 +53,3 @@ class Fitted:
 
 Method = Callable[[Clips, Clips, Task], Fitted]
 """Makes one of the clips to train on and of those to validate on."""
-
-
-def softmax(scores: NDArray[np.floating]) -> Vectors:
-    """Return positive shares of sum 1 in the order of the scores, (n, classes)."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

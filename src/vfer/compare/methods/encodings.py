@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors, softmax
+from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors
+from vfer.nets.calibration import softmax
 
 Encode = Callable[[Vectors], Vectors]
 """From a clip's embeddings, float32 (frames, d), to one vector."""

@@ -7,7 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vfer.compare.methods.base import Clips, Fitted, Task, Vectors
-from vfer.lstm.sequences import thin
+from vfer.evaluate.vote import fit_frames
 
 
 def averaged(train: Clips, validation: Clips, task: Task) -> Fitted:
@@ -35,14 +35,8 @@ def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vector
 
 
 def _fit(clips: Clips, strength: float, task: Task) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     most = max(1, task.encodings.frames // len(clips))
-    thinned = [thin(embedding, most) if most > 1 else embedding[:1] for embedding in clips.embeddings]
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, class_weight="balanced", random_state=task.seed))
-    return model.fit(np.concatenate(thinned), np.repeat(clips.labels, [len(one) for one in thinned]))
+    return fit_frames(clips.embeddings, clips.labels, most, task.seed, strength=strength, steps=1000, balanced=True)
 
 
 def _shares(model: Any, embedding: Vectors, task: Task) -> Vectors:

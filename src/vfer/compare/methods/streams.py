@@ -14,8 +14,9 @@ from keras import layers
 from numpy.typing import NDArray
 
 from vfer.compare.methods import frames
-from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors, softmax
+from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors
 from vfer.compare.methods.nets import Inputs, Prepare, ended, net
+from vfer.nets.calibration import softmax
 
 STACK = 8
 """Fields of motion that the network sees of a clip, evenly spread over it."""
