@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toys
 from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
 from vfer.features import Embeddings
 from vfer.lstm.baseline import Baseline
-from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad, predict, thin
 from vfer.lstm.train import Part, batches, median_step, train
 from vfer.nets import export
@@ -20,28 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),  # of tf2onnx
 ]
 
-PARAMS = LstmParams(
-    architecture="lstm",
-    units=6,
-    dropout=0,
-    input_dropout=0,
-    noise=0,
-    frame_dropout=0,
-    time_jitter=0,
-    epochs=25,
-    patience=25,
-    refit=False,
-    batch_size=8,
-    learning_rate=0.05,
-    weight_decay=0,
-    label_smoothing=0,
-    class_balance=1,
-    max_frames=20,
-    baseline="none",
-    neutral="neutral",
-    neutral_clips=1,
-    deterministic=False,
-)
+PARAMS = toys.lstm_params(units=6, epochs=25, patience=25, batch_size=8, learning_rate=0.05)
 
 
 def timed(values: NDArray[np.floating]) -> Embeddings:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toys
 
 from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.features import Embeddings
 from vfer.lstm import baseline, learn, people
 from vfer.lstm.learn import KerasNetwork, Learned
-from vfer.lstm.params import LstmParams
 from vfer.lstm.settings import settings_of
 from vfer.lstm.train import Part
 
@@ -21,27 +21,8 @@ EXPRESSIONS = ["angry", "happy", "neutral", "sad"]
 WIDTH = 8
 LOOKS = np.random.default_rng(0).normal(0, 1, (4, WIDTH))
 LOOKS[2] = 0
-PARAMS = LstmParams(
-    architecture="lstm",
-    units=16,
-    dropout=0,
-    input_dropout=0,
-    noise=0.1,
-    frame_dropout=0.1,
-    time_jitter=0.1,
-    epochs=15,
-    patience=15,
-    refit=False,
-    batch_size=16,
-    learning_rate=0.02,
-    weight_decay=0,
-    label_smoothing=0,
-    class_balance=1,
-    max_frames=20,
-    baseline="subject",
-    neutral="neutral",
-    neutral_clips=2,
-    deterministic=False,
+PARAMS = toys.lstm_params(
+    units=16, noise=0.1, frame_dropout=0.1, time_jitter=0.1, batch_size=16, learning_rate=0.02, baseline="subject", neutral_clips=2
 )
 
 

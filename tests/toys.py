@@ -19,11 +19,20 @@ from vfer.data.sample.dataset import frames as rendered
 from vfer.data.sample.video import Writer
 from vfer.faces import table
 from vfer.lstm import baseline
+from vfer.lstm.params import LstmParams
 from vfer.lstm.settings import KEY, SequenceSettings
 from vfer.nets.session import Session
 
 CLASSES = ["dark", "light"]
 LEVELS = {"dark": 40, "light": 210}
+
+
+def lstm_params(**changed: object) -> LstmParams:
+    """Returns the params of a small sequence model that learns fast, with some of them changed."""
+    plain = dict.fromkeys(("dropout", "input_dropout", "noise", "frame_dropout", "time_jitter", "weight_decay", "label_smoothing"), 0)
+    size = {"architecture": "lstm", "units": 16, "epochs": 15, "patience": 15, "batch_size": 16, "learning_rate": 0.02, "max_frames": 20}
+    people = {"baseline": "none", "neutral": "neutral", "neutral_clips": 1}
+    return LstmParams.model_validate(plain | size | people | {"refit": False, "class_balance": 1, "deterministic": False} | changed)
 
 
 def _constant(name: str, values: "NDArray[np.generic]") -> onnx.TensorProto:
