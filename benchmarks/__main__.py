@@ -41,7 +41,7 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder of RESULTS.md and results.json.")] = HOME / "benchmarks",
     real_data: Annotated[Path, typer.Option(envvar="VFER_REAL_DATA", help="Folder of real datasets.")] = HOME.parent / "shared" / "data",
 ) -> None:
-    """Runs the benchmarks in the order of the table; one that fails says so there, and the others run."""
+    """Run the benchmarks in the order of the table; one that fails says so there, and the others run."""
     chosen = names(only)
     shutil.rmtree(scratch / "run", ignore_errors=True)
     failed = []
@@ -64,7 +64,7 @@ def main(
 
 
 def names(only: str) -> list[str]:
-    """Returns the chosen benchmarks in the order of the table; raises `VferError` for one that is unknown."""
+    """Return the chosen benchmarks in the order of the table; raise `VferError` for one that is unknown."""
     asked = [name.strip() for name in only.split(",") if name.strip()] or list(MODULES)
     for name in asked:
         if name not in MODULES:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def main(path: Path) -> None:
-    """Reads `[fps, score, shots]`: lists of frames, lists of boxes (x0, y0, x1, y1, score); prints a number a box, or -1."""
+    """Read `[fps, score, shots]`: lists of frames, lists of boxes (x0, y0, x1, y1, score); print a number a box, or -1."""
     import supervision as sv
     from trackers import ByteTrackTracker
 

@@ -39,7 +39,7 @@ SHORT = Kind(SMALL, 0.6, 15)
 
 
 def rendered(cache: Path, kind: Kind, count: int) -> list[Path]:
-    """Returns `count` clips, no two of the same content; those that an earlier run made are used again."""
+    """Return `count` clips, no two of the same content; those that an earlier run made are used again."""
     folder = cache / f"clips-{kind}"
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:05d}.mp4" for index in range(count)]
@@ -62,7 +62,7 @@ def _render(job: tuple[Kind, int, Sequence[Path]]) -> None:
 
 
 def marked(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    """Returns a picture with its clip's number as black and white squares in a corner, and a little darker by it."""
+    """Return a picture with its clip's number as black and white squares in a corner, and a little darker by it."""
     darker = (picture * (1 - number % 64 / 640)).astype(np.uint8)
     for bit in range(12):
         darker[:MARK, bit * MARK : (bit + 1) * MARK] = 255 * (number >> bit & 1)
@@ -70,13 +70,13 @@ def marked(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 
 def long(cache: Path, kind: Kind, times: int) -> Path:
-    """Returns one clip that shows a rendered one several times over."""
+    """Return one clip that shows a rendered one several times over."""
     [source] = rendered(cache, kind, 1)
     return repeated(source, source.with_name(f"times-{times}.mp4"), times)
 
 
 def repeated(source: Path, path: Path, times: int) -> Path:
-    """Makes a clip that shows another several times over; its packets are copied, not encoded again, and its title is its own."""
+    """Make a clip that shows another several times over; its packets are copied, not encoded again, and its title is its own."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def repeated(source: Path, path: Path, times: int) -> Path:
 
 
 def real(folder: Path | None, workers: int) -> list[Path]:
-    """Returns the real 720p clips, as many as keep all processes busy to the end; none where there are none."""
+    """Return the real 720p clips, as many as keep all processes busy to the end; none where there are none."""
     import av
 
     found = []
@@ -110,7 +110,7 @@ def real(folder: Path | None, workers: int) -> list[Path]:
 
 
 def frames_in(paths: Sequence[Path]) -> int:
-    """Returns how many frames the clips hold together."""
+    """Return how many frames the clips hold together."""
     import av
 
     total = 0
@@ -121,7 +121,7 @@ def frames_in(paths: Sequence[Path]) -> int:
 
 
 def fill(data: Path, sources: Sequence[Path]) -> None:
-    """Copies clips into a dataset and lists all that are there."""
+    """Copy clips into a dataset and list all that are there."""
     (data / "clips").mkdir(parents=True, exist_ok=True)
     for source in sources:
         shutil.copyfile(source, data / "clips" / source.name)
@@ -129,7 +129,7 @@ def fill(data: Path, sources: Sequence[Path]) -> None:
 
 
 def enlist(data: Path, names: Sequence[str]) -> None:
-    """Writes the manifest of clips; their expressions and their twelve subjects are made up."""
+    """Write the manifest of clips; their expressions and their twelve subjects are made up."""
     expressions = list(CODES)
     listed = []
     for index, name in enumerate(names):

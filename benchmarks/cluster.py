@@ -22,7 +22,7 @@ COUNT = "import ray, sys; ray.init(sys.argv[1], logging_level='error'); print(in
 
 @contextmanager
 def started(nodes: int, folder: Path) -> Iterator[str]:
-    """Starts a head and as many more nodes as asked for, and gives the address; ends them, and nothing else, afterwards."""
+    """Start a head and as many more nodes as asked for, and give the address; end them, and nothing else, afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

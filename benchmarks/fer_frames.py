@@ -11,7 +11,7 @@ TRIED = 8  # frames on which each number of threads is tried
 
 
 def main(detector: str, clips: list[str]) -> None:
-    """Prints one line of JSON."""
+    """Print one line of JSON."""
     if detector == "mtcnn":
         import facenet_pytorch  # noqa: F401  # before TensorFlow: triton crashes where TensorFlow was loaded first
     import cv2
@@ -42,7 +42,7 @@ def _frames(cv2: Any, clips: list[str], most: int | None = None) -> Iterator[Any
 
 
 def _quickest(found: Any, frames: Iterator[Any]) -> int:
-    """Sets PyTorch's threads to its own choice or to one, whichever is quicker (on busy cores one is); that time is not counted."""
+    """Set PyTorch's threads to its own choice or to one, whichever is quicker (on busy cores one is); that time is not counted."""
     import torch
 
     tried = list(frames)

@@ -60,7 +60,7 @@ class Film:
     seed: int
 
     def render(self, path: Path) -> list[Truth]:
-        """Writes the film, and returns the truth of every frame."""
+        """Write the film, and return the truth of every frame."""
         truth: list[Truth] = []
         frame = 0
         with Writer(path, self.size, self.fps, crf=23, sound=True) as writer:
@@ -145,7 +145,7 @@ class _Player:
 def walk(
     random: np.random.Generator, frames: int, fps: int, size: tuple[int, int], unit: float, home: float, liveliness: float
 ) -> NDArray[np.float64]:
-    """Returns the path of a face that sways around a place, (frames, 2).
+    """Return the path of a face that sways around a place, (frames, 2).
 
     Args:
         random: Draws the path.
@@ -165,7 +165,7 @@ def walk(
 
 
 def drama(random: np.random.Generator, seconds: float, length: float, expressions: Sequence[str]) -> list[Act]:
-    """Returns acts of about `length` seconds, with rests between, that fill a shot."""
+    """Return acts of about `length` seconds, with rests between, that fill a shot."""
     acts, at = [], random.uniform(0.2, 1.0)
     while at + length * 1.1 < seconds:
         took = length * random.uniform(0.9, 1.1)

@@ -32,7 +32,7 @@ class _Worker:
 
 
 def seconds(clips: Sequence[Path], detector: str | None, folder: Path, workers: int) -> float:
-    """Returns the wall time without any start-up of decoding every frame (luma), and of the detector on each where one is named."""
+    """Return the wall time without any start-up of decoding every frame (luma), and of the detector on each where one is named."""
     context = multiprocessing.get_context("spawn")
     given = (detector, folder, context.Barrier(workers))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.start, initargs=given) as pool:

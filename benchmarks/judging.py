@@ -50,7 +50,7 @@ Samples = tuple[NDArray[np.int64], NDArray[np.int64], list[str]]
 
 
 def people(number: int, population: str, rng: np.random.Generator) -> Samples:
-    """Draws people's clips; the third class is recognised less often than the others."""
+    """Draw people's clips; the third class is recognised less often than the others."""
     mean, spread = POPULATIONS[population]
     size = mean * (1 - mean) / spread**2 - 1
     accuracy = rng.beta(mean * size, (1 - mean) * size, number).repeat(CLIPS)
@@ -61,13 +61,13 @@ def people(number: int, population: str, rng: np.random.Generator) -> Samples:
 
 
 def estimated(given: Samples, confidence: float = 0.95) -> dict[str, Interval]:
-    """Returns the scores with the intervals that vfer reports."""
+    """Return the scores with the intervals that vfer reports."""
     truth, answers, subjects = given
     return intervals(truth, answers, subjects, [f"r{i}" for i in range(len(truth))], CLASSES, confidence)
 
 
 def bootstrap(given: Samples, rng: np.random.Generator, draws: int = 400) -> dict[str, Interval]:
-    """Returns the accuracy with the percentile bootstrap over subjects, for comparison."""
+    """Return the accuracy with the percentile bootstrap over subjects, for comparison."""
     truth, answers, _ = given
     means = (truth == answers).reshape(-1, CLIPS).mean(axis=1)
     drawn = means[rng.integers(0, len(means), (draws, len(means)))].mean(axis=1)
@@ -78,7 +78,7 @@ def bootstrap(given: Samples, rng: np.random.Generator, draws: int = 400) -> dic
 def coverage(
     number: int, population: str, draws: int, seed: int, estimate: Callable[[Samples], dict[str, Interval]] = estimated
 ) -> dict[str, float]:
-    """Returns the share of draws whose interval holds the score of everybody, by score."""
+    """Return the share of draws whose interval holds the score of everybody, by score."""
     rng = np.random.default_rng(seed)
     truth, answers, _ = people(20_000, population, rng)
     everybody = asdict(score(truth, answers, CLASSES))
@@ -91,7 +91,7 @@ def _holds(interval: Interval, value: float) -> bool:
 
 
 def differences(draws: int, pair: Pair, better: float = 0, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Draws differences of two models, (draws, people * clips), the first `better` in accuracy, half of whose mistakes are common.
+    """Draw differences of two models, (draws, people * clips), the first `better` in accuracy, half of whose mistakes are common.
 
     Returns them with the number of each recording's person.
     """
@@ -105,7 +105,7 @@ def differences(draws: int, pair: Pair, better: float = 0, seed: int = 0) -> tup
 
 
 def mcnemar(found: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns McNemar's exact p over twin files, each of which counts, for comparison."""
+    """Return McNemar's exact p over twin files, each of which counts, for comparison."""
     won, lost = (2 * np.maximum(sign * found, 0).sum(axis=-1) for sign in (1, -1))
     return np.asarray(np.minimum(1, 2 * stats.binom.sf(np.maximum(won, lost) - 1, won + lost, 0.5)))
 
@@ -122,7 +122,7 @@ class Reigns:
     owner: NDArray[np.intp]
 
     def by_gate(self) -> NDArray[np.bool_]:
-        """Returns in which draws the gate promotes one."""
+        """Return in which draws the gate promotes one."""
         p = np.stack([p_values(self.gained[:, k], self.owner) for k in range(self.gained.shape[1])], axis=1)
         return np.array([self._promoted(draw, p[draw]) for draw in range(len(p))])
 
@@ -136,12 +136,12 @@ class Reigns:
         return False
 
     def by_mcnemar(self) -> NDArray[np.bool_]:
-        """Returns in which draws McNemar's test over files, at the same significance each time, promotes one."""
+        """Return in which draws McNemar's test over files, at the same significance each time, promotes one."""
         return np.asarray(((mcnemar(self.gained) < SIGNIFICANCE) & (self.gained.sum(axis=-1) > 0)).any(axis=1))
 
 
 def reigns(rng: np.random.Generator, draws: int, challengers: int = 20, pair: Pair = Pair(12, 14, 0.75, 0.1, 0.1)) -> Reigns:
-    """Draws champions and challengers that are as unlike as networks of different seeds."""
+    """Draw champions and challengers that are as unlike as networks of different seeds."""
     shape = (draws, challengers + 1, pair.people)
     accuracy = rng.normal(pair.mean, pair.spread, (draws, 1, pair.people, 1)) + rng.normal(0, pair.suits, (*shape, 1))
     common, own = rng.random((draws, 1, pair.people, pair.clips)), rng.random((*shape, pair.clips))
@@ -151,7 +151,7 @@ def reigns(rng: np.random.Generator, draws: int, challengers: int = 20, pair: Pa
 
 
 def main(draws: Annotated[int, typer.Option(help="Simulated datasets for each figure.")] = 1000) -> None:
-    """Prints the tables of docs/judging.md."""
+    """Print the tables of docs/judging.md."""
     covered = [[str(number), kind, *_coverages(number, kind, draws)] for number in SUBJECTS for kind in POPULATIONS]
     table(["subjects", "people", *NAMES, "accuracy, percentile bootstrap"], covered)
     erred = [[*map(str, vars(pair).values()), *_errors(pair, draws)] for pair in EQUAL]
@@ -179,7 +179,7 @@ def _percent(hits: NDArray[np.bool_]) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a Markdown table."""
+    """Print a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     console.console.print("".join(f"| {' | '.join(line)} |\n" for line in lines), markup=False, soft_wrap=True)
 

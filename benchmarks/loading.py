@@ -22,7 +22,7 @@ ROUNDS = 15
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures the three ways in turn, after one round that is not counted."""
+    """Measure the three ways in turn, after one round that is not counted."""
     folder = scratch / "run" / "loading"
     folder.mkdir(parents=True, exist_ok=True)
     cache, array = folder / "features.parquet", folder / "features.npy"

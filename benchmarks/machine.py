@@ -17,7 +17,7 @@ LINUX = Path("/proc/cpuinfo")
 
 
 def facts() -> dict[str, object]:
-    """Returns the date, the machine, how busy it is, the commit and the versions."""
+    """Return the date, the machine, how busy it is, the commit and the versions."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "machine": f"{env.workers()} cores ({processor()}), {memory():.0f} GB, {platform.system()}, no GPU used",
@@ -28,7 +28,7 @@ def facts() -> dict[str, object]:
 
 
 def processor() -> str:
-    """Returns the name of the processor."""
+    """Return the name of the processor."""
     lines = LINUX.read_text().splitlines() if LINUX.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
@@ -37,12 +37,12 @@ def processor() -> str:
 
 
 def memory() -> float:
-    """Returns the memory in GB."""
+    """Return the memory in GB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
 
 
 def commit() -> str:
-    """Returns the commit of the code, and whether files differ from it."""
+    """Return the commit of the code, and whether files differ from it."""
     try:
         command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
         return subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True).stdout.strip()
@@ -51,7 +51,7 @@ def commit() -> str:
 
 
 def installed(package: str) -> str | None:
-    """Returns the version of a package, or none where it is not installed."""
+    """Return the version of a package, or none where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

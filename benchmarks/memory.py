@@ -27,7 +27,7 @@ TRAINED = ("lstm", "evaluate")
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures every stage once at each number and each length."""
+    """Measure every stage once at each number and each length."""
     folder, cache, cnn = scratch / "run" / "memory", scratch / "cache", model.made(scratch)
     by_number = {number: clips.rendered(cache, clips.SHORT, number) for number in NUMBERS}
     by_length = {seconds: [clips.long(cache, KIND, round(seconds / KIND.seconds))] for seconds in LENGTHS}
@@ -48,21 +48,21 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
 
 
 def stage_rows(stage: str, unit: str, peaks: Mapping[int, float], goal: Goal | None) -> list[Row]:
-    """Returns a stage's rows: one a size, and the largest size's memory as a multiple of the smallest size's."""
+    """Return a stage's rows: one a size, and the largest size's memory as a multiple of the smallest size's."""
     few, many = min(peaks), max(peaks)
     rows = [row(f"{stage}: {size} {unit}", [peak], "MB") for size, peak in peaks.items()]
     return [*rows, row(f"{stage}: {many} {unit}, of {few} {unit}", [peaks[many] / peaks[few]], "x", goal)]
 
 
 def mapping(root: Path, sources: Sequence[Path], cnn: Path) -> dict[str, float]:
-    """Returns the peaks of the stages that work clip by clip."""
+    """Return the peaks of the stages that work clip by clip."""
     repository = Repository.new(root, sources, cnn)
     repository.set("faces", max_faceless=1)
     return {stage: repository.peak_memory(stage) for stage in TO_FEATURES}
 
 
 def training(root: Path, lengths: Sequence[int]) -> dict[str, float]:
-    """Returns the peaks of `lstm` (one epoch) and `evaluate` on random embeddings of clips of those lengths."""
+    """Return the peaks of `lstm` (one epoch) and `evaluate` on random embeddings of clips of those lengths."""
     repository = Repository.new(root, [])
     repository.set("lstm", epochs=1)
     clips.enlist(repository.data, [f"{index:05d}" for index in range(len(lengths))])
@@ -71,7 +71,7 @@ def training(root: Path, lengths: Sequence[int]) -> dict[str, float]:
 
 
 def sequences(lengths: Sequence[int]) -> "list[features.Sequence]":
-    """Returns random clips."""
+    """Return random clips."""
     random = np.random.default_rng(0)
     made = []
     for index, frames in enumerate(lengths):

@@ -10,7 +10,7 @@ CLASSES = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 
 
 def made(scratch: Path) -> Path:
-    """Returns the model of this run, which the first benchmark that needs it makes, in a process of its own (TensorFlow)."""
+    """Return the model of this run, which the first benchmark that needs it makes, in a process of its own (TensorFlow)."""
     path = scratch / "run" / "cnn.onnx"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,7 +20,7 @@ def made(scratch: Path) -> Path:
 
 
 def main(config: Path, out: Path) -> None:
-    """Builds and exports the network."""
+    """Build and export the network."""
     import keras
     import numpy as np
 

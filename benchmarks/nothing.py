@@ -17,7 +17,7 @@ MOST = 5.0  # seconds
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures each repository in turn."""
+    """Measure each repository in turn."""
     tasks: dict[int, Callable[[], float]] = {}
     for number in added.NUMBERS:
         repository, _ = added.grown(scratch, number)

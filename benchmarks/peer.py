@@ -31,7 +31,7 @@ class Pass:
 
 
 def install(cache: Path, name: str = "fer") -> Path:
-    """Returns the Python of a package's environment, made by `uv` where it is not there yet; raises `VferError` where it cannot be made.
+    """Return the Python of a package's environment, made by `uv` where it is not there yet; raise `VferError` where it cannot be made.
 
     What it holds stands in `NAME.txt` beside this file.
     """
@@ -60,7 +60,7 @@ def answers(python: Path, detector: str, listed: Path) -> list[str | None]:
 
 
 def watch(python: Path, detector: str, clips: Sequence[Path]) -> Pass:
-    """Runs `fer` with the detector `haar` or `mtcnn` over every frame of the clips, on as many threads as it likes."""
+    """Run `fer` with the detector `haar` or `mtcnn` over every frame of the clips, on as many threads as it likes."""
     command = [str(python), str(HERE / "fer_frames.py"), detector, *map(str, clips)]
     printed = processes.run(command, HERE, CUDA_VISIBLE_DEVICES="", STARTED=repr(time.time()))
     return Pass(**json.loads(printed.splitlines()[-1]))

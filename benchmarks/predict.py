@@ -22,7 +22,7 @@ FPS = 30.0
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:
-    """Measures ours and `fer` in turn."""
+    """Measure ours and `fer` in turn."""
     real = clips.real(real_data, env.workers())
     sources = real or clips.rendered(scratch / "cache", RENDERED, COUNT)
     folder = scratch / "run" / "predict"
@@ -52,7 +52,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
 
 
 def against(every: list[float], passes: list[peer.Pass], absent: str) -> list[Row]:
-    """Returns the rows of `fer`."""
+    """Return the rows of `fer`."""
     if absent:
         return [missing("fer with Haar", absent)]
     theirs = [one.frames / one.loop for one in passes]
@@ -64,11 +64,11 @@ def against(every: list[float], passes: list[peer.Pass], absent: str) -> list[Ro
 
 
 def watch(python: Path, sources: list[Path], passes: list[peer.Pass]) -> float:
-    """Runs `fer` over the clips and keeps what it says; returns the seconds."""
+    """Run `fer` over the clips and keep what it says; return the seconds."""
     passes.append(peer.watch(python, "haar", sources))
     return passes[-1].loop
 
 
 def seconds(path: Path, *options: str) -> float:
-    """Returns the wall time of a run of the command."""
+    """Return the wall time of a run of the command."""
     return processes.seconds([sys.executable, "-m", "vfer.cli", "predict", str(path), "--model", "shipped", *options], path.parent)

@@ -18,14 +18,14 @@ PLACE = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)*(?=[\w.+-])")
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Returns this process's environment without what would change the pipeline, and with `more`."""
+    """Return this process's environment without what would change the pipeline, and with `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
 
 
 def run(command: Sequence[str], folder: Path, **more: str) -> str:
-    """Runs a command to its end and returns what it printed; raises `VferError` with its last line where it fails."""
+    """Run a command to its end and return what it printed; raise `VferError` with its last line where it fails."""
     done = subprocess.run(command, cwd=folder, env=environment(more), capture_output=True, text=True, check=False)
     if done.returncode:
         raise VferError(f"`{plain(' '.join(command))}` failed: {last_line(done.stderr or done.stdout)}")
@@ -39,14 +39,14 @@ def show(command: Sequence[str], folder: Path) -> None:
 
 
 def seconds(command: Sequence[str], folder: Path, **more: str) -> float:
-    """Runs a command as `run` does and returns the wall time that it took."""
+    """Run a command as `run` does and return the wall time that it took."""
     start = time.perf_counter()
     run(command, folder, **more)
     return time.perf_counter() - start
 
 
 def peak_memory(command: Sequence[str], folder: Path, **more: str) -> float:
-    """Runs a command and returns the most memory in MB that it and the processes it started held at once (sum of resident sizes)."""
+    """Run a command and return the most memory in MB that it and the processes it started held at once (sum of resident sizes)."""
     with (folder / "output.txt").open("w+") as output:
         process = psutil.Popen(command, cwd=folder, env=environment(more), stdout=output, stderr=output)
         peak = 0
@@ -73,11 +73,11 @@ def _resident(process: psutil.Process) -> int:
 
 
 def last_line(text: str) -> str:
-    """Returns the last line that says something, without the folders of this machine."""
+    """Return the last line that says something, without the folders of this machine."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return plain(lines[-1]) if lines else "it said nothing"
 
 
 def plain(text: str) -> str:
-    """Returns a text without the folders of this machine."""
+    """Return a text without the folders of this machine."""
     return PLACE.sub("", text)

@@ -37,7 +37,7 @@ def main(
     fps: Annotated[float, typer.Option(help="Frames sampled a second; all by default.")] = 1000,
     every: Annotated[str, typer.Option(help="Values of faces.detect_every; 1 is always among them.")] = "1,5",
 ) -> None:
-    """Prints each step's milliseconds a frame, and for each `detect_every` how the boxes differ from those of every frame."""
+    """Print each step's milliseconds a frame, and for each `detect_every` how the boxes differ from those of every frame."""
     section = params.load(HOME / "params.yaml", "frames", FramesParams).model_copy(update={"fps": fps})
     faces = params.load(HOME / "params.yaml", "faces", FacesParams).model_copy(update={"detector": detector})
     chosen = weights.choose(faces, folder)
@@ -60,7 +60,7 @@ def main(
 
 
 def profile(function: Callable[[Any], Any], jobs: list[Any], steps: dict[str, str]) -> tuple[dict[str, float], list[Any]]:
-    """Returns the seconds within the function of each step, and what the calls returned."""
+    """Return the seconds within the function of each step, and what the calls returned."""
     profiler = cProfile.Profile(time.process_time)
     results = [profiler.runcall(function, job) for job in jobs]
     spent = dict.fromkeys(steps, 0.0)
@@ -71,12 +71,12 @@ def profile(function: Callable[[Any], Any], jobs: list[Any], steps: dict[str, st
 
 
 def show(title: str, spent: dict[str, float], frames: int) -> None:
-    """Prints one line of milliseconds a frame."""
+    """Print one line of milliseconds a frame."""
     console.console.print(f"{title}: " + ", ".join(f"{step} {1000 * seconds / frames:.2f}" for step, seconds in spent.items()))
 
 
 def compare(found: list[table.Faces], truth: list[table.Faces]) -> str:
-    """Says how the tracked boxes overlap with the true ones, and how the coverage differs."""
+    """Say how the tracked boxes overlap with the true ones, and how the coverage differs."""
     overlaps, present, status = [], np.zeros(2), []
     for one, other in zip(found, truth, strict=True):
         tracked = np.array(one.status) == "tracked"

@@ -22,7 +22,7 @@ measured. Figures are medians; what is compared was run in turn, in the same run
 def update(
     folder: Path, modules: Mapping[str, ModuleType], name: str, facts: Mapping[str, object], seconds: float, rows: list[Row]
 ) -> None:
-    """Puts one benchmark's rows in the place of its former ones and writes both files."""
+    """Put one benchmark's rows in the place of its former ones and write both files."""
     path = folder / "results.json"
     results: Results = json.loads(path.read_text()) if path.exists() else {}
     results[name] = {**facts, "seconds": round(seconds), "rows": [asdict(row) for row in rows]}
@@ -32,13 +32,13 @@ def update(
 
 
 def text(results: Results, modules: Mapping[str, ModuleType]) -> str:
-    """Returns the whole of RESULTS.md."""
+    """Return the whole of RESULTS.md."""
     parts = [HEAD, *(part for name, result in results.items() for part in section(name, result, inspect.getdoc(modules[name]) or ""))]
     return "\n".join(parts)
 
 
 def section(name: str, result: Mapping[str, Any], about: str) -> Iterator[str]:
-    """Yields a benchmark's heading, how it was measured, and its table."""
+    """Yield a benchmark's heading, how it was measured, and its table."""
     yield f"## {name}\n\n{about}\n"
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
     yield (
@@ -55,7 +55,7 @@ def section(name: str, result: Mapping[str, Any], about: str) -> Iterator[str]:
 
 
 def line(row: Row) -> str:
-    """Returns one row of a table."""
+    """Return one row of a table."""
     reached = {None: "", True: "yes", False: "**no**"}[row.met]
     if row.value is None:
         return f"| {row.what} | not measured | | | |"
@@ -64,7 +64,7 @@ def line(row: Row) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Returns a number with three digits that count."""
+    """Return a number with three digits that count."""
     if value is None:
         return ""
     return f"{value:,.0f}".replace(",", " ") if abs(value) >= 100 else f"{value:.3g}"

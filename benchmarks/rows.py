@@ -36,24 +36,24 @@ class Row:
 
 
 def row(what: str, samples: Sequence[float], unit: str, goal: Goal | None = None, note: str = "") -> Row:
-    """Returns the row of some samples."""
+    """Return the row of some samples."""
     value = median(samples)
     bound, met = (str(goal), goal.met(value)) if goal else ("", None)
     return Row(what, value, unit, min(samples), max(samples), len(samples), bound, met, note)
 
 
 def missing(what: str, why: str) -> Row:
-    """Returns the row of a figure that could not be measured."""
+    """Return the row of a figure that could not be measured."""
     return Row(what, note=f"not measured: {why}")
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Returns the ratio of each round, so that what slows a whole round falls out."""
+    """Return the ratio of each round, so that what slows a whole round falls out."""
     return [one / other for one, other in zip(above, below, strict=True)]
 
 
 def in_turn(tasks: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Runs all tasks round after round, so that a machine that slows down or is disturbed treats them alike; returns their samples."""
+    """Run all tasks round after round, so that a machine that slows down or is disturbed treats them alike; return their samples."""
     samples: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():

@@ -23,7 +23,7 @@ LEAST = 1.8
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures processes in turn, then each cluster."""
+    """Measure processes in turn, then each cluster."""
     folder, cnn = scratch / "run" / "scaling", model.made(scratch)
     many, tiny = clips.rendered(scratch / "cache", KIND, COUNT), clips.rendered(scratch / "cache", clips.TINY, 2)
 
@@ -47,12 +47,12 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
 
 
 def pair(seconds: Callable[..., float], many: list[Path], tiny: list[Path], name: str, **more: str) -> dict[str, Callable[[], float]]:
-    """Returns the work, and its start-up, as tasks."""
+    """Return the work, and its start-up, as tasks."""
     return {name: partial(seconds, many, **more), f"{name} start-up": partial(seconds, tiny, **more)}
 
 
 def scaled(what: str, taken: dict[str, list[float]], goal: Goal | None = None) -> list[Row]:
-    """Returns the times of each number of workers, and how many times faster two are than one; the goal is for their work."""
+    """Return the times of each number of workers, and how many times faster two are than one; the goal is for their work."""
     one, two = (str(workers) for workers in WORKERS)
     net = {name: [all_ - start for all_, start in zip(taken[name], taken[f"{name} start-up"], strict=True)] for name in (one, two)}
     rows = [

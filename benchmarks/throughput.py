@@ -47,7 +47,7 @@ class Ours:
         return NAMES[self.detector] + (f", detecting in every {ordinal(self.every)}frame" if self.every else "")
 
     def seconds(self, sources: list[Path], tiny: list[Path]) -> float:
-        """Runs the stages over the clips and, for the time they take to start, over the tiny ones; returns the former's wall time."""
+        """Run the stages over the clips and, for the time they take to start, over the tiny ones; return the former's wall time."""
         self.start_up.append(sum(self._repository(tiny).seconds().values()))
         self.parts = self._repository(sources).seconds()
         return sum(self.parts.values())
@@ -62,7 +62,7 @@ class Ours:
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:
-    """Measures ours, `fer` and the floor in turn."""
+    """Measure ours, `fer` and the floor in turn."""
     workers = env.workers()
     real = clips.real(real_data, workers)
     sources = real or clips.rendered(scratch / "cache", RENDERED, COUNT)
@@ -103,30 +103,30 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
 
 
 def spacings() -> list[int | None]:
-    """Returns the values of faces.detect_every to run with: the default first, then every frame and every fifth."""
+    """Return the values of faces.detect_every to run with: the default first, then every frame and every fifth."""
     default = yaml.safe_load((HOME / "params.yaml").read_text())["faces"].get("detect_every")
     return [None] if default is None else list(dict.fromkeys([default, 1, 5]))
 
 
 def ordinal(every: int) -> str:
-    """Returns "5th " for 5, and nothing for 1."""
+    """Return "5th " for 5, and nothing for 1."""
     return {1: "", 2: "2nd ", 3: "3rd "}.get(every, f"{every}th ")
 
 
 def rates(frames: int, seconds: list[float]) -> list[float]:
-    """Returns frames a second."""
+    """Return frames a second."""
     return [frames / one for one in seconds]
 
 
 def peer_rows(name: str, seen: list[peer.Pass]) -> Iterator[Row]:
-    """Yields the rows of `fer` with one detector."""
+    """Yield the rows of `fer` with one detector."""
     note = f"found a face in {seen[0].faces} of {seen[0].frames} frames; {seen[-1].threads} threads"
     yield row(f"{NAMES[name]}, whole", [one.frames / one.whole for one in seen], "frames/s")
     yield row(f"{NAMES[name]}, net of start-up", [one.frames / one.loop for one in seen], "frames/s", note=note)
 
 
 def our_rows(one: Ours, frames: int, whole: list[float], floor_: list[float], passes: dict[str, list[peer.Pass]]) -> Iterator[Row]:
-    """Yields the rows of ours with one detector, and the ratios to the floor (both are frames a second) and to `fer`."""
+    """Yield the rows of ours with one detector, and the ratios to the floor (both are frames a second) and to `fer`."""
     net = [all_ - start for all_, start in zip(whole, one.start_up, strict=True)]
     parts = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.parts.items())
     yield row(f"{one.name}: whole", rates(frames, whole), "frames/s", note=f"last round: {parts}")

@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures both on the same films."""
+    """Measure both on the same films."""
     recogniser = vfer.load("shipped")
     try:
         python = peer.install(scratch / "cache", "trackers")
@@ -70,7 +70,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
 
 
 def film(liveliness: float, seed: int) -> Film:
-    """Returns a film of two shots, of three people each."""
+    """Return a film of two shots, of three people each."""
     random = np.random.default_rng(seed)
 
     def roles(actors: Iterable[int], frames: int) -> list[Role]:
@@ -83,13 +83,13 @@ def film(liveliness: float, seed: int) -> Film:
 
 
 def tracks(recogniser: Recogniser, path: Path) -> list[Box]:
-    """Returns the boxes that ours finds, with the number of the track; -1 in a frame without a face."""
+    """Return the boxes that ours finds, with the number of the track; -1 in a frame without a face."""
     observer = recogniser.observer()
     return [Box(one.frame, one.track, one.box) for one in observer.observations(path, decode.probe(path))]
 
 
 def bytetrack(python: Path, path: Path, truth: list[Truth], boxes: Path) -> list[Box]:
-    """Returns the boxes that CenterFace finds in every frame, with ByteTrack's numbers, another hundred for each shot."""
+    """Return the boxes that CenterFace finds in every frame, with ByteTrack's numbers, another hundred for each shot."""
     recogniser = vfer.load("shipped")
     detector, least = recogniser._detector, recogniser.settings.faces.score  # the same weights, input size and least score
     shot_of = {one.frame: one.shot for one in truth}
@@ -108,7 +108,7 @@ def bytetrack(python: Path, path: Path, truth: list[Truth], boxes: Path) -> list
 
 
 def idf1(truth: list[Box], found: list[Box]) -> float:
-    """Returns the share of boxes that are right about who is who, under the best assignment of found people to true ones.
+    """Return the share of boxes that are right about who is who, under the best assignment of found people to true ones.
 
     Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking, 2016.
     """

@@ -23,7 +23,7 @@ LEAST = 0.95
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures each net in a process of its own."""
+    """Measure each net in a process of its own."""
     rows = []
     for net, stills in NETS.items():
         command = [sys.executable, "-m", "benchmarks.training", net, str(stills)]
@@ -35,7 +35,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
 
 
 def main(net: str, stills: int) -> None:
-    """Prints the speeds as one line of JSON."""
+    """Print the speeds as one line of JSON."""
     env.prepare_tensorflow("auto")
     import keras
     import numpy as np

@@ -28,7 +28,7 @@ class BrowserError(Exception):
 
 
 def _high(descriptor: int) -> int:
-    """Moves a file descriptor out of the way of 3 and 4, which Chromium uses."""
+    """Move a file descriptor out of the way of 3 and 4, which Chromium uses."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return moved
@@ -75,7 +75,7 @@ class Browser:
         self.close()
 
     def close(self) -> None:
-        """Kills Chromium and all its processes."""
+        """Kill Chromium and all its processes."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -124,23 +124,23 @@ class Browser:
                 self.network.append(url)
 
     def resize(self, width: int, height: int, *, dark: bool = False) -> None:
-        """Sets the window's size in CSS pixels, and whether the reader prefers dark pages."""
+        """Set the window's size in CSS pixels, and whether the reader prefers dark pages."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
     def open(self, page: Path) -> None:
-        """Opens a file and waits until it is there."""
+        """Open a file and wait until it is there."""
         self._call("Page.navigate", url=page.resolve().as_uri())
         self.wait("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
-        """Returns what an expression is worth in the page, waiting for it where it is a promise."""
+        """Return what an expression is worth in the page, waiting for it where it is a promise."""
         answer = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Waits until an expression is true."""
+        """Wait until an expression is true."""
         end = time.monotonic() + WAIT
         while not self.run(condition):
             assert time.monotonic() < end, condition
@@ -153,12 +153,12 @@ class Browser:
         self._call("Input.dispatchMouseEvent", type=names[kind], x=x, y=y, **pressed)
 
     def key(self, key: str) -> None:
-        """Presses and releases a key, named as in JavaScript."""
+        """Press and release a key, named as in JavaScript."""
         text = {"text": key} if len(key) == 1 else {}
         self._call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self._call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
-        """Saves a screenshot as PNG, of the window or of the whole page."""
+        """Save a screenshot as PNG, of the window or of the whole page."""
         made = self._call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(made["data"]))

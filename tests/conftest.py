@@ -19,7 +19,7 @@ CONNECT = "import sys\nfrom pathlib import Path\nfrom vfer.register import track
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the longest file, since one worker runs a file whole."""
+    """Begin with the longest file, since one worker runs a file whole."""
     items.sort(key=lambda item: item.path.stem != "test_pipeline")
 
 

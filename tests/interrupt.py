@@ -11,7 +11,7 @@ LIMIT = 90.0  # seconds for it to begin, and then to end
 
 
 def interrupt(arguments: list[str], folder: Path, begun: Callable[[str], bool], stop: signal.Signals) -> tuple[int, str]:
-    """Runs `vfer` in a folder and stops it once `begun`, which is given its standard output, is true.
+    """Run `vfer` in a folder and stop it once `begun`, which is given its standard output, is true.
 
     Returns its exit status and its standard error. Fails where it ends before, or does not begin or end in time.
     """

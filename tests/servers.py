@@ -49,14 +49,14 @@ class S3:
 
 @contextmanager
 def s3() -> Iterator[S3]:
-    """Runs an empty S3 server."""
+    """Run an empty S3 server."""
     with _folder() as folder, _running([sys.executable, "-m", "moto.server", "-p", "0"], r"Running on (http://\S+)", folder) as address:
         yield S3(address)
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Runs an empty PostgreSQL on a socket of its own and yields its address; skips the test where it is not installed."""
+    """Run an empty PostgreSQL on a socket of its own and yield its address; skip the test where it is not installed."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda path: float(path.parent.name))
     initdb = shutil.which("initdb", path=f"{os.environ['PATH']}{os.pathsep}{programs}")
     if initdb is None:
@@ -73,7 +73,7 @@ def postgresql() -> Iterator[str]:
 
 @contextmanager
 def mlflow(database: str, artifacts: str, environment: dict[str, str]) -> Iterator[str]:
-    """Runs an MLflow server that keeps runs in a database and artifacts at an address that only it need reach; yields its own."""
+    """Run an MLflow server that keeps runs in a database and artifacts at an address that only it need reach; yield its own."""
     server = [sys.executable, "-W", "ignore", "-m", "mlflow", "server", "--port", "0", "--workers", "1"]
     stores = ["--backend-store-uri", database, "--artifacts-destination", artifacts]
     light = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -106,7 +106,7 @@ def _folder(user: str | None = None) -> Iterator[Path]:
 def _running(
     command: Sequence[str], ready: str, folder: Path, environment: dict[str, str] | None = None, user: str | None = None
 ) -> Iterator[str]:
-    """Runs a server while the block lasts, and yields the word by which its log says that it is ready."""
+    """Run a server while the block lasts, and yield the word by which its log says that it is ready."""
     log = folder / "log"
     with log.open("wb") as stream:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_"))}

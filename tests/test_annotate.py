@@ -37,7 +37,7 @@ def timeline(film: tuple[Path, list[Truth]]) -> vfer.Timeline:
 
 
 def frames(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
-    """Returns a film's frames, up to where its file ends in the middle of one."""
+    """Return a film's frames, up to where its file ends in the middle of one."""
     shown = []
     with av.open(str(path)) as container, suppress(av.error.InvalidDataError):
         shown.extend((float(frame.time or 0), frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0))
@@ -45,13 +45,13 @@ def frames(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
 
 
 def packets(path: Path) -> list[list[bytes]]:
-    """Returns the packets of each audio stream."""
+    """Return the packets of each audio stream."""
     with av.open(str(path)) as container:
         return [[bytes(packet) for packet in container.demux(stream) if packet.size] for stream in container.streams.audio]
 
 
 def encoded(path: Path, times: list[Fraction], size: tuple[int, int], codec: str) -> Path:
-    """Writes moving noise at given times."""
+    """Write moving noise at given times."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30)
@@ -99,7 +99,7 @@ def test_variable_rates_and_odd_sizes_are_kept(times: list[Fraction], size: tupl
 
 
 def sounding(path: Path, codec: str, delay: float) -> Path:
-    """Writes a second of video with a tone that begins later."""
+    """Write a second of video with a tone that begins later."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=10)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -144,7 +144,7 @@ def test_sound_begins_when_it_did_whatever_its_codec(name: str, codec: str, dela
 
 
 def changed(film: Path, made: Path, truth: list[Truth], actor: int) -> float:
-    """Returns how much the middle of an actor's face differs, in grey levels, over all frames."""
+    """Return how much the middle of an actor's face differs, in grey levels, over all frames."""
     total = []
     by_frame = {one.frame: one.box for one in truth if one.actor == actor}
     for number, ((_, before), (_, after)) in enumerate(zip(frames(film), frames(made), strict=True)):

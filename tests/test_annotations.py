@@ -60,7 +60,7 @@ def correct(path: Path, change: Callable[[Any], None]) -> None:
 
 
 def relabel(eaf: Any) -> None:
-    """Gives the second person other segments than the model did."""
+    """Give the second person other segments than the model did."""
     eaf.remove_all_annotations_from_tier("P2")
     eaf.add_annotation("P2", 400, 1400, "fear")
     eaf.add_annotation("P2", 1400, 2600, "Surprised")
@@ -116,7 +116,7 @@ def test_a_clip_shows_the_right_person_at_the_right_time(folder: Path) -> None:
 
 
 def submitted(tasks: Any) -> None:
-    """Does what Label Studio does when someone submits the first prediction with another label."""
+    """Do what Label Studio does when someone submits the first prediction with another label."""
     [task] = tasks
     result = json.loads(json.dumps(task["predictions"][0]["result"][0]))
     result["value"]["labels"] = ["sad"]

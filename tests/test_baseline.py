@@ -25,7 +25,7 @@ Clip = NDArray[np.float32]
 
 
 def person(labels: NDArray[np.int64], rng: np.random.Generator) -> list[Clip]:
-    """Returns one clip a label, of a person whose face rests elsewhere and moves more or less than others'."""
+    """Return one clip a label, of a person whose face rests elsewhere and moves more or less than others'."""
     rest, reach = rng.normal(0, 1.5, WIDTH), rng.uniform(0.5, 1.5)
     return [(rest + reach * LOOKS[label] + rng.normal(0, 0.5, (5, WIDTH))).astype(np.float32) for label in labels]
 
@@ -42,14 +42,14 @@ TRAINED, REFERENCE = people(20, EVEN)
 
 
 def answers(clips: list[Clip]) -> NDArray[np.int64]:
-    """Answers as a model of the training people would: by the nearest of the looks, seen from everybody's neutral face."""
+    """Answer as a model of the training people would: by the nearest of the looks, seen from everybody's neutral face."""
     assert REFERENCE.neutral is not None
     looks = REFERENCE.neutral + LOOKS - LOOKS[NEUTRAL]
     return np.array([np.square(clip.mean(axis=0) - looks).sum(axis=1).argmin() for clip in clips])
 
 
 def accuracy(others: int, labels: NDArray[np.int64] = EVEN) -> float:
-    """Returns the accuracy on the clips of new people, given so many other clips of each."""
+    """Return the accuracy on the clips of new people, given so many other clips of each."""
     right = []
     for seed in range(15):
         rng = np.random.default_rng([2, seed])

@@ -30,7 +30,7 @@ time.sleep(2)  # ONNX Runtime writes and sends in a thread of its own
 
 
 def run(folder: Path, telemetry: str) -> tuple[str, list[str], str]:
-    """Returns what a process printed, the files in its home, and what it said to the network."""
+    """Return what a process printed, the files in its home, and what it said to the network."""
     home, trace = folder / "home", folder / "trace"
     (folder / "repository").mkdir()
     home.mkdir()

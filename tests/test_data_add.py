@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarni
 
 
 def video(path: Path, shade: int = 0, frames: int = 3) -> Path:
-    """Writes a tiny H.264 video whose bytes depend on the shade."""
+    """Write a tiny H.264 video whose bytes depend on the shade."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
@@ -58,7 +58,7 @@ def add(*arguments: str | Path) -> str:
 
 
 def refused(*arguments: str | Path) -> str:
-    """Returns the one line of the error that a command ends with."""
+    """Return the one line of the error that a command ends with."""
     result = vfer(*arguments)
     assert isinstance(result.exception, DataError), result.output
     assert "\n" not in str(result.exception)
@@ -378,7 +378,7 @@ def test_stills_alone_say_that_there_are_no_clips(plain: Path) -> None:
 
 
 def ferplus(folder: Path, polls: list[str], extra: str = "") -> tuple[Path, Path]:
-    """Writes both files, whose rows of FER2013 are happy faces to train on."""
+    """Write both files, whose rows of FER2013 are happy faces to train on."""
     folder.mkdir(exist_ok=True)
     words = f"neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,{extra}unknown,NF"
     rows = [f"3,{' '.join(str((value * 7 + number) % 256) for value in range(2304))},Training" for number in range(len(polls))]

@@ -190,7 +190,7 @@ FULL = " ".join(["9"] * 2304)
 
 
 def fer_files(folder: Path, votes: Iterable[str], rows: Iterable[str], header: str = f"Usage,Image name,{WORDS}") -> tuple[Path, Path]:
-    """Writes both files; a row of votes is what follows the image's name, a row of FER2013 its emotion and its usage."""
+    """Write both files; a row of votes is what follows the image's name, a row of FER2013 its emotion and its usage."""
     first = folder / "fer2013new.csv"
     first.write_text("\n".join([header, *(f"{line.partition(',')[0]},fer.png,{line.partition(',')[2]}" for line in votes)]) + "\n")
     second = folder / "fer2013.csv"

@@ -271,7 +271,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def publish(folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch, member: str = "det_500m.onnx") -> None:
-    """Publishes a pack whose detector is `content`, and pins the toy detector's hash for it."""
+    """Publish a pack whose detector is `content`, and pin the toy detector's hash for it."""
     with zipfile.ZipFile(folder / "buffalo_sc.zip", "w") as archive:
         archive.writestr(member, content)
         archive.writestr("w600k_mbf.onnx", b"another model")

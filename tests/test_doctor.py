@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarni
 
 
 def fill(data: Path, source: str) -> None:
-    """Writes a dataset of one clip, which need not decode here, and one still."""
+    """Write a dataset of one clip, which need not decode here, and one still."""
     clip = Clip(f"{source}/a", f"clips/{source}/a.mp4", "happy", f"{source}/1", f"{source}/a", source)
     (data / clip.path).parent.mkdir(parents=True)
     (data / clip.path).write_bytes(b"video")
@@ -64,7 +64,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configure(root: Path, default: str | None, **remotes: str) -> None:
-    """Writes DVC's config: its remotes by name, with paths relative to `.dvc`, and the default one."""
+    """Write DVC's config: its remotes by name, with paths relative to `.dvc`, and the default one."""
     lines = ["[core]", f"remote = {default}"] if default else []
     for name, url in remotes.items():
         lines += [f"['remote \"{name}\"']", f"url = {url}"]

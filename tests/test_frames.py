@@ -94,7 +94,7 @@ def test_frames_stored_out_of_order_come_in_the_order_of_their_times(tmp_path: P
 
 
 def predicted(path: Path, count: int = 60, skipped: int = 0) -> Path:
-    """Writes a moving pattern at 30 frames a second, most of it B-frames; the first packets may be left out, as a rough cut does."""
+    """Write a moving pattern at 30 frames a second, most of it B-frames; the first packets may be left out, as a rough cut does."""
     pattern = cv2.GaussianBlur(np.random.default_rng(0).integers(30, 220, (64, 96 + count), dtype=np.uint8), (0, 0), 2)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"bf": "3", "b-adapt": "0", "crf": "10", "g": "20"})

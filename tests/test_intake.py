@@ -33,7 +33,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def clip(tmp_path: Path, content: bytes) -> Callable[[str], Path]:
-    """Makes a clip of one video and bytes of its own."""
+    """Make a clip of one video and bytes of its own."""
 
     def make(name: str) -> Path:
         path = tmp_path / name
@@ -46,7 +46,7 @@ def clip(tmp_path: Path, content: bytes) -> Callable[[str], Path]:
 
 
 def run(tmp_path: Path, *arguments: str | Path) -> tuple[str, Clips]:
-    """Adds a dataset to an empty one; returns what was printed, or the error, and the clips by the stem of their path."""
+    """Add a dataset to an empty one; return what was printed, or the error, and the clips by the stem of their path."""
     data = tmp_path / "data"
     shutil.rmtree(data, ignore_errors=True)
     command = ["add", *map(str, arguments), "--no-dvc", "--data", str(data)]

@@ -56,7 +56,7 @@ def original(template: Path, tmp_path: Path) -> Path:
 
 
 def connect(root: Path) -> "tuple[MlflowClient, str]":
-    """Connects as a process of its own does: MLflow sets the variable, which would tell the next one where to go."""
+    """Connect as a process of its own does: MLflow sets the variable, which would tell the next one where to go."""
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
     connected = tracking.connect(root)
     os.environ.pop("MLFLOW_TRACKING_URI", None)

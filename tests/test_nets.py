@@ -41,7 +41,7 @@ def face_model(architecture: str) -> keras.Model:
 
 
 def shaken(model: keras.Model) -> keras.Model:
-    """Moves all weights, also those of the norms, off the values that they begin with, at which mistakes could hide."""
+    """Move all weights, also those of the norms, off the values that they begin with, at which mistakes could hide."""
     rng = np.random.default_rng(2)
     for variable in model.variables:
         if "seed" not in variable.name:
@@ -70,7 +70,7 @@ def run(model: keras.Model, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
 
 
 def check(answer: Callable[[Batch], Mapping[str, NDArray[np.float32]]], name: str, expected: Mapping[str, NDArray[np.float32]]) -> None:
-    """Compares answers with those that all four examples got together: in another order, one by one, and padded otherwise."""
+    """Compare answers with those that all four examples got together: in another order, one by one, and padded otherwise."""
     order = [3, 0, 2, 1]
     for output, values in expected.items():
         np.testing.assert_allclose(answer(given(name, order))[output], values[order], atol=1e-5, err_msg="in another order")

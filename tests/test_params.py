@@ -24,7 +24,7 @@ def load(tmp_path: Path, text: str) -> Toy:
 
 
 def refused(tmp_path: Path, text: str) -> str:
-    """Returns the one line that the params are refused with."""
+    """Return the one line that the params are refused with."""
     with pytest.raises(ParamsError) as caught:
         load(tmp_path, text)
     line = str(caught.value)

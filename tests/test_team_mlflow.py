@@ -303,7 +303,7 @@ class Peer(threading.Thread):
 
 
 def meet(seed: int, *, twins: bool = False, patient: bool = True) -> tuple[Registry, list[Peer]]:
-    """Runs `settle` on two or three machines, or on two that have the same model, one call at a time, in a random order.
+    """Run `settle` on two or three machines, or on two that have the same model, one call at a time, in a random order.
 
     An alias that was about to be set when a machine began to wait is set before that wait ends, if `patient`.
     """

@@ -152,7 +152,7 @@ def seen(frame: int, *middles: float) -> SearchedFrame:
 
 
 def linked(frames: list[SearchedFrame], gap: float = 0.5) -> list[dict[int, float]]:
-    """Returns the middle of each track in each frame."""
+    """Return the middle of each track in each frame."""
     found = follow(((one, True) for one in frames), Linker(0, gap), gap)
     return [{number: float(place.box[0] + 10) for number, place in faces.places} for faces in found]
 
@@ -184,7 +184,7 @@ def observed(times: NDArray[np.float64]) -> list[Observation]:
 
 
 def answers(frames: list[Observation], length: float, hop: float, *, single: bool = False) -> list[FrameAnswer]:
-    """Answers each window by the mean time of its frames, so that an answer says where it comes from."""
+    """Answer each window by the mean time of its frames, so that an answer says where it comes from."""
 
     def mean_time(windows: Any) -> NDArray[np.float32]:
         return np.array([[np.mean([one.time for one in window]), len(window)] for window in windows], np.float32)
@@ -220,7 +220,7 @@ def test_few_frames_are_one_window_and_gaps_are_no_frames() -> None:
 
 
 def segmented(labels: str, threshold: float = 0.0, rate: int = 10) -> list[Segment]:
-    """Returns the segments of frames that each show one of a, b and c surely, or, as a capital, hardly more than a."""
+    """Return the segments of frames that each show one of a, b and c surely, or, as a capital, hardly more than a."""
     segmenter = Segmenter("P1", 0, ["a", "b", "c"], threshold, 1 / rate, 0.5)
     made: list[Segment] = []
     for number, letter in enumerate(labels):

@@ -28,7 +28,7 @@ LEVELS = {"dark": 40, "light": 210}
 
 
 def lstm_params(**changed: object) -> LstmParams:
-    """Returns the params of a small sequence model that learns fast, with some of them changed."""
+    """Return the params of a small sequence model that learns fast, with some of them changed."""
     plain = dict.fromkeys(("dropout", "input_dropout", "noise", "frame_dropout", "time_jitter", "weight_decay", "label_smoothing"), 0)
     size = {"architecture": "lstm", "units": 16, "epochs": 15, "patience": 15, "batch_size": 16, "learning_rate": 0.02, "max_frames": 20}
     people = {"baseline": "none", "neutral": "neutral", "neutral_clips": 1}
@@ -61,7 +61,7 @@ def _value(name: str, shape: list[object]) -> object:
 
 
 def cnn(path: Path) -> Path:
-    """Saves a CNN whose embedding is (darkness, lightness) of a crop, from 0 to 1, and which answers by it."""
+    """Save a CNN whose embedding is (darkness, lightness) of a crop, from 0 to 1, and which answers by it."""
     nodes = [
         helper.make_node("ReduceMean", ["crop"], ["level"], axes=[1, 2], keepdims=0),
         helper.make_node("MatMul", ["level", "slope"], ["sloped"]),
@@ -80,7 +80,7 @@ def cnn(path: Path) -> Path:
 
 
 def convolutional_cnn(path: Path, width: int = 16) -> Path:
-    """Saves a CNN of two random convolutions, whose sums come out alike only where the same arithmetic runs."""
+    """Save a CNN of two random convolutions, whose sums come out alike only where the same arithmetic runs."""
     rng = np.random.default_rng(0)
     shapes = {"first": (8, 1, 3, 3), "second": (width, 8, 3, 3), "dense": (width, 2)}
     constants = [_constant(name, rng.normal(0, 0.05, shape).astype(np.float32)) for name, shape in shapes.items()]
@@ -100,12 +100,12 @@ def convolutional_cnn(path: Path, width: int = 16) -> Path:
 
 
 def png(picture: "NDArray[np.uint8]") -> bytes:
-    """Returns a picture, encoded."""
+    """Return a picture, encoded."""
     return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def judged_stills(stills_file: Path, predictions_file: Path, network: Path, count: int = 6) -> None:
-    """Writes stills of the toy classes, `count` of each usage, and what the toy CNN says of them.
+    """Write stills of the toy classes, `count` of each usage, and what the toy CNN says of them.
 
     One of each usage is labelled wrongly, and has a twin.
     """
@@ -127,7 +127,7 @@ def judged_stills(stills_file: Path, predictions_file: Path, network: Path, coun
 
 
 def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0, 0), **settings: object) -> Path:
-    """Saves a sequence model that answers by the weighted sum over time; padding counts as nothing."""
+    """Save a sequence model that answers by the weighted sum over time; padding counts as nothing."""
     nodes = [
         helper.make_node("GreaterOrEqual", ["time", "zero"], ["shown"]),
         helper.make_node("Cast", ["shown"], ["mask"], to=TensorProto.FLOAT),
@@ -154,17 +154,17 @@ def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0,
 
 
 def good_lstm(path: Path) -> Path:
-    """Saves a sequence model that is always right on the toy clips."""
+    """Save a sequence model that is always right on the toy clips."""
     return lstm(path, [[2, 0], [0, 2]])
 
 
 def constant_lstm(path: Path) -> Path:
-    """Saves a sequence model that always answers `dark`."""
+    """Save a sequence model that always answers `dark`."""
     return lstm(path, [[0, 0], [0, 0]], (1, 0))
 
 
 def faces(level: int, frames: int = 4, none: tuple[int, ...] = (), seed: int = 0) -> table.Faces:
-    """Returns a clip's faces: noisy crops of one level of grey, some frames without a face."""
+    """Return a clip's faces: noisy crops of one level of grey, some frames without a face."""
     rng = np.random.default_rng(seed)
     crops = np.clip(level + rng.normal(0, 8, (frames, 48, 48)), 0, 255).astype(np.uint8)
     status = ["none" if i in none else "detected" for i in range(frames)]
@@ -175,7 +175,7 @@ def faces(level: int, frames: int = 4, none: tuple[int, ...] = (), seed: int = 0
 
 
 def render(path: Path, expression: str = "happy", seconds: float = 1.0) -> Path:
-    """Renders one small clip of the sample's first actor."""
+    """Render one small clip of the sample's first actor."""
     job = Recording(path.parent, 1, expression, 0, ("02",), (160, 120), seconds, 15, 0)
     with Writer(path, job.size, job.fps, crf=28, sound=False) as writer:
         for frame in rendered(job):
@@ -184,7 +184,7 @@ def render(path: Path, expression: str = "happy", seconds: float = 1.0) -> Path:
 
 
 def dataset(folder: Path, rows: list[Clip]) -> Path:
-    """Writes a dataset of clips whose bytes are their names; returns its manifest."""
+    """Write a dataset of clips whose bytes are their names; return its manifest."""
     for clip in rows:
         path = folder / clip.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def dataset(folder: Path, rows: list[Clip]) -> Path:
 
 
 def clips(subjects: int = 6, takes: int = 2, expressions: tuple[str, ...] = tuple(CLASSES), twins: bool = False) -> list[Clip]:
-    """Returns the rows of a manifest: every subject shows every expression in every take, perhaps as twin files."""
+    """Return the rows of a manifest: every subject shows every expression in every take, perhaps as twin files."""
     rows = []
     for subject in range(subjects):
         for expression in expressions:

@@ -24,7 +24,7 @@ def video(
     movflags: str = "",
     size: tuple[int, int] = (64, 96),
 ) -> Path:
-    """Writes luma pictures, (h, w) as they are stored; a number is a plain patch. `pts` count thousandths of a second."""
+    """Write luma pictures, (h, w) as they are stored; a number is a plain patch. `pts` count thousandths of a second."""
     pictures = [np.full(size, picture, np.uint8) if isinstance(picture, int) else picture for picture in pictures]
     options = {"crf": "1", "bf": "0"} if codec == "libx264" else {"x265-params": "log-level=none:lossless=1"} if codec == "libx265" else {}
     with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
@@ -61,7 +61,7 @@ def quadrants() -> NDArray[np.uint8]:
 
 
 def tagged(path: Path, matrix: tuple[int, int, int, int]) -> Path:
-    """Puts the matrix (a, b, c, d) into the video's track header, as phones do."""
+    """Put the matrix (a, b, c, d) into the video's track header, as phones do."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4 + 40  # after version, times, layer and volume: {a, b, u, c, d, v, x, y, w}, 16.16 and 2.30
     assert struct.unpack_from(">9i", content, at) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)

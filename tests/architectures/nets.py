@@ -5,7 +5,7 @@ from keras import KerasTensor, layers
 
 
 def tiny(x: KerasTensor) -> KerasTensor:
-    """Maps faces (batch, 48, 48, 1) to features (batch, 384), which still know where in the face they are."""
+    """Map faces (batch, 48, 48, 1) to features (batch, 384), which still know where in the face they are."""
     for filters in (12, 24):
         x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv{filters}")(x)
         x = layers.BatchNormalization(momentum=0.8, name=f"norm{filters}")(x)

@@ -93,7 +93,7 @@ def load(table: pa.Table, labels: LabelsParams, where: Path, *, votes: bool = Fa
 
 
 def held_out(table: pa.Table, labels: LabelsParams, names: Sequence[str], where: Path) -> dict[str, Part]:
-    """Returns the validation and test stills, perhaps none, that show one of the classes of a network which already exists."""
+    """Return the validation and test stills, perhaps none, that show one of the classes of a network which already exists."""
     table, split = _merged(table, labels), {}
     for usage in HELD_OUT:
         part = table.filter((pc.field("usage") == usage) & pc.field("expression").isin(names))

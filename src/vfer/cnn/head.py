@@ -24,11 +24,11 @@ class Head:
     bias: NDArray[np.float32]
 
     def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns probabilities, float32 (n, classes), of embeddings, float32 (n, d)."""
+        """Return probabilities, float32 (n, classes), of embeddings, float32 (n, d)."""
         return softmax(embeddings @ self.kernel + self.bias)
 
     def to_json(self) -> str:
-        """Returns the head as JSON, in which the values keep their float32 precision."""
+        """Return the head as JSON, in which the values keep their float32 precision."""
         return json.dumps({"kernel": self.kernel.tolist(), "bias": self.bias.tolist()})
 
 
@@ -53,7 +53,7 @@ def fused(labels: Head, votes: Head, columns: list[int], priors: tuple[NDArray[n
 
 
 def of(session: Session) -> Head:
-    """Returns the head of a loaded CNN.
+    """Return the head of a loaded CNN.
 
     Where the CNN averages several views of a face, the head answers their mean embedding as the CNN answers the face: a geometric mean
     of softmaxes is the softmax of the mean logits.

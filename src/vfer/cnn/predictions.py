@@ -37,7 +37,7 @@ class Predictions:
     classes: list[str]
 
     def of(self, usage: str) -> "Predictions":
-        """Returns those of one usage."""
+        """Return those of one usage."""
         return self._rows([i for i, value in enumerate(self.usage) if value == usage])
 
     @property
@@ -61,7 +61,7 @@ class Predictions:
 
 
 def predict(session: Session, usage: str, part: "Part", classes: Sequence[str], output: str = "probabilities") -> Predictions:
-    """Runs a CNN over the stills of a usage, one at least, whose labels number `classes`; `labels` is the output of its label head."""
+    """Run a CNN over the stills of a usage, one at least, whose labels number `classes`; `labels` is the output of its label head."""
     names = list(classes) if output == "labels" else session.classes
     rows, twins = len(part.labels), list(part.twins) or [False] * len(part.labels)
     expressions = [classes[label] for label in part.labels]
@@ -89,7 +89,7 @@ def _outputs(session: Session, part: "Part", name: str) -> NDArray[np.float32]:
 
 
 def write(path: Path, said: Sequence[Predictions]) -> None:
-    """Writes the table, atomically; it has no rows where nothing was said."""
+    """Write the table, atomically; it has no rows where nothing was said."""
     columns: dict[str, object] = {name: pa.array([value for part in said for value in getattr(part, name)], pa.string()) for name in TEXTS}
     columns["twin"] = pa.array([twin for part in said for twin in part.twin], pa.bool_())
     if said:
@@ -100,7 +100,7 @@ def write(path: Path, said: Sequence[Predictions]) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """Reads the table; raises `DataError` where the file is missing or is no such table."""
+    """Read the table; raise `DataError` where the file is missing or is no such table."""
     try:
         table = pq.read_table(path)
         still, usage, expression = ([str(value) for value in table[name].to_pylist()] for name in TEXTS)

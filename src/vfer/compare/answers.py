@@ -50,7 +50,7 @@ class Answers:
 
 
 def write(path: Path, folds: Sequence[Answers]) -> None:
-    """Writes the folds, one at least, atomically."""
+    """Write the folds, one at least, atomically."""
     columns: dict[str, object] = {name: pa.array([getattr(row, name) for fold in folds for row in fold.rows], pa.string()) for name in ROW}
     for name in PLACE:
         columns[name] = pa.array([getattr(fold, name) for fold in folds for _ in fold.rows], pa.int32())
@@ -66,7 +66,7 @@ def write(path: Path, folds: Sequence[Answers]) -> None:
 
 
 def read(path: Path) -> list[Answers]:
-    """Reads the folds, those of the first seed first; raises `DataError` where the file is missing or is no such table."""
+    """Read the folds, those of the first seed first; raise `DataError` where the file is missing or is no such table."""
     try:
         table = pq.read_table(path)
         about = json.loads(table.schema.metadata[COST])

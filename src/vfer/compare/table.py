@@ -65,6 +65,6 @@ ENTRIES = {
 
 
 def load(name: str) -> "Method":
-    """Imports a method; those of nets import TensorFlow."""
+    """Import a method; those of nets import TensorFlow."""
     found: dict[str, Method] = import_module(ENTRIES[name].code).METHODS
     return found[name]

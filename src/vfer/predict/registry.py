@@ -41,7 +41,7 @@ class Registered:
 
 
 def store(start: Path) -> str | None:
-    """Returns the address of the MLflow store: the user's server where one is set, or the database of the repository around `start`."""
+    """Return the address of the MLflow store: the user's server where one is set, or the database of the repository around `start`."""
     around = [folder for folder in (env.repository(), start, *start.parents) if folder]
     if uri := env.tracking_uri():
         root = next((folder for folder in around if (folder / "dvc.yaml").is_file()), start)
@@ -50,7 +50,7 @@ def store(start: Path) -> str | None:
 
 
 def project_name(start: Path) -> str:
-    """Returns the name of the registered models of the repository around `start`."""
+    """Return the name of the registered models of the repository around `start`."""
     for folder in (env.repository(), start, *start.parents):
         if folder and (folder / "dvc.yaml").is_file():
             return project.name(folder / "params.yaml", folder)
@@ -58,7 +58,7 @@ def project_name(start: Path) -> str:
 
 
 def find(reference: str, address: str) -> Registered | None:
-    """Returns the version that `models:/name@alias`, `models:/name/version` or `models:/name/latest` names; None where there is none.
+    """Return the version that `models:/name@alias`, `models:/name/version` or `models:/name/latest` names; None where there is none.
 
     Raises `TrackingError` where the reference is malformed or the store at the address cannot be asked.
     """
@@ -77,7 +77,7 @@ def find(reference: str, address: str) -> Registered | None:
 
 
 def database(address: str) -> Path:
-    """Returns the file of an address `sqlite:///PATH`; raises `TrackingError` where it names none."""
+    """Return the file of an address `sqlite:///PATH`; raise `TrackingError` where it names none."""
     path = store_address.database(address)
     if path is None:
         raise TrackingError(f"{address}: names no file; expected sqlite:///PATH")
@@ -122,7 +122,7 @@ def _through_mlflow(address: str, name: str, alias: str, version: str) -> tuple[
 
 
 def folder(version: Registered, address: str) -> Path:
-    """Returns a local folder with the files of a registered version; fetches them, once, where they lie elsewhere."""
+    """Return a local folder with the files of a registered version; fetch them, once, where they lie elsewhere."""
     location = urlparse(version.location)
     if location.scheme in ("", "file"):
         return _local(Path(unquote(location.path)), address)
@@ -136,7 +136,7 @@ def folder(version: Registered, address: str) -> Path:
 
 
 def _local(path: Path, address: str) -> Path:
-    """Returns where a model's files lie now: beside the database in `mlruns`, where a repository was moved or copied."""
+    """Return where a model's files lie now: beside the database in `mlruns`, where a repository was moved or copied."""
     if address.startswith("sqlite:") and "mlruns" in path.parts:
         tail = path.parts[len(path.parts) - path.parts[::-1].index("mlruns") :]
         moved = database(address).parent.joinpath("mlruns", *tail)

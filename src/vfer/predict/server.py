@@ -20,7 +20,7 @@ REMEDY = "start the server, unset MLFLOW_TRACKING_URI, or name a model folder wi
 
 
 def find(address: str, name: str, alias: str, version: str) -> tuple[str, str, str] | None:
-    """Returns the version, run id and location of a registered model; None where the server knows none.
+    """Return the version, run id and location of a registered model; None where the server knows none.
 
     Raises `TrackingError` where the server does not answer, or refuses.
     """
@@ -41,12 +41,12 @@ def find(address: str, name: str, alias: str, version: str) -> tuple[str, str, s
 
 
 def key(address: str, location: str) -> str:
-    """Returns the name under which the files of a location are cached; what is registered never changes."""
+    """Return the name under which the files of a location are cached; what is registered never changes."""
     return hashlib.sha256(f"{address}\n{location}".encode()).hexdigest()[:32]
 
 
 def download(address: str, path: str, target: Path) -> None:
-    """Fetches what a model needs to answer, its description and its artifacts, into a folder; all of it or nothing."""
+    """Fetch what a model needs to answer, its description and its artifacts, into a folder; all of it or nothing."""
     with whole(target) as temporary:
         for name in ("MLmodel", *_files(address, f"{path.strip('/')}/artifacts", "artifacts")):
             _fetch(address, f"{path.strip('/')}/{name}", temporary / name)
@@ -54,7 +54,7 @@ def download(address: str, path: str, target: Path) -> None:
 
 @contextmanager
 def whole(target: Path) -> Iterator[Path]:
-    """Yields a new folder beside `target`, which takes its place at the end, and is deleted after an error."""
+    """Yield a new folder beside `target`, which takes its place at the end, and is deleted after an error."""
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}")
     temporary.mkdir(parents=True)
     try:

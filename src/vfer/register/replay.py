@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 
 def replay(folder: Path, videos: Mapping[str, Path], store: Store, recipe: Recipe) -> dict[str, str | None]:
-    """Returns the model's answers by the videos' digests, None for none; where it fails, those that it gave until then.
+    """Return the model's answers by the videos' digests, None for none; where it fails, those that it gave until then.
 
     Args:
         folder: The model, as MLflow stores it.

@@ -68,21 +68,21 @@ class DecodedFrame:
     field_order: int
 
     def grey(self, max_side: int | None = None) -> NDArray[np.uint8]:
-        """Returns the luma as it is shown, uint8 (h, w), the longer side at most `max_side`."""
+        """Return the luma as it is shown, uint8 (h, w), the longer side at most `max_side`."""
         return picture.grey(self.frame, self.aspect, max_side, self.field_order)
 
     def rgb(self, max_side: int | None = None) -> NDArray[np.uint8]:
-        """Returns the colours as they are shown, uint8 (h, w, 3)."""
+        """Return the colours as they are shown, uint8 (h, w, 3)."""
         return picture.colour(self.frame, self.aspect, max_side, self.field_order)
 
     def size(self, max_side: int | None = None) -> tuple[int, int]:
-        """Returns the height and width of `grey`."""
+        """Return the height and width of `grey`."""
         width, height = picture.size_of(self.frame.width, self.frame.height, self.aspect, max_side)
         return (width, height) if picture.orientation(self.frame).transpose else (height, width)
 
 
 def probe(path: Path) -> Video:
-    """Returns what a video is; raises `ClipError` where not even its first frame decodes."""
+    """Return what a video is; raise `ClipError` where not even its first frame decodes."""
     with opened(path) as (container, stream):
         rate, seconds = _rate(stream), _seconds(stream) or float((container.duration or 0) / 1e6)
         still = container.format.name.endswith("_pipe")
@@ -105,7 +105,7 @@ def frames(
     longest: float | None = None,
     notes: Counter[str] | None = None,
 ) -> Iterator[Frame]:
-    """Yields the frames of a video in the order in which they are shown; only a few are held at once.
+    """Yield the frames of a video in the order in which they are shown; only a few are held at once.
 
     All have the size of the first one.
 
@@ -152,7 +152,7 @@ def decoded(
     notes: Counter[str] | None = None,
     codec: Mapping[str, str] | None = None,
 ) -> Generator[DecodedFrame]:
-    """Yields the decoded frames of a video in the order in which they are shown; a frame's memory is used again after it.
+    """Yield the decoded frames of a video in the order in which they are shown; a frame's memory is used again after it.
 
     Frames that no tick of `fps` takes, and from which no other is predicted, may be left out: with B-frames, sampling 10 of 30
     frames a second costs 27 % less, for the same pixels. The other arguments are those of `frames`; `codec` holds the decoder's
@@ -198,7 +198,7 @@ def _decoded(
 
 
 def _lacking(count: int, declared: int, end: float, seconds: float, tally: Mapping[bool, int]) -> str:
-    """Returns what too much of a video lacks; nothing where it is whole enough."""
+    """Return what too much of a video lacks; nothing where it is whole enough."""
     if not count:
         return "holds no frame that can be decoded"
     # An edit list hides frames of a clip that was trimmed without encoding it again; the seconds know of it, the count does not.
@@ -220,7 +220,7 @@ def _check_length(path: Path, seconds: float, count: int, longest: float | None)
 def _pictures(
     container: InputContainer, stream: VideoStream, order: Order, tally: Counter[bool], notes: Counter[str]
 ) -> Iterator[VideoFrame]:
-    """Yields what decodes, and counts the packets that do and do not."""
+    """Yield what decodes, and count the packets that do and do not."""
     for packet in packets(container, stream, notes):
         stream.codec_context.skip_frame = "NONREF" if packet and order.spares(packet.pts) else "DEFAULT"
         try:
@@ -239,7 +239,7 @@ def _rate(stream: VideoStream) -> float:
 
 
 def _seconds(stream: VideoStream) -> float:
-    """Returns how long a stream is by its header; 0 where that is not said."""
+    """Return how long a stream is by its header; 0 where that is not said."""
     try:
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")  # Matroska, as FFmpeg writes it
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

@@ -34,7 +34,7 @@ class Ticks:
         self._next = 0
 
     def take(self, time: float) -> bool:
-        """Returns whether the next frame, shown at `time` seconds, is taken."""
+        """Return whether the next frame, shown at `time` seconds, is taken."""
         if self._fps is None:
             return True
         if time < self._next / self._fps - SLACK:
@@ -52,7 +52,7 @@ class Clock:
         self._last: float | None = None
 
     def __call__(self, frame: VideoFrame) -> float:
-        """Returns the time of the next frame."""
+        """Return the time of the next frame."""
         stamp = frame.time if frame.time is not None and isfinite(frame.time) else None  # NaN where a damaged file names no time base
         if self._last is None:
             self.start, self._last = stamp or 0.0, 0.0
@@ -76,7 +76,7 @@ class Order:
 
     @classmethod
     def of(cls, path: Path, fps: float) -> "Order":
-        """Reads the packets of a video without decoding them."""
+        """Read the packets of a video without decoding them."""
         presented, in_file = array("q"), array("q")
         with opened(path) as (container, stream):
             base = float(stream.time_base or 0)
@@ -95,15 +95,15 @@ class Order:
         return cls(times, spare)
 
     def begins(self, time: int | None) -> bool:
-        """Returns whether a time is the first one."""
+        """Return whether a time is the first one."""
         return not len(self._times) or time == self._times[0]
 
     def place(self, time: int | None, before: int) -> int:
-        """Returns the number of a frame, from 1, by its time; one more than that of the frame `before` where no times are known."""
+        """Return the number of a frame, from 1, by its time; one more than that of the frame `before` where no times are known."""
         return int(np.searchsorted(self._times, time)) + 1 if len(self._times) and time is not None else before + 1
 
     def spares(self, time: int | None) -> bool:
-        """Returns whether no tick takes the frame of a packet."""
+        """Return whether no tick takes the frame of a packet."""
         if time is None or not len(self._times):
             return False
         place = int(np.searchsorted(self._times, time))
@@ -115,7 +115,7 @@ class Order:
 
 
 def packets(container: InputContainer, stream: VideoStream, notes: Counter[str]) -> "Iterator[Packet[VideoStream] | None]":
-    """Yields the packets of a stream, and at last an empty one or None, which makes the decoder give what it holds back."""
+    """Yield the packets of a stream, and at last an empty one or None, which makes the decoder give what it holds back."""
     demuxed = container.demux(stream)
     while True:
         try:

@@ -39,7 +39,7 @@ Given = list["ray.ObjectRef[Start]"]  # Ray fetches what stands in a list only w
 # Ray's own retries have no end where memory runs out, so the driver counts them.
 @ray.remote(num_cpus=1, max_retries=0)
 def do(start: Given, job: Any) -> Any:
-    """Does one job; ends this process where it takes too long, since nothing else stops a decoder that hangs."""
+    """Do one job; end this process where it takes too long, since nothing else stops a decoder that hangs."""
     work, seconds = _Process.begin(start[0]), _Process.seconds
     if seconds:
         faulthandler.dump_traceback_later(seconds, exit=True)
