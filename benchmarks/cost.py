@@ -22,12 +22,12 @@ from vfer import env, features, params
 from vfer.cli import console
 from vfer.clips.executor import each_clip
 from vfer.data import sample
+from vfer.data.tables.params import FeaturesParams
 from vfer.errors import DataError
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, FacesWorker
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
-from vfer.features import FeaturesParams
 from vfer.nets.session import Session
 from vfer.video.frames import FramesJob, FramesParams, write
 

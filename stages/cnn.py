@@ -38,8 +38,9 @@ def main(
     params_ = params.load(config, "cnn", CnnParams)
     labels = params.load(config, "labels", LabelsParams)
     with console.Stage("cnn") as stage:
-        ready = params_.weights == "shipped"
-        if ready:
+        if reason := params.unneeded(config):
+            made = skip(out, reason)
+        elif params_.weights == "shipped":
             made = take(table, labels, out)
         else:
             name = project.name(config, env.repository() or HOME)
@@ -101,6 +102,18 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
     return f"the network that comes with vfer, of {', '.join(names)}" + "".join(
         f", {usage} accuracy {scores['accuracy']:.3f}" for usage, scores in figures.items()
     )
+
+
+def skip(out: Path, reason: str) -> str:
+    """Write outputs that hold nothing, for features that come from another tool, and return the reason."""
+    for name in ("model.onnx", "model.keras"):
+        files.write_bytes(out / name, reason.encode())  # DVC warns of empty files
+    predictions.write(out / "predictions.parquet", [])
+    learned.write(out / learned.FILE, [])
+    files.write_csv(out / "history.csv", ["epoch", "accuracy"], [])
+    files.write_json(out / "metrics.json", {})
+    files.write_json(out / "run.json", {"run_id": ""})
+    return reason
 
 
 def zero_shot(model: Path, last: head.Head, part: data.Part, names: list[str]) -> dict[str, str]:

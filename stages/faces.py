@@ -29,6 +29,14 @@ def main(
     """Read the frames of each clip and write its faces, the metrics and the list of clips without one."""
     with console.Stage("faces") as stage:
         section = params.load(params_, "faces", FacesParams)
+        reason = params.unneeded(params_)
+        if reason:
+            clear(out / "clips")
+            files.write_bytes(out / "clips" / files.SKIPPED, reason.encode())
+            files.Refusals({}).write(out / "refused.csv")
+            files.write_json(out / "metrics.json", summarise({}, {}))
+            stage.summary = f"{reason}, into {out}"
+            return
         detector = weights.choose(section, weights_)
         detector.check()
         console.console.print(f"faces: detector {detector.name} {detector.sha256[:12]}, since {detector.why}", markup=False)

@@ -1,45 +1,60 @@
-"""`features`: runs the cut CNN over every crop and writes the feature cache."""
+"""`features`: runs the cut CNN over every crop, or reads the tables of another tool, and writes the feature cache."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stages import launch
-from vfer import env, features, params
+from vfer import env, features, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import Clips, Store, recipe
+from vfer.data.tables import work
+from vfer.data.tables.params import FeaturesParams
+from vfer.data.tables.reading import Reading
+from vfer.data.tables.tool import TOOLS
+from vfer.data.tables.work import Counts, TableJob
 from vfer.errors import ClipError, DataError
-from vfer.features import FeaturesJob, FeaturesParams, Worker
+from vfer.features import FeaturesJob, Worker
 from vfer.nets.session import Session
 
 CODE = ("vfer.features",)
+TABLES = ("vfer.data.tables.work",)
 
 
 def main(
     faces: Annotated[Path, typer.Option(help="Folder of the faces tables.")],
     model: Annotated[Path, typer.Option(help="The CNN, an ONNX file.")],
+    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the feature cache.")],
+    out: Annotated[Path, typer.Option(help="Folder for the feature cache, the metrics and the clips set aside.")],
 ) -> None:
-    """Write one Parquet file with the embedding of every frame of every clip, sorted by clip."""
+    """Write one Parquet file with the features of every frame of every clip, sorted by clip."""
     section = params.load(config, "features", FeaturesParams)
     with console.Stage("features") as stage:
         parts = out / "clips"
         shutil.rmtree(parts, ignore_errors=True)
-        jobs = list_jobs(faces, parts)
-        Session(model)  # one that cannot be loaded is said once, not by every worker
-        sha256 = digest(model)
-        kept: Clips[FeaturesJob] = Clips(
-            Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
-        )
-        run(jobs, kept, model, section.batch_size)
-        sequences = (piece for job in jobs for piece in features.read_part(job.target, job.clip))
-        rows = features.write(out / "features.parquet", sequences, {"model_sha256": sha256})
+        summary = embed(faces, model, section, out, parts) if section.source == "cnn" else read_tables(clips, section, out, parts)
         shutil.rmtree(parts)
-        stage.summary = f"{rows} frames of {len(jobs)} clips{kept.note} -> {out / 'features.parquet'}"
+        stage.summary = f"{summary} -> {out / 'features.parquet'}"
+
+
+def embed(faces: Path, model: Path, section: FeaturesParams, out: Path, parts: Path) -> str:
+    """Run the CNN over the crops, write the outputs, and return what was made."""
+    jobs = list_jobs(faces, parts)
+    Session(model)  # one that cannot be loaded is said once, not by every worker
+    sha256 = digest(model)
+    kept: Clips[FeaturesJob] = Clips(
+        Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
+    )
+    run(jobs, kept, model, section.batch_size)
+    rows = write(jobs, out, {"model_sha256": sha256})
+    files.Refusals({}).write(out / "refused.csv")
+    files.write_json(out / "metrics.json", {"source": section.source, "clips": len(jobs), "set_aside": 0, "frames": rows})
+    return f"{rows} frames of {len(jobs)} clips{kept.note}"
 
 
 def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
@@ -62,6 +77,51 @@ def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_si
             if isinstance(result, ClipError):
                 raise result  # a faces table that cannot be read is not a clip's fault
             bar.advance(task)
+
+
+def write(jobs: Iterable[FeaturesJob | TableJob], out: Path, about: dict[str, str]) -> int:
+    """Join the parts of the clips to the cache, and return its rows."""
+    return features.write(out / "features.parquet", (piece for job in jobs for piece in features.read_part(job.target, job.clip)), about)
+
+
+def read_tables(clips: Path, section: FeaturesParams, out: Path, parts: Path) -> str:
+    """Read the tables of another tool, write the outputs, and return what was made; tables that cannot be used are set aside."""
+    tool = TOOLS[section.source]
+    tables = work.tables_of(clips, tool.name)
+    how = Reading.of(section, work.common_units(tables.values(), tool, env.workers()))
+    jobs = [TableJob(clip, path, parts / f"{clip}.arrow", how) for clip, path in tables.items()]
+    kept: Clips[TableJob] = Clips(
+        Store(env.store(), links=True), recipe("tables", how.model_dump(), TABLES), env.workers(), log=out / "errors.log"
+    )
+    counts, refused = run_tables(jobs, kept)
+    frames, shown = (sum(getattr(one, name) for one in counts.values()) for name in ("frames", "shown"))
+    metrics = {"source": tool.name, "clips": len(counts), "set_aside": len(tables) - len(counts), "frames": frames}
+    coverage = round(shown / frames, 6) if frames else 0.0
+    refused.write(out / "refused.csv")
+    files.write_json(out / "metrics.json", metrics | {"faceless": sum(not one.shown for one in counts.values()), "coverage": coverage})
+    mend = "fix or remove them, or raise features.max_bad"
+    refused.check(len(tables), section.max_bad, "features.max_bad", "show no face or cannot be read", mend)
+    if not shown:
+        raise DataError(f"{out / 'refused.csv'}: no table of {tool.title} shows a face; fix the tables, or lower features.confidence")
+    write([job for job in jobs if job.clip in counts], out, {"source": tool.name, "reading": how.model_dump_json()})
+    return f"{frames} frames of {len(counts)} clips by {tool.title}, {len(how.units)} action units, coverage {coverage:.3f}{kept.note}"
+
+
+def run_tables(jobs: list[TableJob], kept: Clips[TableJob]) -> tuple[dict[str, Counts], files.Refusals]:
+    """Make the parts of the clips; return the counts of each, and why others, or faceless ones, were refused."""
+    counts: dict[str, Counts] = {}
+    reasons: dict[str, str] = {}
+    with console.progress() as bar:
+        task = bar.add_task("features", total=len(jobs))
+        for job, result in kept.each(work.work, jobs, work.counts_of):
+            if isinstance(result, ClipError):
+                reasons[job.clip] = str(result)
+            else:
+                counts[job.clip] = result
+                if not result.shown:
+                    reasons[job.clip] = f"no face in any of its {result.frames} frames"
+            bar.advance(task)
+    return dict(sorted(counts.items())), files.Refusals(reasons)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import Clips, Recipe, Store, recipe
 from vfer.data import manifest
-from vfer.errors import ClipError
+from vfer.data.tables.tool import tool_of
+from vfer.errors import ClipError, DataError
 from vfer.video import frames
 from vfer.video.frames import FramesJob, FramesParams, FramesSummary
 
@@ -26,13 +27,17 @@ def main(
 ) -> None:
     """Write one frames table a clip, the metrics, and the list of clips set aside."""
     section = params.load(config, "frames", FramesParams)
+    reason = params.unneeded(config)
     with console.Stage("frames") as stage:
         tables = out / "clips"
         shutil.rmtree(tables, ignore_errors=True)
-        jobs = [
-            FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, section)
-            for clip in manifest.read(clips)
-        ]
+        if reason:
+            files.write_bytes(tables / files.SKIPPED, reason.encode())
+            files.Refusals({}).write(out / "refused.csv")
+            files.write_json(out / "metrics.json", {"clips": 0, "set_aside": 0, "frames": 0, "notes": {}})
+            stage.summary = f"{reason} -> {out}"
+            return
+        jobs = list_jobs(clips, tables, section)
         kept: Clips[FramesJob] = Clips(
             Store(env.store()), recipe_of(section), env.workers(), log=out / "errors.log", seconds=section.timeout
         )
@@ -46,6 +51,19 @@ def main(
         mend = "fix or remove the clips, or raise frames.max_bad"
         refused.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", mend)
         stage.summary = f"{made['clips']} clips{kept.note}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
+
+
+def list_jobs(clips: Path, tables: Path, section: FramesParams) -> list[FramesJob]:
+    """Return one job a video, sorted by clip.
+
+    Raises:
+        DataError: If the manifest lists feature tables alone.
+    """
+    listed = manifest.read(clips)
+    videos = [clip for clip in listed if not tool_of(clip.path)]
+    if tool := tool_of(listed[0].path) if not videos else None:
+        raise DataError(f"{clips}: lists no videos, only tables of {tool.title}; set features.source: {tool.name}, or add videos")
+    return [FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, section) for clip in videos]
 
 
 def recipe_of(section: FramesParams) -> Recipe:

@@ -98,7 +98,7 @@ def check(rows: list[SplitRow], embeddings: Mapping[str, Embeddings], chosen: Ls
     for part in ("train", "validation"):
         expressions = {row.expression for row in rows if row.part == part and len(embeddings[row.clip])}
         if not expressions:
-            raise DataError(f"{where}: no clip of the part {part} shows a face; see outputs/faces/refused.csv")
+            raise DataError(f"{where}: no clip of the part {part} shows a face; see refused.csv in outputs/faces and outputs/features")
         if part == "train" and len(expressions) < 2:
             only = expressions.pop()
             raise DataError(f"{where}: all clips to train on show {only}; lower split.folds, choose another fold, or add clips")

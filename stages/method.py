@@ -26,6 +26,7 @@ from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.split import SplitRow
+from vfer.errors import DataError
 from vfer.lstm import people
 from vfer.lstm.baseline import Mode
 from vfer.lstm.params import LstmParams
@@ -54,6 +55,7 @@ def main(
         task = Task(len(names), seed, lstm, how.nets, how.encodings)
         store = Store(env.store())
         entry = ENTRIES[method]
+        check(method, entry, faces, settings)
         inputs = [digest(path) for path in (cache, *seen(entry, faces, moves))]
         used = {"method": method, "seed": seed, "classes": names}
         used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
@@ -104,6 +106,12 @@ def main(
 def seen(entry: Entry, faces: Path, moves: Path) -> list[Path]:
     """Return what a method sees of the clips beside their embeddings."""
     return [path for word, path in (("crops", faces), ("motion", moves)) if word in entry.sees]
+
+
+def check(method: str, entry: Entry, faces: Path, settings: Path) -> None:
+    """Raise `DataError` for a method that sees pictures where the features are those of another tool, which has none for us."""
+    if entry.sees != "embeddings" and not any(faces.rglob("*.parquet")):
+        raise DataError(f"{settings}: {method} sees {entry.sees}, and {faces} holds none; remove it from compare.methods")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stages import launch
-from vfer import env, params
+from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import Clips, Store, recipe
@@ -28,8 +28,13 @@ def main(
 ) -> None:
     """Write one table a clip that has faces."""
     margin = params.load(config, "faces", FacesParams).margin
+    reason = params.unneeded(config)
     with console.Stage("motion") as stage:
         shutil.rmtree(out, ignore_errors=True)
+        if reason:
+            files.write_bytes(out / files.SKIPPED, reason.encode())
+            stage.summary = f"{reason} -> {out}"
+            return
         jobs = list_jobs(clips, faces, margin, out)
         kept: Clips[MotionJob] = Clips(
             Store(env.store()), recipe("motion", {"margin": margin}, CODE), env.workers(), log=out.with_name("motion-errors.log")

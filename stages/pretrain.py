@@ -57,11 +57,14 @@ def main(
 ) -> None:
     """Writes the backbone's weights, where there are any, and always what they are, the metrics and the pictures set aside."""
     chosen = params.load(config, "pretrain", PretrainParams)
+    reason = params.unneeded(config)
     with console.Stage("pretrain") as stage:
         shutil.rmtree(out / "weights", ignore_errors=True)
         files.Refusals({}, "picture").write(out / "refused.csv")
         if not chosen.enabled:
             made = Made({"weights": "none"}, "is off (pretrain.enabled), so the CNN starts from random weights")
+        elif reason:
+            made = Made({"weights": "none"}, reason)
         elif (source / FACERES).is_file():
             made = convert(source / FACERES, stills_, config, out / "weights")
         elif source.suffix == ".keras":

@@ -38,7 +38,7 @@ def main(
         inputs = collect(outputs, config, data)
         rows = split.read(outputs / "lstm" / "split.parquet")
         own = record.collect(outputs, inputs.params, Session(inputs.model("lstm", "onnx")).classes, rows)
-        found = weights.choose(params.load(config, "faces", FacesParams), detector)
+        found = weights.choose(params.load(config, "faces", FacesParams), detector) if "cnn" in inputs.networks else None
         root = env.repository() or HOME
         names = Names(project.name(config, root))
         client, experiment_id = tracking.connect(root, names.project)
@@ -62,14 +62,14 @@ def main(
 
 
 def logged(
-    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.ChosenDetector
+    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.ChosenDetector | None
 ) -> tuple[str, dict[str, str]]:
     """Returns the experiment's run and the registered versions; makes what is missing, a run only where there is none."""
     import mlflow
 
     run_id = experiment.find(client, experiment_id, inputs.key, finished=False)
     versions = registered(client, inputs.key, run_id) if run_id else {}
-    gone = models.missing(client, names, versions)
+    gone = models.missing(client, names, inputs, versions)
     whole = run_id is not None and experiment.whole(client, run_id)
     if run_id is None or gone or not whole:
         if run_id is None:

@@ -86,4 +86,4 @@ def fill(outputs: Path, data: Path) -> None:
     for stage in ("cnn", "lstm"):
         write_json(outputs / stage / "run.json", {"run_id": f"{stage}-run"})
         write_csv(outputs / stage / "history.csv", list(LEARNED[0]), LEARNED)
-    cache(outputs / "faces" / "clips", outputs / "cnn" / "model.onnx", HOME / "params.yaml", outputs / "features")
+    cache(outputs / "faces" / "clips", outputs / "cnn" / "model.onnx", data / "clips.csv", HOME / "params.yaml", outputs / "features")

@@ -189,7 +189,8 @@ def test_the_stages_write_the_same_bytes_as_here(nodes: Nodes, tmp_path: Path) -
     for out, address in (("here", ""), ("there", nodes.address)):
         shown[out] = stage("frames", out, tmp_path, address, "--clips", "data/clips.csv")
         shown[out] += stage("faces", out, tmp_path, address, "--frames", f"{out}/frames/clips", "--weights", "weights")
-        shown[out] += stage("features", out, tmp_path, address, "--faces", f"{out}/faces/clips", "--model", "cnn.onnx")
+        given = ("--faces", f"{out}/faces/clips", "--model", "cnn.onnx", "--clips", "data/clips.csv")
+        shown[out] += stage("features", out, tmp_path, address, *given)
     here, there = contents(tmp_path / "here"), contents(tmp_path / "there")
     assert len([name for name in here if name.endswith(".parquet")]) == 2 * 7 + 1
     assert there == here

@@ -1,5 +1,6 @@
 """The feature cache, and the stage that fills it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,16 +166,19 @@ def faces_folder(tmp_path: Path) -> Path:
 
 def test_the_stage_writes_every_clip_in_sorted_order(faces_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = toys.cnn(tmp_path / "cnn.onnx")
-    main(faces_folder, model, HOME / "params.yaml", tmp_path / "out")
+    main(faces_folder, model, tmp_path / "clips.csv", HOME / "params.yaml", tmp_path / "out")
     found = features.read(tmp_path / "out" / "features.parquet")
     assert [clip.clip for clip in found] == ["a/early", "a/none", "z/late"]
     assert [len(clip.faces) for clip in found] == [3, 0, 4]
     assert (found[0].faces[:, 1] > 0.7).all()
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == {"source": "cnn", "clips": 3, "set_aside": 0, "frames": 12}
+    assert (tmp_path / "out" / "refused.csv").read_text() == "clip,reason\n"
     assert "12 frames of 3 clips" in capsys.readouterr().out
 
 
 def test_the_stage_names_what_is_missing(faces_folder: Path, tmp_path: Path) -> None:
+    rest = tmp_path / "clips.csv", HOME / "params.yaml", tmp_path / "out"
     with pytest.raises(DataError, match="holds no clips' faces; run `dvc repro faces`"):
-        main(tmp_path / "nothing", toys.cnn(tmp_path / "cnn.onnx"), HOME / "params.yaml", tmp_path / "out")
+        main(tmp_path / "nothing", toys.cnn(tmp_path / "cnn.onnx"), *rest)
     with pytest.raises(WeightsError, match=r"none\.onnx: is not a valid ONNX model"):
-        main(faces_folder, tmp_path / "none.onnx", HOME / "params.yaml", tmp_path / "out")
+        main(faces_folder, tmp_path / "none.onnx", *rest)

@@ -19,6 +19,7 @@ from vfer.errors import DataError, VferError
 HOME = Path(__file__).resolve().parents[1]
 WORK = {  # what a stage keeps under a fingerprint: where the modules that make it are named
     **{stage: f"stages.{stage}:CODE" for stage in ("frames", "faces", "features", "motion", "cnn", "lstm")},
+    "tables": "stages.features:TABLES",
     "pretrain": "stages.pretrain:TRAINING",
     "register": "vfer.register.inputs:CODE",
 }

@@ -55,6 +55,7 @@ def test_the_better_one_wins_and_the_line_says_on_what() -> None:
         ({"merge": {"light": "dark"}}, "labels that were merged otherwise"),
         ({"baseline": "subject"}, "lstm.baseline subject, not none"),
         ({"faceless": "prior"}, "counts clips without a face as prior, not wrong"),
+        ({"source": "openface"}, "works on features of openface, not of cnn"),
     ],
 )
 def test_unlike_systems_hold_no_contest(changed: dict[str, object], why: str) -> None:

@@ -281,10 +281,11 @@ class Project:
         self.clips = manifest.read(root / "data" / "clips.csv")
 
     def command(self, stage: str, out: Path) -> list[str]:
+        listed = ["--clips", self.root / "data" / "clips.csv"]
         given = {
-            "frames": ["--clips", self.root / "data" / "clips.csv"],
+            "frames": listed,
             "faces": ["--frames", out / "frames" / "clips", "--weights", self.root / "weights"],
-            "features": ["--faces", out / "faces" / "clips", "--model", self.root / "cnn.onnx"],
+            "features": ["--faces", out / "faces" / "clips", "--model", self.root / "cnn.onnx", *listed],
         }[stage]
         words = [*given, "--params", self.root / "params.yaml", "--out", out / stage]
         return [sys.executable, "-m", f"stages.{stage}", *map(str, words)]

@@ -4,30 +4,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import Field
 
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
 from vfer.files import replacing
 from vfer.nets.session import Session
-from vfer.params import Params
 
 REPEATED = ["clip", "status"]  # columns worth a dictionary
 COUNTED = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing
 ROWS = 65_536  # rows buffered and written as one row group
 VECTORS = ("embedding", "probabilities")
-
-
-class FeaturesParams(Params):
-    """The `features` section of params.yaml."""
-
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +42,8 @@ class Sequence:
     """One clip's n frames in the cache.
 
     `frame` (n,) int32 is the index in the source, `time` (n,) float64 its seconds, `status` that of the faces table;
-    `embedding` is float32 (n, d) and `probabilities` float32 (n, classes of the CNN), both zero where no face was found.
+    `embedding` is float32 (n, d), the CNN's or the features of another tool, and `probabilities` float32 (n, classes of the CNN), both zero
+    where no face was found.
     """
 
     clip: str
@@ -221,6 +214,14 @@ def embeddings(path: Path) -> dict[str, Embeddings]:
     table = _read(path, ["clip", "time", "status", "embedding"])
     present = table["status"] != "none"
     return {clip: _shown(table["embedding"][a:b], table["time"][a:b], present[a:b]) for clip, a, b in _clips(table["clip"])}
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Return what the cache says of itself; raise `DataError` where it is missing or damaged."""
+    try:
+        return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is not a readable feature cache; run `dvc repro features`") from error
 
 
 def _read(path: Path, columns: list[str]) -> dict[str, NDArray[Any]]:

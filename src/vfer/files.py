@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 LEFTOVER = ".tmp"
 LONGEST = 200  # characters of a file name that a temporary one keeps; file systems take 255 bytes
 SHOWN = 10
+SKIPPED = "skipped.txt"
+"""The file that says why a stage has left a folder without tables; DVC warns of empty outputs."""
 
 
 @contextmanager

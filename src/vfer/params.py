@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vfer.errors import ParamsError
 
 SECTIONS = ("seed", "labels", "split", "frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
+SOURCES = ("cnn", "openface", "pyfeat")
+"""Values of `features.source`."""
 COMPARISON = ("compare", "methods")
 """The sections of comparison/params.yaml."""
 
@@ -68,3 +70,16 @@ def seed(path: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
         raise ParamsError(f"{path}: seed: expected an integer from 0 to 4294967295, got {value!r}")
     return value
+
+
+def unneeded(path: Path) -> str:
+    """Return why frames, faces and CNN have nothing to do, which is that features come from another tool; empty where they have.
+
+    Raises:
+        ParamsError: If `features.source` is unknown.
+    """
+    section = read(path).get("features")
+    source = section.get("source", SOURCES[0]) if isinstance(section, dict) else SOURCES[0]
+    if source not in SOURCES:
+        raise ParamsError(f"{path}: features.source: expected one of {', '.join(SOURCES)}, got {source!r}")
+    return "" if source == SOURCES[0] else f"nothing to do, since features.source is {source}"

@@ -167,10 +167,14 @@ def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:
 
 
 def _say_what_lacks(data: Path) -> None:
-    from vfer.data import stills
+    from vfer.data import manifest, stills
+    from vfer.data.tables.tool import tool_of
 
     if not (data / "clips.csv").exists():
         _say("there are no clips yet: only `dvc repro cnn` can run")
+    elif tools := {tool.name for clip in manifest.read(data / "clips.csv") if (tool := tool_of(clip.path))}:
+        _say(f"there are feature tables: set features.source in params.yaml to {' or '.join(sorted(tools))} to use them")
+        return
     if not stills.labels(data / "stills.parquet").num_rows:
         _say("there are no stills: add some, or set cnn.weights: shipped in params.yaml")
 

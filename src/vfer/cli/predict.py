@@ -10,6 +10,7 @@ import typer
 
 from vfer.cli import console
 from vfer.cli.options import DetectEvery, End, Every, Framing, Jobs, ModelName, Start, Videos, framing_of, span, workers
+from vfer.errors import VferError
 
 if TYPE_CHECKING:
     from vfer.predict.results import Row
@@ -35,18 +36,23 @@ def predict(
 ) -> None:
     """Recognise the expression in each clip, a video of one person and one shot.
 
-    The exit status is 0 if all clips have a prediction, 2 if some have none, and 1 if none has one. Clips that the output table already
-    has, with the same content, model and options, are skipped.
+    For a model that was trained on feature tables (features.source), the clips are CSV files of the same tool. The exit status is 0 if all
+    clips have a prediction, 2 if some have none, and 1 if none has one. Clips that the output table already has, with the same content,
+    model and options, are skipped.
     """
+    from vfer.data.readers.found import VIDEOS
     from vfer.predict import batch, inputs, together
     from vfer.predict import model as models
     from vfer.predict.results import PredictionsFile
 
     began = time.perf_counter()
-    items = inputs.videos(videos)
+    source = models.find(model)
+    on_tables = source.settings.tables is not None
+    if on_tables and any(value is not None for value in (framing, start, end, every, detect_every)):
+        raise VferError("--framing, --start, --end, --every and --detect-every: apply to videos, and this model works on feature tables")
+    items = inputs.videos(videos, (".csv",) if on_tables else VIDEOS)
     people = together.persons(items, person_from) if person_from else {}
     options = batch.BatchOptions(span(start, end), every, detect_every, framing_of(framing), keep=bool(people))
-    source = models.find(model)
     settings = dict.fromkeys((one.clip for one in items), options.digest(source))
     settings |= together.settings(items, people, options.digest(source)) if people else {}
     console.note(f"model: {source.title}")

@@ -61,6 +61,8 @@ def timeline(
         raise VferError("--blur: says whose faces are blurred in the film that --annotate writes; give that too")
     targets = films.outputs(items, output, kinds.by_names(formats), annotate, blur or ())
     source = models.find(model)
+    if source.settings.tables:
+        raise VferError(f"{source.title}: works on feature tables, not on videos; use `vfer predict` with CSV files, or --model shipped")
     console.note(f"model: {source.title}")
     todo = [films.FilmJob(one.clip, one.path, how, every, detect_every, target) for one, target in zip(items, targets, strict=True)]
     summaries: list[FilmSummary] = []

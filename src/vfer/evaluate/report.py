@@ -46,7 +46,7 @@ def write(
         Section("By expression", rows=_headed(tables["expression"]), pictures=[images / "confusion.png", images / "per_class.png"]),
         Section("By subject", rows=_headed(tables["subject"]), pictures=[images / "subjects.png"]),
         Section("Calibration", pictures=[images / "reliability.png"]),
-        Section("Training curves", pictures=[_curves(images, history) for history in histories]),
+        Section("Training curves", pictures=[_curves(images, history) for history in histories if files.read_figures(history)]),
     ]
     if "stills" in metrics:
         pictures = [images / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]

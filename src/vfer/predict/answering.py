@@ -40,15 +40,18 @@ class Answerer:
     """The sequence model, or, without one, the mean of the CNN's answers to each frame.
 
     Args:
-        cnn: The CNN.
+        cnn: The CNN; None for a model on feature tables.
         lstm: The sequence model, or None.
         max_frames: Frames to which a longer sequence is thinned for it.
     """
 
-    def __init__(self, cnn: Session, lstm: Session | None, max_frames: int) -> None:
-        self._cnn, self._lstm, self._max_frames = cnn, lstm, max_frames
+    def __init__(self, cnn: Session | None, lstm: Session | None, max_frames: int) -> None:
+        last, first = lstm or cnn, cnn or lstm
+        if last is None or first is None:
+            raise ValueError("a model has a CNN, a sequence model, or both")
+        self._cnn, self._lstm, self._max_frames = first, lstm, max_frames
         self._head: Head | None = None
-        self.classes = (lstm or cnn).classes
+        self.classes = last.classes
         self.single = lstm is None
         settings = settings_of(lstm) if lstm and KEY in lstm.metadata else None
         self._mode, self._neutral = (settings.baseline, settings.neutral) if settings else ("none", NEUTRAL)

@@ -23,21 +23,23 @@ SHIPPED_TITLE = "the network that comes with vfer, mean of its frames"
 class Model:
     """The files of a model, and what it is called.
 
-    Without a sequence model (`lstm` is None) a clip's answer is the mean of the CNN's answers to its frames.
+    Without a sequence model (`lstm` is None) a clip's answer is the mean of the CNN's answers to its frames. A model on feature tables has
+    neither a CNN nor a detector.
     """
 
     title: str
-    cnn: Path
+    cnn: Path | None
     lstm: Path | None
-    detector: ChosenDetector
+    detector: ChosenDetector | None
     settings: Settings
     run_id: str = ""
 
     @property
     def digest(self) -> str:
         """The hash of all that decides its answers."""
-        parts = [path.read_bytes() for path in (self.cnn, self.lstm) if path] + [self.settings.model_dump_json().encode()]
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (*parts, self.detector.sha256.encode()))).hexdigest()
+        parts = [path.read_bytes() for path in (self.cnn, self.lstm) if path] + [self.settings.model_dump_json(exclude_none=True).encode()]
+        parts += [self.detector.sha256.encode()] if self.detector else []
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def find(reference: str | None = None, start: Path | None = None) -> Model:
@@ -101,7 +103,7 @@ def from_folder(folder: Path, title: str, run_id: str = "") -> Model:
 
 
 def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
-    """Return the model whose files are `cnn`, `lstm`, `settings`, and `detector` where it is not CenterFace.
+    """Return the model whose files are `cnn`, `lstm`, `settings`, and `detector` where it is not CenterFace; on tables, no `cnn`.
 
     Raises:
         KeyError: If one is not named, and `WeightsError` where the settings are damaged or of another version.
@@ -112,6 +114,8 @@ def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise WeightsError(f"{paths['settings']}: {where}: {first['msg'].lower()}; register the model again with this version") from error
+    if settings.tables:
+        return Model(title, None, paths["lstm"], None, settings, run_id)
     name, sha256 = settings.detector.name, settings.detector.sha256
     detector = ChosenDetector(
         name, paths["detector"] if name != centerface.CenterFace.name else centerface.path(), sha256, "the model was trained with it"

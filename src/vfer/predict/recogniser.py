@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from vfer import features
 from vfer.data.manifest import Framing
-from vfer.errors import ClipError
+from vfer.data.tables.read import read
+from vfer.data.tables.tool import TOOLS
+from vfer.errors import ClipError, WeightsError
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.lstm.baseline import Baseline
@@ -49,15 +51,15 @@ class Recognition:
 class Recogniser:
     """The CNN, the sequence model and the detector, with the params that the stages ran with.
 
-    Without a sequence model a clip's probabilities are the mean of the CNN's over the frames that show the face. `title` says which
-    model it is; `vfer.load` makes one.
+    Without a sequence model a clip's probabilities are the mean of the CNN's over the frames that show the face. A model on feature tables
+    has neither CNN nor detector, and its clips are CSV files. `title` says which model it is; `vfer.load` makes one.
     """
 
     def __init__(
         self,
-        cnn: Session,
+        cnn: Session | None,
         lstm: Session | None,
-        detector: Detector,
+        detector: Detector | None,
         frames_params: FramesParams,
         faces_params: FacesParams,
         max_frames: int,
@@ -70,7 +72,7 @@ class Recogniser:
         self.settings = settings or Settings(frames=frames_params, faces=faces_params, max_frames=max_frames)
         self.title = self.run_id = self.digest = ""
         self.classes = self.answerer.classes
-        self.frame_classes = cnn.classes
+        self.frame_classes = cnn.classes if cnn else []
 
     @classmethod
     def open(cls, model: Model) -> "Recogniser":
@@ -80,9 +82,9 @@ class Recogniser:
             WeightsError: If a file is missing or damaged.
         """
         settings = model.settings
-        sessions = Session(model.cnn), Session(model.lstm) if model.lstm else None
-        detector = model.detector.load(settings.faces)
-        recogniser = cls(*sessions, detector, settings.frames, settings.faces, settings.max_frames, settings=settings)
+        cnn, lstm = (Session(path) if path else None for path in (model.cnn, model.lstm))
+        detector = model.detector.load(settings.faces) if model.detector else None
+        recogniser = cls(cnn, lstm, detector, settings.frames, settings.faces, settings.max_frames, settings=settings)
         recogniser.title, recogniser.run_id, recogniser.digest = model.title, model.run_id, model.digest
         return recogniser
 
@@ -128,12 +130,16 @@ class Recogniser:
         Raises:
             ClipError: The video cannot be used; `NoClipError`, where it is refused.
         """
+        if self.settings.tables:
+            sequence = read(video, str(video), self.settings.tables)
+            doubts = (PARTLY,) if (sequence.status == "none").mean() > HALF else ()
+            return Recognition(self.answerer([EmbeddedFrames.of(sequence)])[0], sequence, doubts)
         longest = max(MOST_SECONDS, self._max_frames / self.settings.frames.fps) if only_clip else None
         limits = Limits(self._frames.min_frames if fewest is None else fewest, longest)
         params = self._frames, self._faces
-        content = clip.look(video, span, framing or self.settings.framing, limits, self._cnn, self._detector, params)
-        doubts = {SEVERAL: content.crowded >= HALF, PARTLY: bool((content.sequence.status == "none").mean() > HALF)}
-        raised = tuple(flag for flag, on in doubts.items() if on)
+        content = clip.look(video, span, framing or self.settings.framing, limits, *self._eyes(), params)
+        doubtful = {SEVERAL: content.crowded >= HALF, PARTLY: bool((content.sequence.status == "none").mean() > HALF)}
+        raised = tuple(flag for flag, on in doubtful.items() if on)
         return Recognition(self.answerer([EmbeddedFrames.of(content.sequence)])[0], content.sequence, (*raised, *content.flags))
 
     def answer(self, name: str, shown: Recognition, own: tuple[Baseline, str] | None = None) -> Prediction:
@@ -169,13 +175,22 @@ class Recogniser:
 
         Raises:
             ClipError: The video cannot be used.
+            WeightsError: The model works on feature tables.
         """
+        self._eyes()
         return narrate.tell(self, Path(video), how, advance)
 
     def observer(self, framing: Framing | None = None, *, pictures: bool = False) -> Observer:
         """Return what watches a video for this model."""
         framing = framing or self.settings.framing
-        return Observer(self._cnn, self._detector, self._frames, self._faces, framing, pictures=pictures)
+        return Observer(*self._eyes(), self._frames, self._faces, framing, pictures=pictures)
+
+    def _eyes(self) -> tuple[Session, Detector]:
+        """The CNN and the detector; raises `WeightsError` for a model on feature tables."""
+        if self._cnn is None or self._detector is None:
+            tool = TOOLS[self.settings.tables.tool].title if self.settings.tables else "another tool"
+            raise WeightsError(f"{self.title}: was trained on tables of {tool}, not on videos; give `vfer predict` their CSV files")
+        return self._cnn, self._detector
 
     def period(self, about: Video) -> float:
         """Return the seconds between two sampled frames of a video."""

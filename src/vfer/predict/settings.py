@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from vfer.data.manifest import Framing
+from vfer.data.tables.reading import Reading
 from vfer.faces.params import FacesParams
 from vfer.video.frames import FramesParams
 
@@ -33,7 +34,7 @@ class Settings(BaseModel):
     """The settings of a model.
 
     `max_frames` is the most frames of a clip that the sequence model sees, `framing` that of the training clips, and `threshold` the
-    confidence below which an answer is uncertain.
+    confidence below which an answer is uncertain. A model on feature tables has `tables`, how they are read, and looks at no video.
     """
 
     model_config = ConfigDict(extra="ignore")  # a model that a later version of vfer has registered may say more
@@ -45,6 +46,11 @@ class Settings(BaseModel):
     framing: Framing = "scene"
     windows: Windows = Windows()
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tables: Reading | None = None
+
+    def to_json(self) -> str:
+        """Return the settings as `settings.json` holds them."""
+        return self.model_dump_json(indent=2, exclude_none=True)
 
 
 STEPS = 10  # windows begin so many times within the length of one

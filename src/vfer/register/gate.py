@@ -63,6 +63,8 @@ def level(significance: float, look: int) -> float:
 
 def _unlike(challenger: Record, champion: Record) -> str:
     mine, theirs = challenger.rules, champion.rules
+    if mine.source != theirs.source:
+        return f"works on features of {theirs.source}, not of {mine.source} (features.source)"
     if mine.classes != theirs.classes:
         return f"distinguishes {', '.join(theirs.classes)}, not {', '.join(mine.classes)}"
     if mine.merge != theirs.merge:

@@ -12,7 +12,7 @@ from vfer.errors import DataError
 from vfer.files import flatten, read_figures
 
 CODE = ("vfer.register.pyfunc",)
-METRICS = ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate")
+METRICS = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Inputs:
     def model(self, stage: str, kind: str) -> Path:
         """Returns the path of a trained model; `kind` is `onnx` or `keras`."""
         return self.outputs / stage / f"model.{kind}"
+
+    @property
+    def networks(self) -> list[str]:
+        """The stages whose networks make the model: `cnn`, unless the features are those of another tool, and `lstm`."""
+        return ["cnn", "lstm"] if self.metrics["features"]["source"] == "cnn" else ["lstm"]
 
     @property
     def trained_stages(self) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vfer import features
 from vfer.data import split
+from vfer.data.tables.reading import Reading
 from vfer.faces import table
 from vfer.faces.weights import ChosenDetector
 from vfer.lstm.sequences import pad, predict
@@ -41,12 +42,17 @@ RECOGNISER = (
 )
 
 
-def log(models: Collection[str], names: Names, inputs: Inputs, challenger: Record, detector: ChosenDetector, faces: Path) -> dict[str, str]:
-    """Log and registers, in the active run, those of the three models that are wanted; return the version of each by its name."""
+def log(
+    models: Collection[str], names: Names, inputs: Inputs, challenger: Record, detector: ChosenDetector | None, faces: Path
+) -> dict[str, str]:
+    """Log and register, in the active run, those of the models that are wanted; return the version of each by its name.
+
+    A model on feature tables has no CNN and no `detector`.
+    """
     from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
     examples = {"cnn": {"crop": _crop(faces)}, "lstm": _clip(inputs)}
-    networks = {names.cnn: "cnn", names.lstm: "lstm"}
+    networks = {names.of(stage): stage for stage in inputs.networks}
     MLFLOW_LOGGING_STREAM.enabled = False  # MLflow prints a line for each model and version; the stage's last line names them
     try:
         versions = {name: _log_network(inputs, name, stage, examples[stage]) for name, stage in networks.items() if name in models}
@@ -55,13 +61,13 @@ def log(models: Collection[str], names: Names, inputs: Inputs, challenger: Recor
         MLFLOW_LOGGING_STREAM.enabled = True
 
 
-def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -> list[str]:
+def missing(client: "MlflowClient", names: Names, inputs: Inputs, versions: Mapping[str, str]) -> list[str]:
     """Return the models of which there is no version, or whose files are gone."""
     from mlflow.artifacts import list_artifacts
     from mlflow.exceptions import MlflowException
 
     gone = []
-    for name in names.all:
+    for name in (names.project, *map(names.of, inputs.networks)):
         try:
             there = name in versions and list_artifacts(client.get_model_version_download_uri(name, versions[name]))
         except (MlflowException, OSError):
@@ -70,16 +76,16 @@ def missing(client: "MlflowClient", names: Names, versions: Mapping[str, str]) -
     return gone
 
 
-def _log_system(name: str, inputs: Inputs, challenger: Record, detector: ChosenDetector) -> str:
+def _log_system(name: str, inputs: Inputs, challenger: Record, detector: ChosenDetector | None) -> str:
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
-        settings.write_text(_settings(inputs, detector).model_dump_json(indent=2))
+        settings.write_text(_settings(inputs, detector).to_json())
         record.write(Path(folder) / "record", challenger)
-        files = {"cnn": inputs.model("cnn", "onnx"), "lstm": inputs.model("lstm", "onnx"), "settings": settings}
-        files["record"] = Path(folder) / "record"
-        if detector.name != "centerface":  # which comes with a package
+        files = {stage: inputs.model(stage, "onnx") for stage in inputs.networks}
+        files |= {"settings": settings, "record": Path(folder) / "record"}
+        if detector and detector.name != "centerface":  # which comes with a package
             files["detector"] = detector.path
         library = Path(__file__).resolve().parents[1]
         info = mlflow.pyfunc.log_model(
@@ -87,7 +93,7 @@ def _log_system(name: str, inputs: Inputs, challenger: Record, detector: ChosenD
             python_model=str(library / "register" / "pyfunc.py"),
             artifacts={name: str(path) for name, path in files.items()},
             code_paths=[str(library)],
-            input_example=["data/clips/clip.mp4"],
+            input_example=["data/clips/clip.mp4" if detector else "data/clips/clip.csv"],
             pip_requirements=_pins(RECOGNISER),
             registered_model_name=name,
         )
@@ -136,7 +142,7 @@ def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
     return pad([example], len(example))
 
 
-def _settings(inputs: Inputs, detector: ChosenDetector) -> Settings:
+def _settings(inputs: Inputs, detector: ChosenDetector | None) -> Settings:
     """Return what the model is used with: the params of the training, and what its clips and its validation say."""
     rows = split.read(inputs.outputs / "lstm" / "split.parquet")
     sequences = {sequence.clip: sequence for sequence in features.read(inputs.outputs / "features" / "features.parquet")}
@@ -148,12 +154,17 @@ def _settings(inputs: Inputs, detector: ChosenDetector) -> Settings:
     return Settings(
         frames=inputs.params["frames"],
         faces=inputs.params["faces"],
-        detector=DetectorFile(name=detector.name, sha256=detector.sha256),
+        detector=DetectorFile(name=detector.name, sha256=detector.sha256) if detector else DetectorFile(),
         max_frames=most,
         framing="face" if all((sequences[row.clip].status == "given").all() for row in train) else "scene",
         windows=windows([sequences[row.clip].time for row in train]),
         threshold=threshold(probabilities, np.array(truth)),
+        tables=None if detector else _reading(inputs.outputs / "features" / "features.parquet"),
     )
+
+
+def _reading(cache: Path) -> Reading:
+    return Reading.model_validate_json(features.metadata(cache)["reading"])
 
 
 def _pins(packages: tuple[str, ...]) -> list[str]:

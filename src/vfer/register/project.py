@@ -15,7 +15,7 @@ DEFAULT = "vfer"
 
 @dataclass(frozen=True)
 class Names:
-    """The names of the project's experiment and its registered models."""
+    """The names of the project's experiment, which its end-to-end model shares, and of its other registered models."""
 
     project: str
 
@@ -29,10 +29,9 @@ class Names:
         """The registered sequence model."""
         return f"{self.project}-lstm"
 
-    @property
-    def all(self) -> tuple[str, str, str]:
-        """The end-to-end model, which has the project's own name, and the two networks."""
-        return self.project, self.cnn, self.lstm
+    def of(self, stage: str) -> str:
+        """The registered network of a stage, `cnn` or `lstm`."""
+        return f"{self.project}-{stage}"
 
 
 def name(config: Path, root: Path) -> str:

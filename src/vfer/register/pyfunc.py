@@ -107,7 +107,7 @@ class VferModel(PythonModel):
 def _timeline(shown: Recognition, names: list[str]) -> list[Moment]:
     return [
         Moment(time=float(time), status=str(status))
-        if status == "none"
+        if status == "none" or not names  # on feature tables, there is no CNN
         else Moment(time=float(time), status=str(status), expression=names[int(row.argmax())], probability=float(row.max()))
         for time, status, row in zip(shown.sequence.time, shown.sequence.status, shown.sequence.probabilities, strict=True)
     ]

@@ -35,12 +35,14 @@ class ClipAnswer:
 
 @dataclass(frozen=True)
 class Rules:
-    """What must be alike for two systems to be compared: classes, merged labels, how answers are made, and what faceless clips count as."""
+    """What must be alike for two systems to be compared: classes, merged labels, how answers are made, what faceless clips count as, and
+    where the features come from."""
 
     classes: list[str]
     merge: dict[str, str]
     baseline: str
     faceless: str
+    source: str = "cnn"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows:
         answers = _answers(pq.read_table(outputs / "evaluate" / "predictions.parquet"), baseline)
         figures = json.loads((outputs / "lstm" / "metrics.json").read_bytes())
         validation = figures["validation" if baseline == "none" else "validation_baseline"]["accuracy"]
-        rules = Rules(list(classes), dict(params["labels"]["merge"]), baseline, str(params["evaluate"]["faceless"]))
+        source = str(params.get("features", {}).get("source", "cnn"))
+        rules = Rules(list(classes), dict(params["labels"]["merge"]), baseline, str(params["evaluate"]["faceless"]), source)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
     examples = [*learned.of_split(rows), *learned.read(outputs / "cnn" / learned.FILE)]

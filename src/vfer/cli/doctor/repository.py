@@ -21,7 +21,7 @@ SECTIONS = {
     "faces": "vfer.faces.params:FacesParams",
     "pretrain": "vfer.pretrain.params:PretrainParams",
     "cnn": "vfer.cnn.params:CnnParams",
-    "features": "vfer.features:FeaturesParams",
+    "features": "vfer.data.tables.params:FeaturesParams",
     "lstm": "vfer.lstm.params:LstmParams",
     "evaluate": "vfer.evaluate.params:EvaluateParams",
     "register": "vfer.register.params:RegisterParams",
@@ -56,6 +56,7 @@ def data(root: Path) -> Verdict:
     """Are the dataset's tables there, the clips they list, and stills where the CNN is trained?"""
     from vfer.cnn.params import CnnParams
     from vfer.data import manifest, places, stills
+    from vfer.data.tables.params import FeaturesParams
 
     folder = root / "data"
     if (root / "data.dvc").is_file() and not folder.exists():
@@ -64,7 +65,8 @@ def data(root: Path) -> Verdict:
     pictures = stills.labels(folder / "stills.parquet").num_rows
     if missing := [clip.path for clip in clips if not (folder / clip.path).is_file()]:
         raise DataError(f"{folder / missing[0]} and {len(missing) - 1} more clips are missing; run `dvc checkout data.dvc`")
-    if not pictures and params.load(root / "params.yaml", "cnn", CnnParams).weights == "trained":
+    trained = params.load(root / "params.yaml", "cnn", CnnParams).weights == "trained"
+    if not pictures and trained and params.load(root / "params.yaml", "features", FeaturesParams).source == "cnn":
         return "fail", f"{len(clips)} clips and no stills", "add stills with `vfer data add`, or set cnn.weights: shipped in params.yaml"
     if lacking := {clip.subject for clip in clips} - set(places.read(folder / places.FILE)["subject"]):
         return "warn", f"{folder / places.FILE} lacks {len(lacking)} subjects", "run `vfer data places`, so that splits keep them in place"

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from vfer.data import manifest, places
 from vfer.data.manifest import Clip
+from vfer.data.readers import tables
 from vfer.data.readers.expressions import expression
-from vfer.data.readers.found import FoundClip, check_word, readable
+from vfer.data.readers.found import FoundClip, check_word, readable, safe
 from vfer.data.readers.outcome import SAMPLE, Options, Outcome
 from vfer.data.readers.sequences import Pictures
 from vfer.data.readers.video import probe
+from vfer.data.tables.tool import tool_of
 from vfer.errors import DataError
 
 
@@ -28,9 +30,12 @@ class ClipIntake:
         self.origins: dict[str, str] = {}
         self.digests: dict[str, bytes] = {}
         self.sizes: dict[int, list[str]] = {}
+        self.stems: dict[str, list[Clip]] = {}
         for clip in self.clips.values():
             if (data / clip.path).is_file():
                 self.sizes.setdefault((data / clip.path).stat().st_size, []).append(clip.clip)
+            if not tool_of(clip.path):
+                self.stems.setdefault(Path(clip.path).stem, []).append(clip)
 
     def take(self, found: FoundClip) -> None:
         """Add one clip; raises `DataError` or `ClipError` where it must be refused."""
@@ -39,7 +44,10 @@ class ClipIntake:
         clip = self._row(found)
         temporary = self.incoming / f"clip{found.suffix}"
         self._save(found, temporary)
-        probe(temporary)
+        if tool := tool_of(found.suffix):
+            tables.check(temporary, tool)
+        else:
+            probe(temporary)
         digest = _digest(temporary)
         clip = self._joined(clip, temporary.stat().st_size, digest)
         if clip.clip in self.clips and (self.data / self.clips[clip.clip].path).is_file():
@@ -72,9 +80,32 @@ class ClipIntake:
         clip = f"{source}/{found.name}"
         if not manifest.NAME.fullmatch(clip):
             raise DataError(f"clip {clip!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'")
-        word, framing = expression(found.expression, self.options.expressions), found.framing or self.options.framing
+        if twin := self._twin(found):
+            return replace(twin, clip=clip, path=f"clips/{clip}{found.suffix}", source=source, framing="scene")
+        try:
+            word = expression(found.expression, self.options.expressions)
+        except DataError as error:
+            raise DataError(f"no clip in {self.path} is named {found.twin}, and {error}" if found.twin else str(error)) from error
+        framing = found.framing or self.options.framing
         subject, recording = (manifest.full_name(source, readable(name)) for name in (found.subject, found.recording or clip))
         return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, framing)
+
+    def _twin(self, found: FoundClip) -> Clip | None:
+        """Return the clip that says what a feature table shows; None if its own name does.
+
+        Raises:
+            DataError: If nothing says it, or several clips say different things.
+        """
+        twins = self.stems.get(safe(found.twin), []) if found.twin else []
+        if len({(twin.expression, twin.subject) for twin in twins}) == 1:
+            return twins[0]
+        if found.expression:
+            return None
+        if twins:
+            raise DataError(f"could belong to several clips: {', '.join(twin.clip for twin in twins)}; give a manifest")
+        raise DataError(
+            f"no clip in {self.path} is named {found.twin}, and neither its name nor its folder says what it shows; give a manifest"
+        )
 
     def _joined(self, clip: Clip, size: int, digest: bytes) -> Clip:
         """Return the clip as of the recording and subject of an identical one.

@@ -81,7 +81,8 @@ class FoundClip:
     """One clip that a reader found; `save` writes its file to a path.
 
     `name` is the clip's name without its source. `expression` is the dataset's own word. Without a `recording`, the clip
-    is the only one of its performance. `source` and `framing` are set only where the dataset itself names them.
+    is the only one of its performance. `source` and `framing` are set only where the dataset itself names them. A feature table has a
+    `twin`, the stem of its video: if the dataset holds that clip, it says what the table shows.
     """
 
     name: str
@@ -93,6 +94,7 @@ class FoundClip:
     recording: str | None = None
     framing: Framing | None = None
     source: str | None = None
+    twin: str | None = None
 
 
 @dataclass(frozen=True)

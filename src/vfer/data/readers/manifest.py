@@ -10,10 +10,12 @@ from typing import Any
 from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, safe
 from vfer.data.readers.scan import UNREADABLE, local
 from vfer.data.readers.sequences import PICTURES, Pictures
+from vfer.data.readers.tables import tool_at
 from vfer.data.readers.text import lines
-from vfer.errors import DataError
+from vfer.errors import ClipError, DataError
 
 REQUIRED = ("path", "expression", "subject")
+TABLE = ".csv"
 DELIMITERS = (",", ";", "\t", "|")
 Row = dict[str, str]
 
@@ -21,8 +23,8 @@ Row = dict[str, str]
 def read(entries: Sequence[Entry]) -> Iterator[Found]:
     """Yield the clip of each row; `recording`, `clip`, `source` and `framing` are optional columns.
 
-    A path names a video or a folder of numbered pictures. Columns are separated by commas, semicolons, tabs or bars, and their names
-    may have any case. A table that cannot be trusted, such as one with an open quote, is refused whole.
+    A path names a video, a folder of numbered pictures, or a feature table. Columns are separated by commas, semicolons, tabs or bars,
+    and their names may have any case. A table that cannot be trusted, such as one with an open quote, is refused whole.
     """
     for entry in entries:
         if entry.suffix not in (".csv", ".tsv", ".txt"):
@@ -98,14 +100,19 @@ def _found(row: Row, base: Path, where: str) -> Found:
         return Refused(where, f"{row['path'][:80]}: no such file ({getattr(error, 'strerror', None) or error})")
     if not there:
         return Refused(where, f"{row['path']}: no such file")
-    file = local(path)
-    if pictures is None and file.suffix not in VIDEOS:
-        return Refused(where, f"{row['path']} is not a video; expected {', '.join(VIDEOS)}, or a folder of pictures")
+    file, table = local(path), None
+    if path.suffix.lower() == TABLE:
+        try:
+            table = tool_at(path)
+        except ClipError as error:
+            return Refused(where, f"{row['path']}: {error}")
+    if pictures is None and table is None and file.suffix not in VIDEOS:
+        return Refused(where, f"{row['path']} is not a video; expected {', '.join(VIDEOS)}, {TABLE}, or a folder of pictures")
     if pictures is not None and not pictures.entries:
         return Refused(where, f"{row['path']}: holds no numbered pictures; expected {', '.join(PICTURES)}")
     return FoundClip(
         name=_name(row, base, path, folder=pictures is not None),
-        suffix=file.suffix if pictures is None else pictures.suffix,
+        suffix=table.suffix if table else pictures.suffix if pictures else file.suffix,
         expression=row["expression"],
         subject=row["subject"],
         recording=row.get("recording") or None,
