@@ -16,7 +16,8 @@ EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"
 """FER2013's seven classes."""
 FACE_MIDDLE, FACE_SIDE = 0.165, 1.62
 """Middle (down the face's axis) and larger side, in face units, of the box that CenterFace reports; measured on 320 renderings."""
-MARGIN = 1.0
+FRAMING = 0.8
+"""Side of the crop, as a share of that box: 1 plus the default `faces.margin`."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ def crop(still: StillName, seed: int) -> NDArray[np.uint8]:
     painter = Painter(who, draw_scene(random), (round(160 * zoom), round(120 * zoom)))
     roll, yaw, pitch = random.uniform(-1, 1, 3) * (0.06, 0.08, 0.04)
     head = HeadPose(roll=roll, yaw=yaw, pitch=pitch)
-    strength, noise = random.uniform(0.65, 1.0), random.uniform(-0.12, 0.1, len(UNITS))
+    strength, noise = random.uniform(0.5, 1.0), random.uniform(-0.12, 0.1, len(UNITS))
     look = LOOKS[still.expression]
     units = {unit: float(np.clip(strength * look.get(unit, 0.0) + extra, 0, 1)) for unit, extra in zip(UNITS, noise, strict=True)}
     picture = cv2.cvtColor(painter.frame(units, closed=random.uniform(0, 0.15), head=head), cv2.COLOR_RGB2GRAY)
     middle = painter.place(head, random.uniform(-0.05, 0.05), FACE_MIDDLE + random.uniform(-0.06, 0.06))
-    half = 0.5 * MARGIN * FACE_SIDE * painter.scale / painter.over * random.uniform(0.94, 1.06)
+    half = 0.5 * FRAMING * FACE_SIDE * painter.scale / painter.over * random.uniform(0.94, 1.06)
     top, bottom, left, right = (round(value) for value in (middle[1] - half, middle[1] + half, middle[0] - half, middle[0] + half))
     return np.asarray(cv2.resize(picture[max(top, 0) : bottom, max(left, 0) : right], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
