@@ -69,10 +69,10 @@ def draw_manner(random: np.random.Generator) -> Manner:
     """Draw how one actor performs; `habit` is the look of the actor's face at rest."""
     units = random.choice(len(UNITS), 4, replace=False)
     return Manner(
-        strength=random.uniform(0.6, 0.95),
+        strength=random.uniform(0.55, 0.9),
         shift=random.uniform(-0.03, 0.03),
         tempo=random.uniform(0.90, 1.05),
-        habit={UNITS[unit]: random.uniform(0.0, 0.22) for unit in sorted(units)},
+        habit={UNITS[unit]: random.uniform(0.0, 0.25) for unit in sorted(units)},
     )
 
 
@@ -83,7 +83,7 @@ def perform(expression: str, times: NDArray[np.float64], manner: Manner, random:
     """
     keys = COURSES[expression]
     shift, tempo = manner.shift + random.uniform(-0.02, 0.02), manner.tempo * random.uniform(0.96, 1.04)
-    strength = manner.strength * random.uniform(0.8, 1.0)
+    strength = manner.strength * random.uniform(0.75, 1.0)
     when = np.clip((times - 0.5 - shift) / tempo + 0.5, 0.0, 1.0)
     tracks = {unit: [weight * strength * LOOKS[look].get(unit, 0.0) for _, look, weight in keys] for unit in UNITS}
     curves = {unit: _ease(when, [time for time, _, _ in keys], track) for unit, track in tracks.items()}

@@ -71,7 +71,7 @@ def crop(still: StillName, seed: int) -> NDArray[np.uint8]:
     painter = Painter(who, draw_scene(random), (round(160 * zoom), round(120 * zoom)))
     roll, yaw, pitch = random.uniform(-1, 1, 3) * (0.06, 0.08, 0.04)
     head = HeadPose(roll=roll, yaw=yaw, pitch=pitch)
-    strength, noise = random.uniform(0.5, 1.0), random.uniform(-0.12, 0.1, len(UNITS))
+    strength, noise = random.uniform(0.4, 1.0), random.uniform(-0.2, 0.2, len(UNITS))
     look = LOOKS[still.expression]
     units = {unit: float(np.clip(strength * look.get(unit, 0.0) + extra, 0, 1)) for unit, extra in zip(UNITS, noise, strict=True)}
     picture = cv2.cvtColor(painter.frame(units, closed=random.uniform(0, 0.15), head=head), cv2.COLOR_RGB2GRAY)
