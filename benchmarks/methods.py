@@ -57,7 +57,7 @@ def lstm(train: Clips, validation: Clips, task: Task) -> Answer:
         from vfer.lstm.sequences import predict
 
     keras.backend.clear_session()
-    parts = {name: training.Part(clips.embeddings, clips.labels) for name, clips in (("train", train), ("validation", validation))}
+    parts = {name: training.ClipPart(clips.embeddings, clips.labels) for name, clips in (("train", train), ("validation", validation))}
     classes, seeds = len(task.names), range(task.seed, task.seed + task.repeats)
     models = [training.train(parts, classes, task.lstm, seed, None, lambda *_: None)[0] for seed in seeds]
 

@@ -207,19 +207,19 @@ def _half(values: NDArray[Any]) -> NDArray[Any]:
     return half if np.array_equal(half.astype(np.float32), values) else values
 
 
-def spread(part: data.Part, count: int) -> data.Part:
+def spread(part: data.StillPart, count: int) -> data.StillPart:
     """Return so many stills, spread evenly over all by name, since names tend to begin with the expression."""
     order = np.argsort(np.array(part.names, np.str_), kind="stable")
     return taken(part, order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)])
 
 
-def taken(part: data.Part, rows: NDArray[np.int64]) -> data.Part:
+def taken(part: data.StillPart, rows: NDArray[np.int64]) -> data.StillPart:
     """Return some stills of a part."""
     named, twins = ([values[row] for row in rows] if values else [] for values in (part.names, part.twins))
-    return data.Part(part.pixels[rows], part.labels[rows], part.targets[rows], named, twins, part.votes[rows])
+    return data.StillPart(part.pixels[rows], part.labels[rows], part.targets[rows], named, twins, part.votes[rows])
 
 
-def judged(session: Session, part: data.Part, classes: list[str]) -> dict[str, Any]:
+def judged(session: Session, part: data.StillPart, classes: list[str]) -> dict[str, Any]:
     """Return the scores of a network on stills: of its answer, of its label head, and of its vote head by the majority.
 
     `without_twins` are those of the stills whose photo the official training set does not hold.
@@ -239,7 +239,7 @@ def judged(session: Session, part: data.Part, classes: list[str]) -> dict[str, A
     return result
 
 
-def six_looks(session: Session, part: data.Part) -> dict[str, float]:
+def six_looks(session: Session, part: data.StillPart) -> dict[str, float]:
     """Return the accuracy of each head, the vote head's as in `predictions.majority`, over six views of each face."""
     answers = [averaged(session, part.pixels[at : at + BATCH]) for at in range(0, len(part.labels), BATCH)]
     fresh = ~np.array(part.twins or [False] * len(part.labels))

@@ -42,7 +42,7 @@ def main(net: str, stills: int) -> None:
 
     from vfer import params
     from vfer.cnn import model, train
-    from vfer.cnn.data import Part
+    from vfer.cnn.data import StillPart
     from vfer.cnn.params import CnnParams
     from vfer.nets import training
 
@@ -52,8 +52,8 @@ def main(net: str, stills: int) -> None:
     keras.config.set_dtype_policy(kind)
     random = np.random.default_rng(0)
     labels = random.integers(0, CLASSES, stills)
-    part = Part(random.integers(0, 255, (stills, 48, 48)).astype(np.uint8), labels, np.eye(CLASSES, dtype=np.float32)[labels])
-    few = Part(part.pixels[:BATCH], part.labels[:BATCH], part.targets[:BATCH])
+    part = StillPart(random.integers(0, 255, (stills, 48, 48)).astype(np.uint8), labels, np.eye(CLASSES, dtype=np.float32)[labels])
+    few = StillPart(part.pixels[:BATCH], part.labels[:BATCH], part.targets[:BATCH])
     array = part.pixels[..., np.newaxis].astype(np.float32)
 
     def compiled() -> keras.Model:

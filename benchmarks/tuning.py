@@ -7,7 +7,7 @@ import numpy as np
 
 from vfer import env
 from vfer.cli import console
-from vfer.cnn.data import Part
+from vfer.cnn.data import StillPart
 from vfer.cnn.params import CnnParams
 from vfer.data.split import SplitRow
 from vfer.data.stills import SIDE
@@ -67,8 +67,8 @@ def tuned(
     return Session(out, threads=env.workers())
 
 
-def stills(rows: list[SplitRow], crops: Mapping[str, Faces], names: list[str]) -> Part:
+def stills(rows: list[SplitRow], crops: Mapping[str, Faces], names: list[str]) -> StillPart:
     """Returns all crops with a face of the clips, each under its clip's expression."""
     shown = [(row, crops[row.clip].crop[crops[row.clip].present]) for row in rows if row.clip in crops]
     labels = np.concatenate([np.full(len(faces), names.index(row.expression)) for row, faces in shown])
-    return Part(np.concatenate([faces for _, faces in shown]), labels, np.eye(len(names), dtype=np.float32)[labels])
+    return StillPart(np.concatenate([faces for _, faces in shown]), labels, np.eye(len(names), dtype=np.float32)[labels])

@@ -116,7 +116,7 @@ def skip(out: Path, reason: str) -> str:
     return reason
 
 
-def zero_shot(model: Path, last: head.Head, part: data.Part, names: list[str]) -> dict[str, str]:
+def zero_shot(model: Path, last: head.Head, part: data.StillPart, names: list[str]) -> dict[str, str]:
     """Returns what the ONNX file must hold to answer relative to a person's own baseline without a sequence model.
 
     That is the CNN's last layer, and where everybody's embeddings lie: on the stills of `part`, each class weighed alike.
@@ -130,13 +130,13 @@ def zero_shot(model: Path, last: head.Head, part: data.Part, names: list[str]) -
     return {head.KEY: last.to_json(), baseline.KEY: reference.to_json()}
 
 
-def predict(session: Session, split: dict[str, data.Part], classes: list[str]) -> dict[str, Predictions]:
+def predict(session: Session, split: dict[str, data.StillPart], classes: list[str]) -> dict[str, Predictions]:
     """Returns what the ONNX twin says of the stills of each usage that was not trained on."""
     parts = {usage: split[usage] for usage in data.HELD_OUT if len(split[usage].labels)}
     return {usage: predictions.predict(session, usage, part, classes) for usage, part in parts.items()}
 
 
-def votes_report(session: Session, parts: dict[str, data.Part]) -> dict[str, Any]:
+def votes_report(session: Session, parts: dict[str, data.StillPart]) -> dict[str, Any]:
     """Return how often the vote head's answer is what most annotators voted for, by usage."""
     figures = {
         f"{usage}_votes": predictions.majority(session, parts[usage])

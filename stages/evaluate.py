@@ -39,7 +39,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
 ) -> None:
     """Score every test clip; one without a face has no answer, and counts as `evaluate.faceless` says."""
-    chosen = params.load(config, "evaluate", EvaluateParams)
+    section = params.load(config, "evaluate", EvaluateParams)
     seed = params.seed(config)
     with console.Stage("evaluate") as stage:
         session = Session(lstm / "model.onnx")
@@ -49,38 +49,43 @@ def main(
         test = [row for row in rows if row.part == "test"]
         if not test:
             raise DataError(f"{lstm}: the split has no test clip; lower split.folds")
-        shown = [sequences[row.clip].shown for row in test]
-        probabilities = predict(session, shown, settings.max_frames)
+        embeddings = [sequences[row.clip].shown for row in test]
+        probabilities = predict(session, embeddings, settings.max_frames)
         truth = np.array([names.index(row.expression) for row in test])
         train = [row for row in rows if row.part == "train" and len(sequences[row.clip].faces)]
         labels = np.array([names.index(row.expression) for row in train])
-        predicted = figures.answers(probabilities, np.bincount(labels, minlength=len(names)), chosen.faceless)
+        predicted = figures.answers(probabilities, np.bincount(labels, minlength=len(names)), section.faceless)
         subjects = [row.subject for row in test]
-        scored = intervals(truth, predicted, subjects, [row.recording for row in test], len(names), chosen.confidence)
+        scores = intervals(truth, predicted, subjects, [row.recording for row in test], len(names), section.confidence)
         error, curve = figures.calibration(truth, probabilities)
         plain = dict(zip([row.clip for row in test], predicted.tolist(), strict=True))
-        known = relative_to_people(session, rows, sequences, plain, np.bincount(labels, minlength=len(names)), chosen)
+        with_baselines = relative_to_people(session, rows, sequences, plain, np.bincount(labels, minlength=len(names)), section)
         votes = vote(
-            [sequences[row.clip].faces for row in train], labels, [clip.values for clip in shown], len(names), chosen.vote_frames, seed
+            [sequences[row.clip].faces for row in train],
+            labels,
+            [clip.values for clip in embeddings],
+            len(names),
+            section.vote_frames,
+            seed,
         )
         statuses = np.concatenate([sequences[row.clip].status for row in test])
         metrics = {
-            **{name: asdict(interval) for name, interval in scored.items()},
+            **{name: asdict(interval) for name, interval in scores.items()},
             "calibration_error": error,
             **figures.proper(truth, probabilities),
             "coverage": float((statuses != "none").mean()),
             "clips": len(test),
-            "faceless": sum(not len(clip) for clip in shown),
+            "faceless": sum(not len(clip) for clip in embeddings),
             "subjects": len(set(subjects)),
             "people": fingerprint({"subjects": sorted(set(subjects))})[:8],
             "leakage": audit.leakage(rows, network),
             "frame_vote": asdict(score(truth, votes, len(names))),
         }
-        if known:
-            metrics["baseline"] = known.metrics
+        if with_baselines:
+            metrics["baseline"] = with_baselines.metrics
         of_stills = predictions.read(cnn / "predictions.parquet").of("test")
         if of_stills.still:
-            metrics["stills"] = stills_report.report(of_stills, stills, chosen.confidence, out)
+            metrics["stills"] = stills_report.report(of_stills, stills, section.confidence, out)
         classes = figures.per_class(truth, predicted, names)
         files.write_json(out / "metrics.json", metrics)
         files.write_csv(out / "per_class.csv", list(classes[0]), classes)
@@ -89,17 +94,17 @@ def main(
         files.write_csv(out / "reliability.csv", ["confidence", "accuracy", "clips"], curve)
         pairs = [{"actual": row.expression, "predicted": names[i] if i >= 0 else "none"} for row, i in zip(test, predicted, strict=True)]
         files.write_csv(out / "confusion.csv", ["actual", "predicted"], pairs)
-        write_predictions(out / "predictions.parquet", test, predicted, votes, probabilities, names, known)
+        write_predictions(out / "predictions.parquet", test, predicted, votes, probabilities, names, with_baselines)
         plots.confusion(out / "plots" / "confusion.png", confusion(truth, predicted, len(names)), names)
         plots.per_class(out / "plots" / "per_class.png", classes)
         plots.reliability(out / "plots" / "reliability.png", curve)
         plots.subjects(out / "plots" / "subjects.png", by_subject)
-        told = summary(metrics)
+        line = summary(metrics)
         histories = [outputs / "history.csv" for outputs in (cnn, lstm)]
         report.write(
-            out, told, metrics, chosen.confidence, rows, {"expression": classes, "subject": by_subject}, histories, audit.unnamed(network)
+            out, line, metrics, section.confidence, rows, {"expression": classes, "subject": by_subject}, histories, audit.unnamed(network)
         )
-        stage.summary = f"{told} -> {out}"
+        stage.summary = f"{line} -> {out}"
 
 
 def relative_to_people(
@@ -108,14 +113,14 @@ def relative_to_people(
     sequences: Mapping[str, features.Sequence],
     plain: Mapping[str, int],
     prior: NDArray[np.int64],
-    chosen: EvaluateParams,
+    section: EvaluateParams,
 ) -> Relative | None:
     """Return the answers relative to each person's own baseline; None of a model that is trained without."""
     settings = settings_of(session)
     if settings.baseline == "none":
         return None
     embeddings = {row.clip: sequences[row.clip].shown for row in rows}
-    return relative(session, settings, rows, embeddings, plain, prior, chosen)
+    return relative(session, settings, rows, embeddings, plain, prior, section)
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
@@ -133,11 +138,11 @@ def with_baseline(metrics: Mapping[str, Any]) -> str:
     """Return the figures relative to each person's own baseline, and what they know of the person; empty where there are none."""
     if "baseline" not in metrics:
         return ""
-    made = metrics["baseline"]
-    scored = {name: cells(made[name]) for name in ("accuracy", "uar")}
+    own = metrics["baseline"]
+    accuracy, uar = (cells(own[name]) for name in ("accuracy", "uar"))
     return (
-        f"; relative to each person's baseline ({made['mode']}: {made['protocol']}): accuracy {scored['accuracy'][0]} "
-        f"({scored['accuracy'][1]}), UAR {scored['uar'][0]}, of {made['clips']} clips"
+        f"; relative to each person's baseline ({own['mode']}: {own['protocol']}): accuracy {accuracy[0]} "
+        f"({accuracy[1]}), UAR {uar[0]}, of {own['clips']} clips"
     )
 
 
@@ -148,21 +153,21 @@ def write_predictions(
     votes: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     names: list[str],
-    known: Relative | None,
+    relative_answers: Relative | None,
 ) -> None:
     """Write one row a test clip: the truth, the answer (null without a face), the frames' vote, and a column a class.
 
     With baselines, `with_baseline` is the answer relative to the person's own, and `scored_with_baseline` false where the clip made one.
     """
     answers = {"predicted": predicted, "frame_vote": votes}
-    if known:
-        answers["with_baseline"] = np.array([known.answers.get(row.clip, -1) for row in test])
-    kept = ("clip", "digest", "expression", "subject", "recording")
-    columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in kept}
+    if relative_answers:
+        answers["with_baseline"] = np.array([relative_answers.answers.get(row.clip, -1) for row in test])
+    fields = ("clip", "digest", "expression", "subject", "recording")
+    columns: dict[str, object] = {name: [getattr(row, name) for row in test] for name in fields}
     columns |= {name: [names[i] if i >= 0 else None for i in values] for name, values in answers.items()}
     columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
-    if known:
-        columns["scored_with_baseline"] = [row.clip in known.answers for row in test]
+    if relative_answers:
+        columns["scored_with_baseline"] = [row.clip in relative_answers.answers for row in test]
     with files.replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 

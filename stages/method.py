@@ -21,7 +21,7 @@ from vfer.compare.methods.base import Task
 from vfer.compare.methods.params import MethodsParams
 from vfer.compare.params import CompareParams
 from vfer.compare.relative import relative
-from vfer.compare.table import ENTRIES, Entry
+from vfer.compare.table import ENTRIES, MethodEntry
 from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
@@ -103,7 +103,7 @@ def main(
         stage.summary = f"{total} trainings{kept} of {len(chosen.tables)} protocols -> {out}"
 
 
-def seen(entry: Entry, faces: Path, moves: Path) -> list[Path]:
+def seen(entry: MethodEntry, faces: Path, moves: Path) -> list[Path]:
     """Return what a method sees of the clips beside their embeddings."""
     return [path for word, path in (("crops", faces), ("motion", moves)) if word in entry.sees]
 

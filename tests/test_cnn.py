@@ -9,7 +9,7 @@ import pytest
 
 from vfer import params
 from vfer.cnn.augment import augment
-from vfer.cnn.data import Part, Stills
+from vfer.cnn.data import StillPart, Stills
 from vfer.cnn.head import Head, fused
 from vfer.cnn.looks import resampling, views
 from vfer.cnn.model import answer_head, answering, build, classifier, head
@@ -32,7 +32,7 @@ PARAMS = params.load(HOME / "params.yaml", "cnn", CnnParams).model_copy(
 )
 
 
-def pictures(n: int, seed: int = 0) -> Part:
+def pictures(n: int, seed: int = 0) -> StillPart:
     """Noisy pictures of two classes: a bright bar across, or one down."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -40,7 +40,7 @@ def pictures(n: int, seed: int = 0) -> Part:
     for picture, label in zip(pixels, labels, strict=True):
         at = int(rng.integers(16, 28))
         (picture if label else picture.T)[at : at + 5] = 220
-    return Part(pixels, labels, np.eye(2, dtype=np.float32)[labels], [f"{i}" for i in range(n)])
+    return StillPart(pixels, labels, np.eye(2, dtype=np.float32)[labels], [f"{i}" for i in range(n)])
 
 
 def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_expression_without_votes_is_refused() -> None:
         loaded.columns()
 
 
-def voted(part: Part) -> Part:
+def voted(part: StillPart) -> StillPart:
     """Adds votes for another numbering of the classes, and takes every third still's away."""
     votes = np.eye(3, dtype=np.float32)[2 - 2 * part.labels]
     votes[::3] = 0

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from vfer.cnn.data import Part, load
+from vfer.cnn.data import StillPart, load
 from vfer.data import stills
 from vfer.data.labels import LabelsParams
 from vfer.errors import DataError
@@ -99,7 +99,7 @@ def twins() -> list[dict[str, object]]:
     ]
 
 
-def loaded(*rows: dict[str, object], drop_duplicates: bool = False) -> tuple[dict[str, Part], dict[str, dict[str, int]]]:
+def loaded(*rows: dict[str, object], drop_duplicates: bool = False) -> tuple[dict[str, StillPart], dict[str, dict[str, int]]]:
     found = load(table(*rows), labels(), WHERE, drop_duplicates=drop_duplicates)
     return found.parts, found.duplicates
 

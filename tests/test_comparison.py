@@ -20,7 +20,7 @@ from test_cli import vfer
 from stages import compare, method
 from vfer.compare import answers, folds, pictures
 from vfer.compare.answers import Answers, Cost
-from vfer.compare.methods.base import Clips, Fitted, Task
+from vfer.compare.methods.base import FittedMethod, MethodClips, Task
 from vfer.compare.params import CompareParams
 from vfer.compare.report import Judged, heading, markdown, table
 from vfer.compare.table import ENTRIES
@@ -69,19 +69,19 @@ def settings(root: Path, **changed: Any) -> Path:
     return root / "comparison.yaml"
 
 
-def trained(name: str) -> Callable[[Clips, Clips, Task], Fitted]:
+def trained(name: str) -> Callable[[MethodClips, MethodClips, Task], FittedMethod]:
     """Stands for a method: it answers by the mean embedding, `svm_pooled` always wrongly."""
 
-    def fit(train: Clips, validation: Clips, _: Task) -> Fitted:
+    def fit(train: MethodClips, validation: MethodClips, _: Task) -> FittedMethod:
         assert len(train)
         assert len(validation)
 
-        def answer(clips: Clips) -> np.ndarray:
+        def answer(clips: MethodClips) -> np.ndarray:
             light = np.array([embedding.mean(axis=0)[1] for embedding in clips.embeddings])
             shares = np.stack([1 - light, light], axis=1)
             return (np.flip(shares, axis=1) if name == "svm_pooled" else shares).astype(np.float32)
 
-        return Fitted(7, answer)
+        return FittedMethod(7, answer)
 
     return fit
 
@@ -268,8 +268,8 @@ def rows(train: str, validation: str = "ab", test: str = "ab") -> list[SplitRow]
     return [SplitRow(f"{part}-{i}", label, part, f"{part}-{i}", "toy", part) for part, labels in parts for i, label in enumerate(labels)]
 
 
-def made_of(given: list[SplitRow]) -> Clips:
-    return Clips(
+def made_of(given: list[SplitRow]) -> MethodClips:
+    return MethodClips(
         np.array(["ab".index(row.expression) for row in given]), [np.ones((2, 3), np.float32)] * len(given), [np.arange(2.0)] * len(given)
     )
 
@@ -290,10 +290,10 @@ def test_a_fold_that_teaches_nothing_is_one_line(given: list[SplitRow], message:
 def test_a_fold_whose_tested_clips_show_no_face_has_answers_of_none() -> None:
     given = rows("ab")
 
-    def clips(some: list[SplitRow]) -> Clips:
+    def clips(some: list[SplitRow]) -> MethodClips:
         return made_of([row for row in some if row.part != "test"])
 
-    silent = Fitted(1, lambda _: pytest.fail("there is nothing to answer"))
+    silent = FittedMethod(1, lambda _: pytest.fail("there is nothing to answer"))
     said = folds.run(0, 0, given, ["a", "b"], lambda *_: silent, Task(2, 0, None, None, None), clips)  # type: ignore[arg-type]
     assert np.isnan(said.probabilities).all()
     assert len(said.rows) == 2

@@ -11,7 +11,7 @@ from vfer.errors import WeightsError
 from vfer.features import Embeddings
 from vfer.lstm.baseline import Baseline
 from vfer.lstm.sequences import pad, predict, thin
-from vfer.lstm.train import Part, batches, median_step, train
+from vfer.lstm.train import ClipPart, batches, median_step, train
 from vfer.nets import export
 from vfer.nets.session import Session
 
@@ -27,13 +27,13 @@ def timed(values: NDArray[np.floating]) -> Embeddings:
     return Embeddings(np.asarray(values, np.float32), np.arange(len(values)) / 10)
 
 
-def courses(n: int, seed: int) -> Part:
+def courses(n: int, seed: int) -> ClipPart:
     """Clips of unlike lengths that rise or fall: the frames of the two classes are alike, their order is not."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     rises = [np.linspace(0, 1, int(rng.integers(5, 12))) for _ in range(n)]
     levels = [rise[::-1] if label else rise for rise, label in zip(rises, labels, strict=True)]
-    return Part([timed(np.stack([level, 1 - level, level**2, level * 0 + 0.5], axis=1)) for level in levels], labels)
+    return ClipPart([timed(np.stack([level, 1 - level, level**2, level * 0 + 0.5], axis=1)) for level in levels], labels)
 
 
 def test_batches_have_the_length_of_the_longest_clip_of_all() -> None:
@@ -68,7 +68,7 @@ def test_what_is_trained_on_loses_frames_and_changes_speed_and_what_is_validated
 def test_a_drawn_baseline_moves_the_clips_that_are_trained_on_alone() -> None:
     up = Baseline(np.full(4, 2, np.float32), np.full(4, 10, np.float32))
     part = courses(8, 1)
-    drawn = Part(part.clips, part.labels, lambda row, _: up if row % 2 else Baseline(np.ones(4, np.float32), np.zeros(4, np.float32)))
+    drawn = ClipPart(part.clips, part.labels, lambda row, _: up if row % 2 else Baseline(np.ones(4, np.float32), np.zeros(4, np.float32)))
     values = batches(drawn, 2, PARAMS, 3, fitted=True)[0][0]["embeddings"]  # type: ignore[call-overload]
     assert sorted((values.max(axis=(1, 2)) > 5).tolist()) == [False] * 4 + [True] * 4
     assert batches(drawn, 2, PARAMS, 3, fitted=False)[0][0]["embeddings"].max() <= 1  # type: ignore[call-overload]
@@ -182,6 +182,6 @@ def test_without_validation_all_epochs_run_and_the_last_one_stays() -> None:
 def test_it_does_not_stop_before_half_of_the_epochs() -> None:
     """The labels of validation are wrong, so that its loss rises from the first epoch on."""
     wrong = courses(8, 1)
-    data = {"train": courses(32, 0), "validation": Part(wrong.clips, 1 - wrong.labels)}
+    data = {"train": courses(32, 0), "validation": ClipPart(wrong.clips, 1 - wrong.labels)}
     _, fit = train(data, 2, PARAMS.model_copy(update={"epochs": 12, "patience": 1}), 3, None, lambda *_: None)
     assert 6 <= len(fit.history) < 12

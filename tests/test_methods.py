@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from test_lstm import PARAMS
 
-from vfer.compare.methods.base import Clips, Task
+from vfer.compare.methods.base import MethodClips, Task
 from vfer.compare.methods.params import EncodingParams, NetParams
 from vfer.compare.table import ENTRIES, load
 
@@ -27,7 +27,7 @@ def times(embeddings: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
     return [np.arange(len(clip)) / 10 for clip in embeddings]
 
 
-def still(seed: int, count: int) -> Clips:
+def still(seed: int, count: int) -> MethodClips:
     """Clips of one of three looks: single frames tell the class. The looks are a bright third of the crop."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
@@ -39,10 +39,10 @@ def still(seed: int, count: int) -> Clips:
         pictures = rng.integers(0, 90, (n, 48, 48))
         pictures[:, 16 * label : 16 * (label + 1)] += 120
         crops.append(pictures.astype(np.uint8))
-    return Clips(labels, embeddings, times(embeddings), crops, [np.zeros((n, 48, 48, 2), np.float32) for n in lengths])
+    return MethodClips(labels, embeddings, times(embeddings), crops, [np.zeros((n, 48, 48, 2), np.float32) for n in lengths])
 
 
-def moving(seed: int, count: int) -> Clips:
+def moving(seed: int, count: int) -> MethodClips:
     """Clips of one of three courses of the same frames: up, down, or at rest. A patch moves with them."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
@@ -58,10 +58,10 @@ def moving(seed: int, count: int) -> Clips:
         field = np.zeros((n, 48, 48, 2), np.float32)
         field[1:, :, :, 1] = -2 * [1, -1, 0][label]
         motion.append(field)
-    return Clips(labels, embeddings, times(embeddings), crops, motion)
+    return MethodClips(labels, embeddings, times(embeddings), crops, motion)
 
 
-def right(name: str, made: Callable[[int, int], Clips], count: int = 45) -> float:
+def right(name: str, made: Callable[[int, int], MethodClips], count: int = 45) -> float:
     fitted = load(name)(made(1, count), made(2, 15), TASK)
     test = made(3, 30)
     shares = fitted.answer(test)
@@ -123,11 +123,11 @@ def test_the_answer_to_a_clip_depends_on_no_other_clip(name: str) -> None:
     np.testing.assert_allclose(fitted.answer(longer)[0], together[0], atol=1e-5)
 
 
-def chosen(clips: Clips, numbers: Sequence[int]) -> Clips:
-    return Clips(
+def chosen(clips: MethodClips, numbers: Sequence[int]) -> MethodClips:
+    return MethodClips(
         clips.labels[numbers], *([values[i] for i in numbers] for values in (clips.embeddings, clips.times, clips.crops, clips.motion))
     )
 
 
-def some(clips: Clips, *labels: int) -> Clips:
+def some(clips: MethodClips, *labels: int) -> MethodClips:
     return chosen(clips, np.flatnonzero(np.isin(clips.labels, labels)).tolist())

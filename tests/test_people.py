@@ -11,9 +11,9 @@ from vfer.data.split import SplitRow
 from vfer.errors import DataError
 from vfer.features import Embeddings
 from vfer.lstm import baseline, learn, people
-from vfer.lstm.learn import KerasNetwork, Learned
+from vfer.lstm.learn import KerasNetwork, TrainedModel
 from vfer.lstm.settings import settings_of
-from vfer.lstm.train import Part
+from vfer.lstm.train import ClipPart
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # those of TensorFlow
 
@@ -45,22 +45,22 @@ def dataset(subjects: int = 12, takes: int = 4, rest: float = 1.5) -> tuple[list
 ROWS, CLIPS = dataset()
 
 
-def learned(mode: str, rows: list[SplitRow] = ROWS, clips: dict[str, Embeddings] = CLIPS, **changed: object) -> Learned:
+def learned(mode: str, rows: list[SplitRow] = ROWS, clips: dict[str, Embeddings] = CLIPS, **changed: object) -> TrainedModel:
     params = PARAMS.model_copy(update={"baseline": mode} | changed)
     return learn.learn(rows, EXPRESSIONS, clips, params, 3, None, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
-def subject_model() -> Learned:
+def subject_model() -> TrainedModel:
     return learned("subject")
 
 
 @pytest.fixture(scope="module")
-def neutral_model() -> Learned:
+def neutral_model() -> TrainedModel:
     return learned("neutral")
 
 
-def network(model: Learned) -> KerasNetwork:
+def network(model: TrainedModel) -> KerasNetwork:
     return KerasNetwork(model.model, EXPRESSIONS, model.metadata)
 
 
@@ -80,10 +80,10 @@ def test_one_model_answers_strangers_and_better_those_it_knows(mode: str, reques
 class Recorder:
     """Stands in for the training, and keeps what it was given."""
 
-    def __init__(self, model: Learned) -> None:
-        self.model, self.given = model, list[dict[str, Part]]()
+    def __init__(self, model: TrainedModel) -> None:
+        self.model, self.given = model, list[dict[str, ClipPart]]()
 
-    def __call__(self, data: dict[str, Part], *_: object) -> tuple[object, object]:
+    def __call__(self, data: dict[str, ClipPart], *_: object) -> tuple[object, object]:
         self.given.append(data)
         return self.model.model, self.model.fit
 
@@ -91,7 +91,7 @@ class Recorder:
 @pytest.mark.parametrize("mode", ["none", "subject", "iterative"])
 @pytest.mark.parametrize("refit", [False, True])
 def test_nothing_of_a_test_clip_reaches_the_model_and_of_validation_only_what_may(
-    mode: str, refit: bool, subject_model: Learned, monkeypatch: pytest.MonkeyPatch
+    mode: str, refit: bool, subject_model: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder(subject_model)
     monkeypatch.setattr(learn, "train", recorder)
@@ -110,12 +110,12 @@ def test_nothing_of_a_test_clip_reaches_the_model_and_of_validation_only_what_ma
     assert ("validation_baseline" in found.figures) == (mode != "none")
 
 
-def answers(model: Learned, clips: dict[str, Embeddings], mode: str) -> tuple[list[SplitRow], np.typing.NDArray[np.float32]]:
+def answers(model: TrainedModel, clips: dict[str, Embeddings], mode: str) -> tuple[list[SplitRow], np.typing.NDArray[np.float32]]:
     settings = settings_of(network(model)).model_copy(update={"baseline": mode})
     return people.answers(network(model), ROWS, clips, settings, "test")
 
 
-def test_a_clip_is_answered_by_the_other_clips_of_its_person_alone(subject_model: Learned) -> None:
+def test_a_clip_is_answered_by_the_other_clips_of_its_person_alone(subject_model: TrainedModel) -> None:
     rows, before = answers(subject_model, CLIPS, "subject")
     changed = next(row for row in rows if row.expression == "sad")
     _, after = answers(subject_model, CLIPS | {changed.clip: CLIPS[changed.clip].moved(lambda values: values + 3)}, "subject")
@@ -125,7 +125,7 @@ def test_a_clip_is_answered_by_the_other_clips_of_its_person_alone(subject_model
     assert same[~of_person].all()
 
 
-def test_known_neutral_recordings_are_not_scored_and_files_of_one_recording_go_together(neutral_model: Learned) -> None:
+def test_known_neutral_recordings_are_not_scored_and_files_of_one_recording_go_together(neutral_model: TrainedModel) -> None:
     rows, _ = answers(neutral_model, CLIPS, "neutral")
     tested = [row for row in ROWS if row.part == "test"]
     left_out = {row.clip for row in tested} - {row.clip for row in rows}

@@ -80,7 +80,7 @@ def test_a_tuned_network_knows_the_clips_expressions_and_never_sees_the_test_cli
     monkeypatch.setenv("VFER_WORKERS", "1")
     training.seed_everything(0, deterministic=False)
     export.save(cnn_model.build("architectures.nets:tiny", 2, 6, 0.1), tmp_path, np.zeros((2, 48, 48, 1), np.float32), toys.CLASSES)
-    parts: list[dict[str, data.Part]] = []
+    parts: list[dict[str, data.StillPart]] = []
     plain = train.train
     monkeypatch.setattr(train, "train", lambda given, *rest: parts.append(given) or plain(given, *rest))
     out = tmp_path / "sequences.json"

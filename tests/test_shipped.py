@@ -174,7 +174,7 @@ def test_networks_whose_answers_differ_are_not_shipped(packed: tuple[Path, Path]
 def test_the_slice_is_spread_over_all_names_whatever_the_order() -> None:
     order = np.random.default_rng(0).permutation(10)
     names = [f"{number}" for number in order]
-    part = data.Part(order[:, None, None].astype(np.uint8), order, np.eye(10, dtype=np.float32)[order], names)
+    part = data.StillPart(order[:, None, None].astype(np.uint8), order, np.eye(10, dtype=np.float32)[order], names)
     assert ship.spread(part, 4).names == ["0", "3", "6", "9"]
     assert ship.spread(part, 4).labels.tolist() == [0, 3, 6, 9]
     assert ship.spread(part, 20).names == sorted(names)

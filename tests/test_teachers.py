@@ -7,7 +7,7 @@ import pytest
 import toys
 
 from vfer.cnn import teachers
-from vfer.cnn.data import Part
+from vfer.cnn.data import StillPart
 from vfer.errors import WeightsError
 from vfer.nets.session import Session
 
@@ -21,9 +21,9 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def stills() -> Part:
+def stills() -> StillPart:
     pixels = np.random.default_rng(0).integers(0, 255, (4, 48, 48)).astype(np.uint8)
-    return Part(pixels, LABELS, np.eye(2, dtype=np.float32)[LABELS])
+    return StillPart(pixels, LABELS, np.eye(2, dtype=np.float32)[LABELS])
 
 
 def test_targets_are_a_mix_of_labels_and_the_teachers_mean_answer(weights: Path) -> None:
@@ -41,7 +41,7 @@ def test_teachers_of_other_classes_or_sizes_and_none_are_refused(weights: Path, 
         teachers.teach(stills(), teachers.find(weights), ["happy", "sad"], [], 0.5)
     with pytest.raises(WeightsError, match=r"a\.onnx: its vote classes are none"):
         teachers.teach(stills(), teachers.find(weights), toys.CLASSES, ["sad"], 0.5)
-    small = Part(np.zeros((2, 40, 40), np.uint8), LABELS[:2], np.eye(2, dtype=np.float32))
+    small = StillPart(np.zeros((2, 40, 40), np.uint8), LABELS[:2], np.eye(2, dtype=np.float32))
     with pytest.raises(WeightsError, match="does not take faces of 40x40 pixels"):
         teachers.teach(small, teachers.find(weights), toys.CLASSES, [], 0.5)
     with pytest.raises(WeightsError, match="holds no teacher"):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vfer.cnn import model as cnn_model
 from vfer.cnn import transfer
-from vfer.cnn.data import Part
+from vfer.cnn.data import StillPart
 from vfer.cnn.model import answering, build
 from vfer.cnn.params import CnnParams
 from vfer.cnn.train import train
@@ -130,7 +130,7 @@ def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: P
     export.save_keras(giver, tmp_path / "model.keras")
     pixels = faces(24)[..., 0].astype(np.uint8)
     labels = np.arange(24) % 3
-    part = Part(pixels, labels, np.eye(3, dtype=np.float32)[labels])
+    part = StillPart(pixels, labels, np.eye(3, dtype=np.float32)[labels])
     section = yaml.safe_load((HOME / "params.yaml").read_text())["cnn"]
     few = {"epochs": 1, "frozen_epochs": 2, "batch_size": 8, "embedding": 5, "averaging": 0, "deterministic": False}
     params = CnnParams(**section | few | {"architecture": "architectures.nets:nested", "looks": 1})

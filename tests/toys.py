@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from vfer.cnn import predictions
-from vfer.cnn.data import Part
+from vfer.cnn.data import StillPart
 from vfer.data import manifest, places, stills
 from vfer.data.manifest import Clip
 from vfer.data.sample.dataset import Recording
@@ -117,7 +117,7 @@ def judged_stills(stills_file: Path, predictions_file: Path, network: Path, coun
         pixels = np.clip(levels + rng.normal(0, 8, (count, 48, 48)), 0, 255).astype(np.uint8)
         labels[0] = 1
         names = [f"toy/{usage}-{number}" for number in range(count)]
-        part = Part(pixels, labels, np.eye(2, dtype=np.float32)[labels], names, [number == 0 for number in range(count)])
+        part = StillPart(pixels, labels, np.eye(2, dtype=np.float32)[labels], names, [number == 0 for number in range(count)])
         said.append(predictions.predict(session, usage, part, session.classes))
         images = [png(picture) for picture in pixels]
         rows += [(name, CLASSES[label], usage, "toy", None, image) for name, label, image in zip(names, labels, images, strict=True)]

@@ -23,7 +23,7 @@ from vfer.files import replacing, sweep
 log = logging.getLogger(__name__)
 
 
-class Job(attempt.Job, Protocol):
+class FileJob(attempt.Job, Protocol):
     """One clip's work: it makes one file, `target`, of another, `source`; `about` is what else of the clip decides the result.
 
     The job of `pretrain` is one subject's, and its source a folder of pictures.
@@ -45,7 +45,7 @@ class Job(attempt.Job, Protocol):
         ...
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=FileJob)
 R = TypeVar("R")
 HANGS = 3600.0
 """Seconds after which one clip's work is stopped, where a stage has no param for it."""

@@ -19,7 +19,7 @@ HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True)
-class Part:
+class StillPart:
     """The n stills of one usage.
 
     Attributes:
@@ -49,7 +49,7 @@ class Stills:
 
     classes: list[str]
     votes: list[str]
-    parts: dict[str, Part]
+    parts: dict[str, StillPart]
     duplicates: Counts
     where: Path = Path()
 
@@ -73,45 +73,51 @@ def load(table: pa.Table, labels: LabelsParams, where: Path, *, votes: bool = Fa
     Raises:
         DataError: A usage has no still of the classes, or a class has none to train on.
     """
-    names, table = _chosen(table, labels, where)
+    names, table = _select(table, labels, where)
     expressions, usages = _numbers(table, "expression", names), _numbers(table, "usage", stills.USAGES)
     _check(expressions, usages, names, where)
     pixels = stills.decode(table, str(where))
     leaking, counts = duplicates.examine(pixels, expressions, usages, _subjects(table))
-    trained = usages == stills.USAGES.index("train")
-    kept = ~(leaking & trained & drop_duplicates)
-    twins = leaking & ~trained & (not drop_duplicates)
-    _check(expressions[kept], usages[kept], names, where, " apart from photos of validation or test, which cnn.drop_duplicates leaves out")
+    in_training = usages == stills.USAGES.index("train")
+    selected = ~(leaking & in_training & drop_duplicates)
+    twins = leaking & ~in_training & (not drop_duplicates)
+    _check(
+        expressions[selected],
+        usages[selected],
+        names,
+        where,
+        " apart from photos of validation or test, which cnn.drop_duplicates leaves out",
+    )
     targets = np.eye(len(names), dtype=np.float32)[expressions]
     words, shares = vote_shares(table, labels) if votes else ([], np.zeros((len(expressions), 0), np.float32))
     parts, stands = {}, [str(still) for still in table["still"].to_pylist()]
     for number, usage in enumerate(stills.USAGES):
-        rows = np.flatnonzero(kept & (usages == number))
-        named = [stands[row] for row in rows]
-        parts[usage] = Part(pixels[rows], expressions[rows], targets[rows], named, twins[rows].tolist(), shares[rows])
-    return Stills(names, words, parts, counts | {"dropped": {"train": int((~kept).sum())}}, where)
+        rows = np.flatnonzero(selected & (usages == number))
+        twins_of = [stands[row] for row in rows]
+        parts[usage] = StillPart(pixels[rows], expressions[rows], targets[rows], twins_of, twins[rows].tolist(), shares[rows])
+    return Stills(names, words, parts, counts | {"dropped": {"train": int((~selected).sum())}}, where)
 
 
-def held_out(table: pa.Table, labels: LabelsParams, names: Sequence[str], where: Path) -> dict[str, Part]:
+def held_out(table: pa.Table, labels: LabelsParams, names: Sequence[str], where: Path) -> dict[str, StillPart]:
     """Return the validation and test stills, perhaps none, that show one of the classes of a network which already exists."""
-    table, split = _merged(table, labels), {}
+    table, split = _merge(table, labels), {}
     for usage in HELD_OUT:
         part = table.filter((pc.field("usage") == usage) & pc.field("expression").isin(names))
         numbers = _numbers(part, "expression", names)
         stands = [str(still) for still in part["still"].to_pylist()]
-        split[usage] = Part(stills.decode(part, str(where)), numbers, np.eye(len(names), dtype=np.float32)[numbers], stands)
+        split[usage] = StillPart(stills.decode(part, str(where)), numbers, np.eye(len(names), dtype=np.float32)[numbers], stands)
     return split
 
 
-def _chosen(table: pa.Table, labels: LabelsParams, where: Path) -> tuple[list[str], pa.Table]:
-    table = _merged(table, labels)
+def _select(table: pa.Table, labels: LabelsParams, where: Path) -> tuple[list[str], pa.Table]:
+    table = _merge(table, labels)
     names = classes(map(str, table["expression"].to_pylist()), labels.stills, where)
     return names, table.filter(pc.field("expression").isin(names))
 
 
-def _merged(table: pa.Table, labels: LabelsParams) -> pa.Table:
-    merged = labels.merged(str(expression) for expression in table["expression"].to_pylist())
-    return table.set_column(table.schema.get_field_index("expression"), "expression", pa.array(merged, pa.string()))
+def _merge(table: pa.Table, labels: LabelsParams) -> pa.Table:
+    expressions = labels.merged(str(expression) for expression in table["expression"].to_pylist())
+    return table.set_column(table.schema.get_field_index("expression"), "expression", pa.array(expressions, pa.string()))
 
 
 def _numbers(table: pa.Table, column: str, names: Sequence[str]) -> NDArray[np.int64]:
@@ -119,16 +125,18 @@ def _numbers(table: pa.Table, column: str, names: Sequence[str]) -> NDArray[np.i
 
 
 def _subjects(table: pa.Table) -> NDArray[np.int64]:
-    seen: dict[str, int] = {}
-    return np.array([-1 if name is None else seen.setdefault(str(name), len(seen)) for name in table["subject"].to_pylist()], np.int64)
+    numbers: dict[str, int] = {}
+    return np.array(
+        [-1 if name is None else numbers.setdefault(str(name), len(numbers)) for name in table["subject"].to_pylist()], np.int64
+    )
 
 
 def _check(expressions: NDArray[np.int64], usages: NDArray[np.int64], names: Sequence[str], where: Path, reason: str = "") -> None:
     for number, usage in enumerate(stills.USAGES):
         if number not in usages:
             raise DataError(f"{where}: no still of usage {usage} shows {', '.join(names)}{reason}; add stills with `vfer data add`")
-    trained = expressions[usages == stills.USAGES.index("train")]
-    if absent := sorted(name for number, name in enumerate(names) if number not in trained):
+    train_expressions = expressions[usages == stills.USAGES.index("train")]
+    if absent := sorted(name for number, name in enumerate(names) if number not in train_expressions):
         raise DataError(f"{where}: no still of usage train shows {', '.join(absent)}{reason}; add some, or leave it out of labels.stills")
 
 

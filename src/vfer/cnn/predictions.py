@@ -15,7 +15,7 @@ from vfer.files import replacing
 from vfer.nets.session import Session
 
 if TYPE_CHECKING:
-    from vfer.cnn.data import Part
+    from vfer.cnn.data import StillPart
 
 SHARE = "p_"  # before a class in the name of its column
 TEXTS = ("still", "usage", "expression")
@@ -60,7 +60,7 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
-def predict(session: Session, usage: str, part: "Part", classes: Sequence[str], output: str = "probabilities") -> Predictions:
+def predict(session: Session, usage: str, part: "StillPart", classes: Sequence[str], output: str = "probabilities") -> Predictions:
     """Run a CNN over the stills of a usage, one at least, whose labels number `classes`; `labels` is the output of its label head."""
     names = list(classes) if output == "labels" else session.classes
     rows, twins = len(part.labels), list(part.twins) or [False] * len(part.labels)
@@ -76,25 +76,27 @@ class Majority:
     stills: int
 
 
-def majority(session: Session, part: "Part") -> Majority:
+def majority(session: Session, part: "StillPart") -> Majority:
     """Score the vote head of a CNN on the stills of which more than half of the votes name one expression, as published for FER+."""
     agreed = part.votes.max(axis=1, initial=0) > 0.5
     right = _outputs(session, part, "votes")[agreed].argmax(axis=1) == part.votes[agreed].argmax(axis=1)
     return Majority(float(right.mean()), int(agreed.sum()))
 
 
-def _outputs(session: Session, part: "Part", name: str) -> NDArray[np.float32]:
+def _outputs(session: Session, part: "StillPart", name: str) -> NDArray[np.float32]:
     pixels = part.pixels[..., np.newaxis]
     return np.concatenate([session(pixels[at : at + BATCH])[name] for at in range(0, len(pixels), BATCH)])
 
 
-def write(path: Path, said: Sequence[Predictions]) -> None:
+def write(path: Path, predictions: Sequence[Predictions]) -> None:
     """Write the table, atomically; it has no rows where nothing was said."""
-    columns: dict[str, object] = {name: pa.array([value for part in said for value in getattr(part, name)], pa.string()) for name in TEXTS}
-    columns["twin"] = pa.array([twin for part in said for twin in part.twin], pa.bool_())
-    if said:
-        shares = np.concatenate([part.probabilities for part in said])
-        columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(said[0].classes)}
+    columns: dict[str, object] = {
+        name: pa.array([value for part in predictions for value in getattr(part, name)], pa.string()) for name in TEXTS
+    }
+    columns["twin"] = pa.array([twin for part in predictions for twin in part.twin], pa.bool_())
+    if predictions:
+        shares = np.concatenate([part.probabilities for part in predictions])
+        columns |= {f"{SHARE}{name}": shares[:, i] for i, name in enumerate(predictions[0].classes)}
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 

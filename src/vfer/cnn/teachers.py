@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.cnn.data import Part
+from vfer.cnn.data import StillPart
 from vfer.errors import WeightsError
 from vfer.nets.session import Session
 
@@ -27,7 +27,7 @@ def find(weights: Path) -> list[Path]:
     return paths
 
 
-def teach(part: Part, teachers: Sequence[Path], classes: list[str], votes: list[str], share: float, *, threads: int = 1) -> Part:
+def teach(part: StillPart, teachers: Sequence[Path], classes: list[str], votes: list[str], share: float, *, threads: int = 1) -> StillPart:
     """Mix the teachers' mean answer to each still into what both heads learn.
 
     Args:

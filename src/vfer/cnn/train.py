@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vfer.cnn import model as cnn_model
 from vfer.cnn import transfer
 from vfer.cnn.augment import augment
-from vfer.cnn.data import Part, Stills
+from vfer.cnn.data import StillPart, Stills
 from vfer.cnn.head import Head, fused
 from vfer.cnn.params import CnnParams
 from vfer.data.stills import SIDE
@@ -27,7 +27,13 @@ GROWING = ((0.3, 32), (0.6, 40), (1.0, SIDE))
 
 
 def train(
-    data: dict[str, Part], classes: int, params: CnnParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch, start: Path | None = None
+    data: dict[str, StillPart],
+    classes: int,
+    params: CnnParams,
+    seed: int,
+    checkpoint: Path | None,
+    on_epoch: OnEpoch,
+    start: Path | None = None,
 ) -> tuple[keras.Model, Fit]:
     """Build the CNN, train it on the part `train`, and stop early on `validation`.
 
@@ -105,7 +111,7 @@ class Phase:
 
 def _fit(
     model: keras.Model,
-    data: dict[str, Part],
+    data: dict[str, StillPart],
     classes: int,
     params: CnnParams,
     phase: Phase,
@@ -147,7 +153,7 @@ class StillBatches(Batches):
     on a Single GPU", 2024.
     """
 
-    def __init__(self, part: Part, classes: int, params: CnnParams, seed: int, *, epochs: int = 0) -> None:
+    def __init__(self, part: StillPart, classes: int, params: CnnParams, seed: int, *, epochs: int = 0) -> None:
         self._part, self._params, self._epochs = part, params, epochs
         self._parity = np.random.default_rng(seed).random(len(part.labels)) < 0.5
         weights = training.class_weights(part.labels, classes, params.class_balance if epochs else 0)

@@ -78,7 +78,7 @@ def read(path: Path) -> list[Answers]:
 
 def _fold(table: pa.Table, about: dict[str, Any], classes: list[str]) -> Answers:
     fold, repeat = (int(about[name]) for name in PLACE)
-    chosen = table.filter((pc.field("fold") == fold) & (pc.field("repeat") == repeat))
-    rows = [SplitRow(**row, part="test") for row in chosen.select(ROW).to_pylist()]
-    shares = np.array([chosen[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
+    fold_rows = table.filter((pc.field("fold") == fold) & (pc.field("repeat") == repeat))
+    rows = [SplitRow(**row, part="test") for row in fold_rows.select(ROW).to_pylist()]
+    shares = np.array([fold_rows[f"{SHARE}{name}"].to_numpy() for name in classes], np.float32).reshape(len(classes), len(rows)).T
     return Answers(fold, repeat, rows, shares, np.array(about["prior"], np.float32), classes, about["leakage"], Cost(**about["cost"]))

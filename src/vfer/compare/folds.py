@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.compare.answers import Answers, Cost
-from vfer.compare.methods.base import Clips, Method, Task
+from vfer.compare.methods.base import Method, MethodClips, Task
 from vfer.data import audit
 from vfer.data.split import SplitRow
 from vfer.errors import DataError
@@ -38,26 +38,32 @@ class Lazy(Sequence[T]):
 
 def crops(path: Path) -> NDArray[np.uint8]:
     """Return the crops of a clip's frames that show a face, uint8 (frames, 48, 48)."""
-    found = faces_table.read(path)
-    return found.crop[found.present]
+    faces = faces_table.read(path)
+    return faces.crop[faces.present]
 
 
-def clips_of(rows: list[SplitRow], names: list[str], embeddings: Mapping[str, Embeddings], faces: Path, moves: Path) -> Clips:
+def clips_of(rows: list[SplitRow], names: list[str], embeddings: Mapping[str, Embeddings], faces: Path, moves: Path) -> MethodClips:
     """Return the clips that show a face, of those given; `faces` and `moves` are the folders of their tables."""
-    shown = [row for row in rows if len(embeddings[row.clip])]
-    labels = np.array([names.index(row.expression) for row in shown], np.int64)
-    paths = [f"{row.clip}.parquet" for row in shown]
-    return Clips(
+    with_face = [row for row in rows if len(embeddings[row.clip])]
+    labels = np.array([names.index(row.expression) for row in with_face], np.int64)
+    paths = [f"{row.clip}.parquet" for row in with_face]
+    return MethodClips(
         labels,
-        [embeddings[row.clip].values for row in shown],
-        [embeddings[row.clip].time for row in shown],
+        [embeddings[row.clip].values for row in with_face],
+        [embeddings[row.clip].time for row in with_face],
         Lazy([faces / path for path in paths], crops),
         Lazy([moves / path for path in paths], motion.read),
     )
 
 
 def run(
-    fold: int, repeat: int, rows: list[SplitRow], names: list[str], method: Method, task: Task, clips: Callable[[list[SplitRow]], Clips]
+    fold: int,
+    repeat: int,
+    rows: list[SplitRow],
+    names: list[str],
+    method: Method,
+    task: Task,
+    clips: Callable[[list[SplitRow]], MethodClips],
 ) -> Answers:
     """Train on a fold and return what the method says of each test clip; one without a face gets a row of NaN.
 
@@ -71,22 +77,24 @@ def run(
         only = names[int(train.labels[0])]
         raise DataError(f"fold {fold}: all clips to train on show {only}; lower the number of folds, add clips, or look at labels.clips")
     start = perf_counter()
-    fitted = method(train, validation, task)
+    model = method(train, validation, task)
     seconds = perf_counter() - start
     tested = [row for row in rows if row.part == "test"]
-    said = np.full((len(tested), len(names)), np.nan, np.float32)
+    probabilities = np.full((len(tested), len(names)), np.nan, np.float32)
     milliseconds = 0.0
     if len(test):
-        answered = fitted.answer(test)
+        with_face = model.answer(test)
         places = [i for i, row in enumerate(tested) if len(clips([row]))]
-        said[places] = answered
-        milliseconds = _milliseconds(fitted.answer, [clips([tested[i]]) for i in places[:TIMED]])
+        probabilities[places] = with_face
+        milliseconds = _milliseconds(model.answer, [clips([tested[i]]) for i in places[:TIMED]])
     prior = np.bincount(train.labels, minlength=len(names)) / len(train)
     leaked = audit.leakage(rows)
-    return Answers(fold, repeat, tested, said, prior.astype(np.float32), names, leaked, Cost(fitted.parameters, seconds, milliseconds))
+    return Answers(
+        fold, repeat, tested, probabilities, prior.astype(np.float32), names, leaked, Cost(model.parameters, seconds, milliseconds)
+    )
 
 
-def _milliseconds(answer: Callable[[Clips], object], single: list[Clips]) -> float:
+def _milliseconds(answer: Callable[[MethodClips], object], single: list[MethodClips]) -> float:
     """Return the median time of an answer to one clip, after one that does not count."""
     answer(single[0])
     times = []

@@ -17,9 +17,9 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     step = 0.8 / len(tables)
     for number, (protocol, methods) in enumerate(tables.items()):
         at = [place - step * (number - (len(tables) - 1) / 2) for place in range(len(names))]
-        told = [methods[name]["accuracy"] for name in names]
-        values = [100 * one["value"] for one in told]
-        off = [[100 * abs(one["value"] - (one["value"] if one[end] is None else one[end])) for one in told] for end in ("low", "high")]
+        scores = [methods[name]["accuracy"] for name in names]
+        values = [100 * one["value"] for one in scores]
+        off = [[100 * abs(one["value"] - (one["value"] if one[end] is None else one[end])) for one in scores] for end in ("low", "high")]
         axes.errorbar(values, at, xerr=off, fmt="o", markersize=4, capsize=2, label=protocol)
     axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names])
     axes.set(xlabel="accuracy, per cent", title="the same methods, split by each protocol")
@@ -34,7 +34,7 @@ def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     protocol, methods = list(tables.items())[-1]
-    points = {name: (max(made["milliseconds"], 1e-3), 100 * made["accuracy"]["value"]) for name, made in methods.items()}
+    points = {name: (max(figures["milliseconds"], 1e-3), 100 * figures["accuracy"]["value"]) for name, figures in methods.items()}
     best = front(points)
     figure, axes = plots.canvas(10, 5)
     axes.step(*zip(*(points[name] for name in best), strict=True), where="post", color="tab:blue", linewidth=0.8)

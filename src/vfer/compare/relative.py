@@ -43,13 +43,13 @@ def relative(
     left_out: set[str] = set()
     for part in ("validation", "test"):
         visible = [row for row in rows if row.part in VISIBLE[part]]
-        known = people.labelled_neutral(visible, neutral)
+        known_neutral = people.labelled_neutral(visible, neutral)
         if part == "test":
-            known = people.known_neutral(visible, neutral, neutral_clips if mode == "neutral" else 0)
-            left_out = {row.clip for row, is_known in zip(visible, known, strict=True) if is_known and row.part == "test"}
-        moved |= _moved(visible, part, known, embeddings, mode, everybody, answer)
-    kept = [row for row in rows if row.clip not in left_out]
-    return kept, {row.clip: moved[row.clip] for row in kept}
+            known_neutral = people.known_neutral(visible, neutral, neutral_clips if mode == "neutral" else 0)
+            left_out = {row.clip for row, is_known in zip(visible, known_neutral, strict=True) if is_known and row.part == "test"}
+        moved |= _moved(visible, part, known_neutral, embeddings, mode, everybody, answer)
+    scored_rows = [row for row in rows if row.clip not in left_out]
+    return scored_rows, {row.clip: moved[row.clip] for row in scored_rows}
 
 
 def _moved(
@@ -62,8 +62,8 @@ def _moved(
     answer: Answer | None,
 ) -> dict[str, Embeddings]:
     clips = people.clips_of(rows, embeddings, neutral)
-    own = people.baselines(clips, mode, everybody, answer)
-    return {row.clip: embeddings[row.clip].moved(one) for row, one in zip(rows, own, strict=True) if row.part == part}
+    baselines = people.baselines(clips, mode, everybody, answer)
+    return {row.clip: embeddings[row.clip].moved(one) for row, one in zip(rows, baselines, strict=True) if row.part == part}
 
 
 def _neutrality(examples: Sequence[tuple[Embeddings, bool]]) -> Answer:
@@ -72,9 +72,9 @@ def _neutrality(examples: Sequence[tuple[Embeddings, bool]]) -> Answer:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    shown = [(clip.values.mean(axis=0), is_neutral) for clip, is_neutral in examples if len(clip)]
+    means = [(clip.values.mean(axis=0), is_neutral) for clip, is_neutral in examples if len(clip)]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    model.fit(np.stack([mean for mean, _ in shown]), [is_neutral for _, is_neutral in shown])
+    model.fit(np.stack([mean for mean, _ in means]), [is_neutral for _, is_neutral in means])
 
     def answer(clips: Sequence[Embeddings]) -> NDArray[np.floating]:
         return np.asarray(model.predict_proba(np.stack([clip.values.mean(axis=0) for clip in clips]))[:, 1])

@@ -13,7 +13,7 @@ METHODS = "vfer.compare.methods"
 
 
 @dataclass(frozen=True)
-class Entry:
+class MethodEntry:
     """A method: its module in `vfer.compare.methods`, its title in tables, and what it sees of a clip."""
 
     module: str
@@ -28,28 +28,28 @@ class Entry:
     @property
     def settings(self) -> set[str]:
         """The settings that it reads: `nets` and `encodings` of the section `methods`, and the pipeline's section `lstm`."""
-        used = {name.removeprefix(f"{METHODS}.") for name in closure([self.code]).files}
+        modules = {name.removeprefix(f"{METHODS}.") for name in closure([self.code]).files}
         read = {"nets": {"nets"}, "encodings": {"encodings", "frames"}, "lstm": {"sequences"}}
-        return {part for part, modules in read.items() if used & modules}
+        return {part for part, users in read.items() if modules & users}
 
 
-def _sequence(title: str) -> Entry:
-    return Entry("sequences", title)
+def _sequence(title: str) -> MethodEntry:
+    return MethodEntry("sequences", title)
 
 
-def _streams(title: str, sees: str) -> Entry:
-    return Entry("streams", title, sees)
+def _streams(title: str, sees: str) -> MethodEntry:
+    return MethodEntry("streams", title, sees)
 
 
 ENTRIES = {
     "lstm": _sequence("LSTM"),
-    "frames_mean": Entry("frames", "single frames, mean answer"),
-    "frames_vote": Entry("frames", "single frames, vote"),
-    "svm_pooled": Entry("encodings", "pooled embeddings, SVM"),
-    "svm_vlad": Entry("encodings", "VLAD, SVM"),
-    "svm_fisher": Entry("encodings", "Fisher vectors of a Gaussian mixture, SVM"),
-    "svm_fisher_vae": Entry("vae", "Fisher vectors of a variational auto-encoder, SVM"),
-    "cnn3d": Entry("volume", "3-D CNN", "crops"),
+    "frames_mean": MethodEntry("frames", "single frames, mean answer"),
+    "frames_vote": MethodEntry("frames", "single frames, vote"),
+    "svm_pooled": MethodEntry("encodings", "pooled embeddings, SVM"),
+    "svm_vlad": MethodEntry("encodings", "VLAD, SVM"),
+    "svm_fisher": MethodEntry("encodings", "Fisher vectors of a Gaussian mixture, SVM"),
+    "svm_fisher_vae": MethodEntry("vae", "Fisher vectors of a variational auto-encoder, SVM"),
+    "cnn3d": MethodEntry("volume", "3-D CNN", "crops"),
     "flow": _streams("optical flow alone", "crops"),
     "two_stream": _streams("two streams, weighted sum", "embeddings and crops"),
     "two_stream_learned": _streams("two streams, learned linear combination", "embeddings and crops"),
@@ -66,5 +66,5 @@ ENTRIES = {
 
 def load(name: str) -> "Method":
     """Import a method; those of nets import TensorFlow."""
-    found: dict[str, Method] = import_module(ENTRIES[name].code).METHODS
-    return found[name]
+    methods: dict[str, Method] = import_module(ENTRIES[name].code).METHODS
+    return methods[name]

@@ -27,13 +27,13 @@ def digests(clips: Sequence[Clip], folder: Path, store: Path | None, threads: in
     Raises:
         DataError: If a file cannot be read.
     """
-    known = Digests(store / "digests.sqlite" if store else None)
+    digest_of = Digests(store / "digests.sqlite" if store else None)
     try:
         with ThreadPoolExecutor(threads) as pool:
-            values = list(pool.map(lambda clip: known(folder / clip.path), clips))
+            values = list(pool.map(lambda clip: digest_of(folder / clip.path), clips))
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); run `dvc checkout`") from error
-    known.save()
+    digest_of.save()
     return {clip.clip: value for clip, value in zip(clips, values, strict=True)}
 
 
@@ -49,7 +49,7 @@ def resolve(clips: Sequence[Clip], expressions: Sequence[str], digest_of: Mappin
             names = [clips[number].clip for number in numbers]
             reason = f"{', '.join(names)} are the same file, labelled {' and '.join(labels)}; correct or remove rows"
             conflicts |= dict.fromkeys(names, reason)
-    kept = [number for number, clip in enumerate(clips) if clip.clip not in conflicts]
-    joined = [replace(clips[i], recording=clips[first[i]].recording, subject=clips[first[i]].subject) for i in kept]
-    renamed = sum(clip.subject != clips[i].subject for i, clip in zip(kept, joined, strict=True))
-    return Resolved(joined, [expressions[number] for number in kept], conflicts, renamed)
+    rows = [number for number, clip in enumerate(clips) if clip.clip not in conflicts]
+    resolved = [replace(clips[i], recording=clips[first[i]].recording, subject=clips[first[i]].subject) for i in rows]
+    renamed = sum(clip.subject != clips[i].subject for i, clip in zip(rows, resolved, strict=True))
+    return Resolved(resolved, [expressions[number] for number in rows], conflicts, renamed)

@@ -25,21 +25,21 @@ class LabelsParams(Params):
         return [self.merge.get(expression, expression) for expression in expressions]
 
 
-def classes(present: Iterable[str], wanted: Literal["all"] | list[str], where: Path) -> list[str]:
+def classes(present: Iterable[str], selection: Literal["all"] | list[str], where: Path) -> list[str]:
     """Return the classes in the order that the models number them: sorted for `all`, else as listed.
 
     Raises:
         DataError: If fewer than two remain or a wanted one does not occur in the data.
     """
-    found = sorted(set(present))
-    if wanted == "all":
-        chosen = found
+    names = sorted(set(present))
+    if selection == "all":
+        selected = names
     else:
-        chosen = list(dict.fromkeys(wanted))
-        if absent := [name for name in chosen if name not in found]:
+        selected = list(dict.fromkeys(selection))
+        if absent := [name for name in selected if name not in names]:
             raise DataError(
-                f"{where}: nothing is labelled {', '.join(absent)}, which labels in params.yaml lists; found {', '.join(found)}"
+                f"{where}: nothing is labelled {', '.join(absent)}, which labels in params.yaml lists; found {', '.join(names)}"
             )
-    if len(chosen) < 2:
-        raise DataError(f"{where}: at least two expressions are needed, found {', '.join(chosen) or 'none'}")
-    return chosen
+    if len(selected) < 2:
+        raise DataError(f"{where}: at least two expressions are needed, found {', '.join(selected) or 'none'}")
+    return selected

@@ -45,9 +45,9 @@ def read(path: Path) -> list[Clip]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}: has no column {', '.join(missing)}; expected {', '.join(REQUIRED)}")
+            absent = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
+            if absent:
+                raise DataError(f"{path}: has no column {', '.join(absent)}; expected {', '.join(REQUIRED)}")
             clips = [_clip(row, f"{path}:{reader.line_num}") for row in reader]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); run `dvc checkout`, or fill it with `vfer data add`") from error

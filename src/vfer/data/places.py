@@ -22,30 +22,30 @@ COLUMNS = ("kind", "name", "place")
 FILE = "places.csv"
 
 
-def extended(known: Mapping[Kind, Mapping[str, int]], clips: Iterable[Clip]) -> Places:
+def extended(places: Mapping[Kind, Mapping[str, int]], clips: Iterable[Clip]) -> Places:
     """Return the known places, unchanged, and those of whatever of these clips has none yet, behind them.
 
     Newcomers are ordered so that neighbours show the same expressions about equally often, those of the rarest expressions first. Dealing
     neighbours to different folds then stratifies, whatever the number of folds. The order depends on names and labels alone.
     """
-    listed = list(clips)
-    return {kind: _appended(known.get(kind, {}), kind, listed) for kind in KINDS}
+    all_clips = list(clips)
+    return {kind: _appended(places.get(kind, {}), kind, all_clips) for kind in KINDS}
 
 
-def _appended(known: Mapping[str, int], kind: Kind, clips: list[Clip]) -> dict[str, int]:
-    shown: dict[str, Counter[str]] = defaultdict(Counter)
+def _appended(places: Mapping[str, int], kind: Kind, clips: list[Clip]) -> dict[str, int]:
+    expressions: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in clips:
-        if (name := getattr(clip, kind)) not in known:
-            shown[name][clip.expression] += 1
-    frequency = Counter(expression for counts in shown.values() for expression in counts)
+        if (name := getattr(clip, kind)) not in places:
+            expressions[name][clip.expression] += 1
+    frequency = Counter(expression for counts in expressions.values() for expression in counts)
     rarest_first = sorted(frequency, key=lambda expression: (frequency[expression], expression))
 
     def order(name: str) -> tuple[object, ...]:
-        counts = shown[name]
+        counts = expressions[name]
         return *(expression not in counts for expression in rarest_first), -counts.total(), hashlib.sha256(name.encode()).digest()
 
-    start = max(known.values(), default=-1) + 1
-    return {**known, **{name: start + number for number, name in enumerate(sorted(shown, key=order))}}
+    start = max(places.values(), default=-1) + 1
+    return {**places, **{name: start + number for number, name in enumerate(sorted(expressions, key=order))}}
 
 
 def fold(place: int, kind: Kind, folds: int, seed: int) -> int:
@@ -85,9 +85,9 @@ def read(path: Path) -> Places:
 
 def _parsed(row: Mapping[str, str], where: str) -> tuple[Kind, str, int]:
     kind, name, place = (row[column] or "" for column in COLUMNS)
-    for known in KINDS:
-        if kind == known and name and place.isdecimal():
-            return known, name, int(place)
+    for kinds in KINDS:
+        if kind == kinds and name and place.isdecimal():
+            return kinds, name, int(place)
     raise DataError(f"{where}: expected a kind ({', '.join(KINDS)}), a name and a number; restore the file with `dvc checkout`")
 
 
@@ -97,15 +97,15 @@ def update(data: Path, clips: Iterable[Clip], dropped: str = "", *, again: bool 
     Names of the source `dropped` lose theirs; `again`, all do.
     """
     path = data / FILE
-    known = read(path) if path.exists() and not again else {}
-    kept: Places = {
-        kind: {name: place for name, place in named.items() if not (dropped and name.startswith(f"{dropped}/"))}
-        for kind, named in known.items()
+    before = read(path) if path.exists() and not again else {}
+    current: Places = {
+        kind: {name: place for name, place in numbers.items() if not (dropped and name.startswith(f"{dropped}/"))}
+        for kind, numbers in before.items()
     }
-    places = extended(kept, clips)
-    if places != known:
+    places = extended(current, clips)
+    if places != before:
         rows = [(kind, name, place) for kind in KINDS for name, place in places[kind].items()]
         write_csv(
             path, COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in sorted(rows, key=lambda row: (KINDS.index(row[0]), row[2]))]
         )
-    return sum(len(places[kind]) - len(kept.get(kind, {})) for kind in KINDS)
+    return sum(len(places[kind]) - len(current.get(kind, {})) for kind in KINDS)

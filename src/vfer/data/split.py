@@ -115,12 +115,12 @@ def split(
 def fold_numbers(clips: list[Clip], params: SplitParams, known: Mapping[Kind, Mapping[str, int]] | None = None) -> list[int]:
     """Return the numbers of the folds that these clips have; those of `each` are the subjects' places."""
     if params.folds == "each":
-        placed = places.extended(known or {}, clips)["subject"]
-        return sorted({placed[clip.subject] for clip in clips})
+        subject_places = places.extended(known or {}, clips)["subject"]
+        return sorted({subject_places[clip.subject] for clip in clips})
     return list(range(len(PUBLISHED) if params.folds == "ravdess" else params.folds))
 
 
-def _folds(clips: list[Clip], params: SplitParams, seed: int, where: Path, placed: Places) -> dict[str, int]:
+def _folds(clips: list[Clip], params: SplitParams, seed: int, where: Path, all_places: Places) -> dict[str, int]:
     """Return each unit's fold."""
     kind = UNITS[params.protocol]
     units = sorted({getattr(clip, kind) for clip in clips})
@@ -129,10 +129,10 @@ def _folds(clips: list[Clip], params: SplitParams, seed: int, where: Path, place
     if params.folds == "each":
         if len(units) < 3:
             raise DataError(f"{where}: {len(units)} subjects are too few to test each alone, three at least; add data")
-        return {unit: placed[kind][unit] for unit in units}
+        return {unit: all_places[kind][unit] for unit in units}
     if len(units) < params.folds:
         raise DataError(f"{where}: {len(units)} {kind}s cannot fill {params.folds} folds; lower split.folds or add data")
-    fold_of = {unit: places.fold(placed[kind][unit], kind, params.folds, seed) for unit in units}
+    fold_of = {unit: places.fold(all_places[kind][unit], kind, params.folds, seed) for unit in units}
     if empty := set(range(params.folds)) - set(fold_of.values()):
         raise DataError(f"{where}: fold {min(empty)} of {params.folds} has lost all its {kind}s; {REMEDY}")
     return fold_of
@@ -168,8 +168,8 @@ def counts(rows: list[SplitRow], kinds: Sequence[str]) -> list[dict[str, object]
     """Return for each part how many clips it has, and of how many subjects, or other `kinds`, they are."""
     parts = {part: [row for row in rows if row.part == part] for part in PARTS}
     return [
-        {"part": part, "clips": len(found)} | {f"{kind}s": len({getattr(row, kind) for row in found}) for kind in kinds}
-        for part, found in parts.items()
+        {"part": part, "clips": len(members)} | {f"{kind}s": len({getattr(row, kind) for row in members}) for kind in kinds}
+        for part, members in parts.items()
     ]
 
 

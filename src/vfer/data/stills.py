@@ -128,12 +128,12 @@ def _decode(data: bytes | None, flags: int = -1) -> NDArray[np.uint8] | None:
 def _load(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         present = pq.read_schema(path).names
-        if missing := [name for name in REQUIRED if name not in present]:
-            raise DataError(f"{path}: has no column {', '.join(missing)}; expected {', '.join(REQUIRED)}")
+        if absent := [name for name in REQUIRED if name not in present]:
+            raise DataError(f"{path}: has no column {', '.join(absent)}; expected {', '.join(REQUIRED)}")
         table = pq.read_table(path, columns=[name for name in schema.names if name in present])
         if VOTES.name in schema.names and VOTES.name not in present:
             table = table.append_column(VOTES, pa.nulls(table.num_rows, VOTES.type))
-        table = _named(table.cast(schema))
+        table = _with_full_names(table.cast(schema))
     except FileNotFoundError as error:
         raise DataError(f"{path}: does not exist; run `dvc checkout`, or fill it with `vfer data add`") from error
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -145,7 +145,7 @@ def _load(path: Path, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _named(table: pa.Table) -> pa.Table:
+def _with_full_names(table: pa.Table) -> pa.Table:
     """Put the subjects under their sources' names."""
     pairs = zip(table["source"].to_pylist(), table["subject"].to_pylist(), strict=True)
     names = pa.array([subject and full_name(str(source), str(subject)) for source, subject in pairs], pa.string())

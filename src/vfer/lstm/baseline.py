@@ -142,8 +142,8 @@ def from_neutral(statistics: Statistics | None, reference: Reference) -> Baselin
     return _onto(mean, np.ones_like(mean), reference.neutral)
 
 
-def _shrunk(own: Vector, everybody: Vector, count: int) -> Vector:
-    return np.asarray((count * own + PRIOR * everybody) / (count + PRIOR), np.float32)
+def _shrunk(mean: Vector, everybody: Vector, count: int) -> Vector:
+    return np.asarray((count * mean + PRIOR * everybody) / (count + PRIOR), np.float32)
 
 
 def _onto(mean: Vector, scale: NDArray[np.floating], target: Vector) -> Baseline:
@@ -164,22 +164,22 @@ class Moments:
         self._shown = np.array([len(clip) > 0 for clip in clips], bool)
         self._moments = np.array([_moments(clip) for clip in clips if len(clip)], np.float64)
 
-    def statistics(self, chosen: NDArray[np.bool_] | None = None) -> Statistics | None:
+    def statistics(self, selection: NDArray[np.bool_] | None = None) -> Statistics | None:
         """Return the statistics of the `chosen` clips, bool (n,), or of all; None where none of them shows a frame."""
-        return joined(self.by_recording(chosen)[1])
+        return join(self.by_recording(selection)[1])
 
-    def of_others(self, chosen: NDArray[np.bool_] | None = None) -> list[Statistics | None]:
+    def of_others(self, selection: NDArray[np.bool_] | None = None) -> list[Statistics | None]:
         """Return, for each clip, the statistics of the `chosen` clips of other recordings."""
-        numbers, rows = self.by_recording(chosen)
-        return [joined(rows[numbers != own]) for own in self.recordings]
+        numbers, rows = self.by_recording(selection)
+        return [join(rows[numbers != own]) for own in self.recordings]
 
-    def by_recording(self, chosen: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def by_recording(self, selection: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the numbers of the recordings of the `chosen` clips, sorted, as `recordings` has them for each clip, and the mean
         moments of each, float64 (recordings, 2, d)."""
-        used = np.ones(len(self._moments), bool) if chosen is None else chosen[self._shown]
-        names, places, counts = np.unique(self.recordings[self._shown][used], return_inverse=True, return_counts=True)
+        mask = np.ones(len(self._moments), bool) if selection is None else selection[self._shown]
+        names, places, counts = np.unique(self.recordings[self._shown][mask], return_inverse=True, return_counts=True)
         sums = np.zeros((len(names), *self._moments.shape[1:]))
-        np.add.at(sums, places, self._moments[used])
+        np.add.at(sums, places, self._moments[mask])
         return names, sums / counts.reshape(-1, *[1] * (sums.ndim - 1))
 
 
@@ -187,7 +187,7 @@ def _moments(clip: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([clip.mean(axis=0, dtype=np.float64), np.square(clip, dtype=np.float64).mean(axis=0)])
 
 
-def joined(rows: NDArray[np.float64]) -> Statistics | None:
+def join(rows: NDArray[np.float64]) -> Statistics | None:
     """Return the statistics of recordings from the moments of each, float64 (recordings, 2, d); None of none."""
     if not len(rows):
         return None
@@ -246,19 +246,19 @@ def find_neutral(clips: Clips, reference: Reference, answer: Callable[[Clips], N
     Returns:
         Which clips are the most neutral quarter, one at least, bool (n,); none where no clip shows a frame.
     """
-    shown = [row for row, clip in enumerate(clips) if len(clip)]
-    found = np.zeros(len(clips), bool)
-    if not shown:
-        return found
+    visible = [row for row, clip in enumerate(clips) if len(clip)]
+    neutral = np.zeros(len(clips), bool)
+    if not visible:
+        return neutral
     moments = Moments(clips)
-    median = np.median(np.concatenate([clips[row] for row in shown]), axis=0).astype(np.float32)
-    baseline = from_neutral(Statistics(median, reference.spread, len(shown)), reference)
+    median = np.median(np.concatenate([clips[row] for row in visible]), axis=0).astype(np.float32)
+    baseline = from_neutral(Statistics(median, reference.spread, len(visible)), reference)
     for _ in range(ROUNDS):
-        probabilities = answer([baseline(clips[row]) for row in shown])
-        most = np.argsort(-probabilities, kind="stable")[: max(1, round(NEUTRAL_SHARE * len(shown)))]
-        before, found = found, np.zeros(len(clips), bool)
-        found[np.array(shown)[most]] = True
-        if (found == before).all():
+        probabilities = answer([baseline(clips[row]) for row in visible])
+        most = np.argsort(-probabilities, kind="stable")[: max(1, round(NEUTRAL_SHARE * len(visible)))]
+        before, neutral = neutral, np.zeros(len(clips), bool)
+        neutral[np.array(visible)[most]] = True
+        if (neutral == before).all():
             break
-        baseline = from_neutral(moments.statistics(found), reference)
-    return found
+        baseline = from_neutral(moments.statistics(neutral), reference)
+    return neutral

@@ -17,7 +17,7 @@ from vfer.lstm import baseline, people, settings
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad
 from vfer.lstm.settings import SequenceSettings
-from vfer.lstm.train import Part, median_step, train
+from vfer.lstm.train import ClipPart, median_step, train
 from vfer.nets import calibration
 from vfer.nets.training import Fit, OnEpoch
 
@@ -42,7 +42,7 @@ class KerasNetwork:
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class TrainedModel:
     """A trained sequence model: what its ONNX file holds beside the network, its figures on validation, and its training's course."""
 
     model: keras.Model
@@ -60,7 +60,7 @@ def learn(
     seed: int,
     checkpoint: Path | None,
     on_epoch: OnEpoch,
-) -> Learned:
+) -> TrainedModel:
     """Train on the part `train` of a split and choose the epoch and the temperature on `validation`; look at no test clip.
 
     Args:
@@ -72,18 +72,18 @@ def learn(
         checkpoint: Folder from which a training that was killed goes on; None for none.
         on_epoch: Called with each epoch, counted from 0, and its figures.
     """
-    shown = [row for row in rows if row.part != "test" and len(embeddings[row.clip])]
-    trained, held_out = ([row for row in shown if row.part == part] for part in ("train", "validation"))
-    course = _Course(trained, names, embeddings, params)
-    validation = course.validation(held_out)
+    usable = [row for row in rows if row.part != "test" and len(embeddings[row.clip])]
+    train_rows, validation_rows = ([row for row in usable if row.part == part] for part in ("train", "validation"))
+    course = _Course(train_rows, names, embeddings, params)
+    validation = course.validation(validation_rows)
     model, fit = train({"train": course.part, "validation": validation}, len(names), params, seed, _inside(checkpoint, "train"), on_epoch)
-    figures, temperature = _judged(KerasNetwork(model, names, course.metadata()), shown, embeddings, course.settings)
+    figures, temperature = _score(KerasNetwork(model, names, course.metadata()), usable, embeddings, course.settings)
     if params.refit:
-        course = _Course(shown, names, embeddings, params)
+        course = _Course(usable, names, embeddings, params)
         model, _ = train({"train": course.part}, len(names), params, seed, _inside(checkpoint, "refit"), lambda *_: None)
     calibration.soften(model, temperature)
     some = validation.clips[:8]
-    return Learned(model, course.metadata(), figures, fit, pad(some, min(params.max_frames, max(map(len, some)))))
+    return TrainedModel(model, course.metadata(), figures, fit, pad(some, min(params.max_frames, max(map(len, some)))))
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:
@@ -98,7 +98,7 @@ class _Course:
         clips = people.clips_of(rows, embeddings, people.labelled_neutral(rows, params.neutral))
         self._everybody = people.reference(clips)
         draw = None if params.baseline == "none" else people.Acquaintance(clips, params.baseline, self._everybody)
-        self.part = Part(clips.embeddings, self._labels(rows), draw)
+        self.part = ClipPart(clips.embeddings, self._labels(rows), draw)
         self.settings = SequenceSettings(
             baseline=params.baseline,
             neutral=params.neutral,
@@ -115,37 +115,39 @@ class _Course:
         """Return what the model's ONNX file must hold beside the network."""
         return {baseline.KEY: self._everybody.to_json(), settings.KEY: self.settings.model_dump_json()}
 
-    def validation(self, held_out: Sequence[SplitRow]) -> Part:
+    def validation(self, held_out: Sequence[SplitRow]) -> ClipPart:
         """Return clips to validate on: as they are and, where the model is to know their people, relative to their baselines, too.
 
         For `iterative`, which needs a trained model, the clips labelled neutral stand for those that it would find.
         """
         plain = [self._embeddings[row.clip] for row in held_out]
         if self._params.baseline == "none":
-            return Part(plain, self._labels(held_out))
+            return ClipPart(plain, self._labels(held_out))
         clips = people.clips_of(held_out, self._embeddings, people.labelled_neutral(held_out, self._params.neutral))
         mode: baseline.Mode = "subject" if self._params.baseline == "subject" else "neutral"
         moved = [clip.moved(own) for clip, own in zip(plain, people.baselines(clips, mode, self._everybody), strict=True)]
-        return Part([*plain, *moved], np.tile(self._labels(held_out), 2))
+        return ClipPart([*plain, *moved], np.tile(self._labels(held_out), 2))
 
 
-def _judged(
-    network: KerasNetwork, rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], chosen: SequenceSettings
+def _score(
+    network: KerasNetwork, rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], sequence_settings: SequenceSettings
 ) -> tuple[dict[str, Any], float]:
     """Return the figures of the plain answers on validation, those relative to baselines, and the temperature of both together."""
     modes: dict[str, baseline.Mode] = {"validation": "none"}
-    if chosen.baseline != "none":
-        modes["validation_baseline"] = chosen.baseline
-    found = {}
+    if sequence_settings.baseline != "none":
+        modes["validation_baseline"] = sequence_settings.baseline
+    outcomes = {}
     for name, mode in modes.items():
-        answered, probabilities = people.answers(network, rows, embeddings, chosen.model_copy(update={"baseline": mode}), "validation")
-        found[name] = probabilities, np.array([network.classes.index(row.expression) for row in answered], np.int64)
-    everything = [np.concatenate(parts) for parts in zip(*found.values(), strict=True)]
+        scored_rows, probabilities = people.answers(
+            network, rows, embeddings, sequence_settings.model_copy(update={"baseline": mode}), "validation"
+        )
+        outcomes[name] = probabilities, np.array([network.classes.index(row.expression) for row in scored_rows], np.int64)
+    everything = [np.concatenate(parts) for parts in zip(*outcomes.values(), strict=True)]
     temperature = calibration.temperature(*everything)
     figures: dict[str, Any] = {
         name: asdict(score(truth, probabilities.argmax(axis=1).astype(np.int64), len(network.classes)))
         | {"log_loss": calibration.log_loss(calibration.softened(probabilities, temperature), truth)}
-        for name, (probabilities, truth) in found.items()
+        for name, (probabilities, truth) in outcomes.items()
         if len(truth)
     }
     return figures | {"temperature": temperature}, temperature

@@ -25,7 +25,7 @@ SOME = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class PeopleClips:
     """n clips, their persons and recordings by name, and which of them are neutral, bool (n,)."""
 
     embeddings: Sequence[Embeddings]
@@ -47,9 +47,9 @@ class Clips:
         return [self.embeddings[row].values for row in rows]
 
 
-def clips_of(rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], neutral: NDArray[np.bool_]) -> Clips:
+def clips_of(rows: Sequence[SplitRow], embeddings: Mapping[str, Embeddings], neutral: NDArray[np.bool_]) -> PeopleClips:
     """Return the clips of some rows of a split, of which `neutral`, bool (n,), are known to be so."""
-    return Clips([embeddings[row.clip] for row in rows], [row.subject for row in rows], [row.recording for row in rows], neutral)
+    return PeopleClips([embeddings[row.clip] for row in rows], [row.subject for row in rows], [row.recording for row in rows], neutral)
 
 
 def labelled_neutral(rows: Sequence[SplitRow], neutral: str) -> NDArray[np.bool_]:
@@ -87,22 +87,22 @@ def check(rows: Sequence[SplitRow], mode: Mode, neutral: str, where: Path) -> li
             f"{where}: no subject has two recordings, which lstm.baseline: {mode} needs; "
             "name the persons in the column subject, or set lstm.baseline: none"
         )
-    learned = sorted({row.expression for row in rows if row.part == "train"})
-    if mode != "subject" and neutral not in learned:
+    train_expressions = sorted({row.expression for row in rows if row.part == "train"})
+    if mode != "subject" and neutral not in train_expressions:
         raise DataError(
             f"{where}: no training clip shows {neutral}, which lstm.baseline: {mode} needs; "
-            f"set lstm.neutral to one of {', '.join(learned)}, or lstm.baseline: subject"
+            f"set lstm.neutral to one of {', '.join(train_expressions)}, or lstm.baseline: subject"
         )
     return [f"{single} of {len(subjects)} subjects have one recording, and get the plain answer"] if single else []
 
 
-def reference(clips: Clips) -> Reference:
+def reference(clips: PeopleClips) -> Reference:
     """Return the statistics that stand for everybody, of the people of these clips, of which one at least shows a face."""
     people = [(clips.moments(rows), clips.neutral[rows]) for rows in clips.people().values()]
     return baseline.everybody([moments.statistics() for moments, _ in people], [moments.statistics(neutral) for moments, neutral in people])
 
 
-def baselines(clips: Clips, mode: Mode, everybody: Reference, answer: Answer | None = None) -> list[Baseline]:
+def baselines(clips: PeopleClips, mode: Mode, everybody: Reference, answer: Answer | None = None) -> list[Baseline]:
     """Return the baseline of each clip, made of the other recordings of its person among these clips.
 
     Args:
@@ -115,13 +115,13 @@ def baselines(clips: Clips, mode: Mode, everybody: Reference, answer: Answer | N
     for rows in clips.people().values():
         neutral = clips.neutral[rows]
         if mode == "iterative" and answer:
-            neutral = _found(clips, rows, everybody, answer)
+            neutral = _neutral_by_answers(clips, rows, everybody, answer)
         for row, own in zip(rows, baseline.each_from_others(clips.moments(rows), everybody, mode, neutral), strict=True):
             result[row] = own
     return result
 
 
-def _found(clips: Clips, rows: NDArray[np.int64], everybody: Reference, answer: Answer) -> NDArray[np.bool_]:
+def _neutral_by_answers(clips: PeopleClips, rows: NDArray[np.int64], everybody: Reference, answer: Answer) -> NDArray[np.bool_]:
     times = [clips.embeddings[row].time for row in rows if len(clips.embeddings[row])]
 
     def of_values(values: Sequence[NDArray[np.float32]]) -> NDArray[np.floating]:
@@ -147,16 +147,16 @@ def answers(
     """
     persons = {row.subject for row in rows if row.part == part}
     rows = [row for row in rows if row.subject in persons]
-    known = known_neutral(rows, settings.neutral, settings.neutral_clips if settings.baseline == "neutral" else 0)
-    clips = clips_of(rows, embeddings, known)
+    neutral = known_neutral(rows, settings.neutral, settings.neutral_clips if settings.baseline == "neutral" else 0)
+    clips = clips_of(rows, embeddings, neutral)
 
-    def neutrality(shown: Sequence[Embeddings]) -> NDArray[np.floating]:
-        return np.asarray(predict(network, shown, settings.max_frames)[:, network.classes.index(settings.neutral)])
+    def neutrality(visible: Sequence[Embeddings]) -> NDArray[np.floating]:
+        return np.asarray(predict(network, visible, settings.max_frames)[:, network.classes.index(settings.neutral)])
 
-    found = baselines(clips, settings.baseline, baseline.reference_of(network), neutrality)
-    asked = [number for number, row in enumerate(rows) if row.part == part and not known[number]]
-    moved = [clips.embeddings[number].moved(found[number]) for number in asked]
-    return [rows[number] for number in asked], predict(network, moved, settings.max_frames)
+    own = baselines(clips, settings.baseline, baseline.reference_of(network), neutrality)
+    scored = [number for number, row in enumerate(rows) if row.part == part and not neutral[number]]
+    moved = [clips.embeddings[number].moved(own[number]) for number in scored]
+    return [rows[number] for number in scored], predict(network, moved, settings.max_frames)
 
 
 class Acquaintance:
@@ -166,7 +166,7 @@ class Acquaintance:
     whatever is known at use.
     """
 
-    def __init__(self, clips: Clips, mode: Mode, everybody: Reference) -> None:
+    def __init__(self, clips: PeopleClips, mode: Mode, everybody: Reference) -> None:
         self._everybody = everybody
         self._make = baseline.from_clips if mode == "subject" else baseline.from_neutral
         self._known: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
@@ -183,4 +183,4 @@ class Acquaintance:
             return baseline.identity(self._everybody)
         if rng.random() < SOME:
             places = rng.choice(places, round(len(places) ** rng.random()), replace=False)  # as often 1 to 4 as 4 to 16
-        return self._make(baseline.joined(means[places]), self._everybody)
+        return self._make(baseline.join(means[places]), self._everybody)

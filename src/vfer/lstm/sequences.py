@@ -38,9 +38,9 @@ def pad(clips: Sequence[Embeddings], length: int) -> dict[str, NDArray[np.float3
     embeddings = np.zeros((len(clips), length, clips[0].values.shape[1]), np.float32)
     time = np.full((len(clips), length), PADDING, np.float32)
     for row, clip in enumerate(clips):
-        kept = places(len(clip), length)
-        embeddings[row, : len(kept)] = clip.values[kept]
-        time[row, : len(kept)] = clip.time[kept] - clip.time[:1]
+        positions = places(len(clip), length)
+        embeddings[row, : len(positions)] = clip.values[positions]
+        time[row, : len(positions)] = clip.time[positions] - clip.time[:1]
     return {"embeddings": embeddings, "time": time}
 
 

@@ -21,7 +21,7 @@ Draw = Callable[[int, np.random.Generator], Baseline]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ClipPart:
     """The clips of one part: their frames, none empty, and class numbers, int64 (n,).
 
     With `draw`, a clip that is trained on is moved by a baseline that is drawn for it.
@@ -33,7 +33,7 @@ class Part:
 
 
 def train(
-    data: dict[str, Part], classes: int, params: LstmParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
+    data: dict[str, ClipPart], classes: int, params: LstmParams, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
 ) -> tuple[keras.Model, Fit]:
     """Build the sequence model, train it on the part `train`, and keep the epoch that does best on `validation`.
 
@@ -49,19 +49,19 @@ def train(
         The model and the course of its training.
     """
     training.seed_everything(seed, deterministic=params.deterministic)
-    fitted = batches(data["train"], classes, params, seed, fitted=True)
+    train_batches = batches(data["train"], classes, params, seed, fitted=True)
     model = build(data["train"], classes, params, seed)
     classifier = keras.Model(model.input, model.output["probabilities"], name="classifier")
     training.compile_classifier(
         classifier,
         learning_rate=params.learning_rate,
-        steps=len(fitted) * params.epochs,
+        steps=len(train_batches) * params.epochs,
         weight_decay=params.weight_decay,
         label_smoothing=params.label_smoothing,
     )
     fit = training.fit(
         classifier,
-        fitted,
+        train_batches,
         batches(data["validation"], classes, params, seed, fitted=False) if "validation" in data else None,
         epochs=params.epochs,
         patience=params.patience,
@@ -72,7 +72,7 @@ def train(
     return model, fit
 
 
-def build(part: Part, classes: int, params: LstmParams, seed: int) -> keras.Model:
+def build(part: ClipPart, classes: int, params: LstmParams, seed: int) -> keras.Model:
     """Return the untrained model, whose scaling is that of the frames of a part as it is trained on."""
     rng = np.random.default_rng(seed)
     clips = [_moved(part, row, rng) for row in range(len(part.clips))]
@@ -95,7 +95,7 @@ def median_step(clips: Sequence[Embeddings]) -> float:
     return float(np.median(steps)) if len(steps) else 1.0
 
 
-def batches(part: Part, classes: int, params: LstmParams, seed: int, *, fitted: bool) -> Batches:
+def batches(part: ClipPart, classes: int, params: LstmParams, seed: int, *, fitted: bool) -> Batches:
     """Return padded batches of the inputs of the model; those it is fitted to are shuffled, changed at random and class-weighted.
 
     All have the length of the part's longest clip, so that they have one shape but for their number of clips.
@@ -103,7 +103,7 @@ def batches(part: Part, classes: int, params: LstmParams, seed: int, *, fitted: 
     longest = min(max(map(len, part.clips)), params.max_frames)
 
     def make(rows: NDArray[np.int64], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-        clips = [_changed(_moved(part, row, rng), params, rng) if fitted else part.clips[row] for row in rows.tolist()]
+        clips = [_vary(_moved(part, row, rng), params, rng) if fitted else part.clips[row] for row in rows.tolist()]
         return pad(clips, longest)
 
     weights = training.class_weights(part.labels, classes, params.class_balance if fitted else 0)
@@ -111,14 +111,14 @@ def batches(part: Part, classes: int, params: LstmParams, seed: int, *, fitted: 
     return Batches(make, targets, weights, params.batch_size, seed, shuffle=fitted)
 
 
-def _moved(part: Part, row: int, rng: np.random.Generator) -> Embeddings:
+def _moved(part: ClipPart, row: int, rng: np.random.Generator) -> Embeddings:
     clip = part.clips[row]
     return clip.moved(part.draw(row, rng)) if part.draw else clip
 
 
-def _changed(clip: Embeddings, params: LstmParams, rng: np.random.Generator) -> Embeddings:
+def _vary(clip: Embeddings, params: LstmParams, rng: np.random.Generator) -> Embeddings:
     """Return a clip without some of its frames, played faster or slower: as other cameras and detectors might have seen it."""
-    kept = rng.random(len(clip)) >= params.frame_dropout * rng.random()
-    kept[rng.integers(len(clip))] = True
+    mask = rng.random(len(clip)) >= params.frame_dropout * rng.random()
+    mask[rng.integers(len(clip))] = True
     speed = 1 + params.time_jitter * rng.uniform(-1, 1)
-    return Embeddings(clip.values[kept], clip.time[kept] * speed)
+    return Embeddings(clip.values[mask], clip.time[mask] * speed)

@@ -24,7 +24,7 @@ class Moment(BaseModel):
     probability: float | None = None
 
 
-class Segment(BaseModel):
+class FilmSegment(BaseModel):
     """A stretch of a film, in seconds, in which one person shows one expression; `confidence` is the mean of its probability."""
 
     person: str
@@ -47,7 +47,7 @@ class Answer(BaseModel):
     coverage: float | None = None
     flags: list[str] = []
     timeline: list[Moment] = []
-    segments: list[Segment] = []
+    segments: list[FilmSegment] = []
     error: str | None = None
 
 
@@ -78,7 +78,7 @@ class VferModel(PythonModel):
     def _film(self, path: str, flag: str) -> Answer:
         film = self._recogniser.timeline(path)
         segments = [
-            Segment(
+            FilmSegment(
                 person=one.person,
                 start=one.start,
                 end=one.end,

@@ -14,7 +14,7 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class MethodClips:
     """n clips that show a face, frames without one left out.
 
     `labels`, int64 (n,), numbers the classes; a clip's `embeddings` are float32 (frames, d), their `times` float64 (frames,), in seconds,
@@ -44,12 +44,12 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedMethod:
     """A trained method: `answer` maps n clips to probabilities, float32 (n, classes); `parameters` counts the numbers that it learned."""
 
     parameters: int
-    answer: Callable[[Clips], Vectors]
+    answer: Callable[[MethodClips], Vectors]
 
 
-Method = Callable[[Clips, Clips, Task], Fitted]
+Method = Callable[[MethodClips, MethodClips, Task], FittedMethod]
 """Makes one of the clips to train on and of those to validate on."""

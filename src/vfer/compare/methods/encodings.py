@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors
+from vfer.compare.methods.base import FittedMethod, Method, MethodClips, Numbers, Task, Vectors
 from vfer.nets.calibration import softmax
 
 Encode = Callable[[Vectors], Vectors]
@@ -22,22 +22,22 @@ def machine(learn: Learn, *, scaled: bool = False) -> Method:
     distances are taken for log-probabilities, so that only their order means something.
     """
 
-    def method(train: Clips, validation: Clips, task: Task) -> Fitted:
+    def method(train: MethodClips, validation: MethodClips, task: Task) -> FittedMethod:
         with threadpool_limits(1):  # so small a problem only loses by threads
-            encode, held = learn(_some(train, task), task)
+            encode, size = learn(_some(train, task), task)
             vectors, checked = _encoded(encode, train), _encoded(encode, validation)
             models = [_fit(vectors, train.labels, strength, task, scaled) for strength in task.encodings.strengths]
-            fitted = models[int(np.argmax([(model.predict(checked) == validation.labels).mean() for model in models]))]
-        known, classifier = fitted.classes_, fitted.steps[-1][1]
-        count = held + classifier.coef_.size + classifier.intercept_.size + 2 * scaled * vectors.shape[1]
+            model = models[int(np.argmax([(model.predict(checked) == validation.labels).mean() for model in models]))]
+        labels, classifier = model.classes_, model.steps[-1][1]
+        count = size + classifier.coef_.size + classifier.intercept_.size + 2 * scaled * vectors.shape[1]
 
-        def answer(clips: Clips) -> Vectors:
-            found = fitted.decision_function(_encoded(encode, clips))
+        def answer(clips: MethodClips) -> Vectors:
+            decisions = model.decision_function(_encoded(encode, clips))
             scores = np.full((len(clips), task.classes), -np.inf)
-            scores[:, known] = np.stack([-found, found], axis=1) if found.ndim == 1 else found
+            scores[:, labels] = np.stack([-decisions, decisions], axis=1) if decisions.ndim == 1 else decisions
             return softmax(scores)
 
-        return Fitted(count, answer)
+        return FittedMethod(count, answer)
 
     return method
 
@@ -51,11 +51,11 @@ def _fit(vectors: Vectors, labels: Numbers, strength: float, task: Task, scaled:
     return make_pipeline(*([StandardScaler()] if scaled else []), model).fit(vectors, labels)
 
 
-def _encoded(encode: Encode, clips: Clips) -> Vectors:
+def _encoded(encode: Encode, clips: MethodClips) -> Vectors:
     return np.stack([encode(embedding) for embedding in clips.embeddings])
 
 
-def _some(clips: Clips, task: Task) -> Vectors:
+def _some(clips: MethodClips, task: Task) -> Vectors:
     """Return the training clips' frames, or as many as `frames` of them, drawn by the seed."""
     frames = np.concatenate(list(clips.embeddings))
     if len(frames) <= task.encodings.frames:
@@ -76,9 +76,9 @@ def vlad(frames: Vectors, task: Task) -> tuple[Encode, int]:
     """
     from sklearn.cluster import KMeans
 
-    reduce, held = reduced(frames, task)
-    found = KMeans(_most(frames, task.encodings.centres), n_init=3, random_state=task.seed).fit(reduce(frames))
-    centres = np.asarray(found.cluster_centers_, np.float32)
+    reduce, size = reduced(frames, task)
+    clusters = KMeans(_most(frames, task.encodings.centres), n_init=3, random_state=task.seed).fit(reduce(frames))
+    centres = np.asarray(clusters.cluster_centers_, np.float32)
 
     def encode(embedding: Vectors) -> Vectors:
         vectors = reduce(embedding)
@@ -87,7 +87,7 @@ def vlad(frames: Vectors, task: Task) -> tuple[Encode, int]:
         np.add.at(sums, nearest, vectors - centres[nearest])
         return unit(unit(rooted(sums)).ravel())
 
-    return encode, held + centres.size
+    return encode, size + centres.size
 
 
 def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
@@ -97,7 +97,7 @@ def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
     """
     from sklearn.mixture import GaussianMixture
 
-    reduce, held = reduced(frames, task)
+    reduce, size = reduced(frames, task)
     centres = _most(frames, task.encodings.centres)
     mixture = GaussianMixture(centres, covariance_type="diag", reg_covar=1e-4, random_state=task.seed).fit(reduce(frames))
     means, deviations, weights = mixture.means_, np.sqrt(mixture.covariances_), mixture.weights_[:, None]
@@ -110,7 +110,7 @@ def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
         of_variances = (shares[..., None] * (off**2 - 1)).mean(axis=1) / np.sqrt(2 * weights)
         return unit(rooted(np.concatenate([of_means, of_variances]).ravel())).astype(np.float32)
 
-    return encode, held + means.size + deviations.size + weights.size
+    return encode, size + means.size + deviations.size + weights.size
 
 
 def reduced(frames: Vectors, task: Task) -> tuple[Encode, int]:
@@ -120,15 +120,15 @@ def reduced(frames: Vectors, task: Task) -> tuple[Encode, int]:
     """
     from sklearn.decomposition import PCA
 
-    found = PCA(svd_solver="full").fit(frames)
-    worthy = int((found.explained_variance_ratio_ > 1e-6).sum())
-    kept = found.components_[: max(1, min(task.encodings.components, worthy))]
-    return lambda embedding: np.asarray((embedding - found.mean_) @ kept.T, np.float32), found.mean_.size + kept.size
+    pca = PCA(svd_solver="full").fit(frames)
+    worthy = int((pca.explained_variance_ratio_ > 1e-6).sum())
+    components = pca.components_[: max(1, min(task.encodings.components, worthy))]
+    return lambda embedding: np.asarray((embedding - pca.mean_) @ components.T, np.float32), pca.mean_.size + components.size
 
 
-def _most(frames: Vectors, wanted: int) -> int:
+def _most(frames: Vectors, limit: int) -> int:
     """Return as many as wanted, but no more than there are different frames."""
-    return min(wanted, len(np.unique(frames, axis=0)))
+    return min(limit, len(np.unique(frames, axis=0)))
 
 
 def rooted(values: "np.typing.NDArray[np.floating]") -> "np.typing.NDArray[np.floating]":

@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vfer.compare.methods.base import Clips, Fitted, Task, Vectors
+from vfer.compare.methods.base import FittedMethod, MethodClips, Task, Vectors
 from vfer.evaluate.vote import fit_frames
 
 
-def averaged(train: Clips, validation: Clips, task: Task) -> Fitted:
+def averaged(train: MethodClips, validation: MethodClips, task: Task) -> FittedMethod:
     """Answer with the mean of the frames' probabilities."""
     return _method(train, validation, task, lambda shares: shares)
 
 
-def voted(train: Clips, validation: Clips, task: Task) -> Fitted:
+def voted(train: MethodClips, validation: MethodClips, task: Task) -> FittedMethod:
     """Answer with the shares of the frames that each class wins."""
     return _method(train, validation, task, lambda shares: np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)])
 
 
-def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vectors], Vectors]) -> Fitted:
+def _method(train: MethodClips, validation: MethodClips, task: Task, count: Callable[[Vectors], Vectors]) -> FittedMethod:
     """Fit to the training clips; those to validate on only choose the strength, as they only choose the epoch of a net."""
     with threadpool_limits(1):  # so small a problem only loses by threads
         models = [_fit(train, strength, task) for strength in task.encodings.strengths]
@@ -30,11 +30,11 @@ def _method(train: Clips, validation: Clips, task: Task, count: Callable[[Vector
             right.append(float((np.array(answers) == validation.labels).mean()))
         model = models[int(np.argmax(right))]
     scaler, classifier = model.steps[0][1], model.steps[1][1]
-    held = scaler.mean_.size + scaler.scale_.size + classifier.coef_.size + classifier.intercept_.size
-    return Fitted(held, lambda clips: np.stack([count(_shares(model, one, task)).mean(axis=0) for one in clips.embeddings]))
+    size = scaler.mean_.size + scaler.scale_.size + classifier.coef_.size + classifier.intercept_.size
+    return FittedMethod(size, lambda clips: np.stack([count(_shares(model, one, task)).mean(axis=0) for one in clips.embeddings]))
 
 
-def _fit(clips: Clips, strength: float, task: Task) -> Any:
+def _fit(clips: MethodClips, strength: float, task: Task) -> Any:
     most = max(1, task.encodings.frames // len(clips))
     return fit_frames(clips.embeddings, clips.labels, most, task.seed, strength=strength, steps=1000, balanced=True)
 

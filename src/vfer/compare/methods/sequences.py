@@ -4,18 +4,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vfer.compare.methods.base import Clips, Fitted, Method, Task, Vectors
+from vfer.compare.methods.base import FittedMethod, Method, MethodClips, Task, Vectors
 from vfer.features import Embeddings
 from vfer.lstm import train as lstm_train
 from vfer.lstm.sequences import pad
-from vfer.lstm.train import Part
+from vfer.lstm.train import ClipPart
 from vfer.nets.sequences import ARCHITECTURES
 
 
 def method(architecture: str) -> Method:
     """Return the method that trains one architecture of sequence models by the pipeline's section `lstm`."""
 
-    def fit(train: Clips, validation: Clips, task: Task) -> Fitted:
+    def fit(train: MethodClips, validation: MethodClips, task: Task) -> FittedMethod:
         keras.backend.clear_session()
         params = task.lstm.model_copy(update={"architecture": architecture})
         parts = {"train": _part(train), "validation": _part(validation)}
@@ -23,19 +23,19 @@ def method(architecture: str) -> Method:
         signature = {tensor.name: tf.TensorSpec(tensor.shape, tf.float32) for tensor in model.inputs}
         compiled = tf.function(lambda batch: model(batch, training=False)["probabilities"], [signature])
 
-        def answer(clips: Clips) -> Vectors:
-            shown = _part(clips).clips
-            batches = [shown[at : at + params.batch_size] for at in range(0, len(shown), params.batch_size)]
+        def answer(clips: MethodClips) -> Vectors:
+            sequences = _part(clips).clips
+            batches = [sequences[at : at + params.batch_size] for at in range(0, len(sequences), params.batch_size)]
             padded = (pad(batch, min(params.max_frames, max(map(len, batch)))) for batch in batches)
             return np.concatenate([np.asarray(compiled(batch), np.float32) for batch in padded])
 
-        return Fitted(model.count_params(), answer)
+        return FittedMethod(model.count_params(), answer)
 
     return fit
 
 
-def _part(clips: Clips) -> Part:
-    return Part([Embeddings(*pair) for pair in zip(clips.embeddings, clips.times, strict=True)], clips.labels)
+def _part(clips: MethodClips) -> ClipPart:
+    return ClipPart([Embeddings(*pair) for pair in zip(clips.embeddings, clips.times, strict=True)], clips.labels)
 
 
 METHODS = {architecture: method(architecture) for architecture in ARCHITECTURES}

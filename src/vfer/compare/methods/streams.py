@@ -14,8 +14,8 @@ from keras import layers
 from numpy.typing import NDArray
 
 from vfer.compare.methods import frames
-from vfer.compare.methods.base import Clips, Fitted, Method, Numbers, Task, Vectors
-from vfer.compare.methods.nets import Inputs, Prepare, ended, net
+from vfer.compare.methods.base import FittedMethod, Method, MethodClips, Numbers, Task, Vectors
+from vfer.compare.methods.nets import Inputs, Prepare, classifier, net
 from vfer.nets.calibration import softmax
 
 STACK = 8
@@ -23,11 +23,11 @@ STACK = 8
 SCALE = 5.0  # pixels of a 48 pixel crop that a field is divided by; more is cut off
 WEIGHTS = np.linspace(0, 1, 11)
 FILTERS = (24, 48, 96)
-Field = Callable[[Clips, int], Vectors]
+Field = Callable[[MethodClips, int], Vectors]
 """Tells the motion of a clip by its number, float32 (fields, 48, 48, 2), in pixels."""
 
 
-def flow(clips: Clips, number: int) -> Vectors:
+def flow(clips: MethodClips, number: int) -> Vectors:
     """Return the optical flow between crops that follow each other, of as many pairs as are stacked.
 
     Source: Farneback, "Two-Frame Motion Estimation Based on Polynomial Expansion", 2003.
@@ -36,8 +36,8 @@ def flow(clips: Clips, number: int) -> Vectors:
     if len(crops) < 2:
         return np.zeros((1, *crops.shape[1:], 2), np.float32)
     pairs = np.linspace(0, len(crops) - 2, STACK).round().astype(int)
-    found = {i: _flow(crops[i], crops[i + 1]) for i in set(pairs.tolist())}
-    return np.stack([found[i] for i in pairs.tolist()])
+    fields = {i: _flow(crops[i], crops[i + 1]) for i in set(pairs.tolist())}
+    return np.stack([fields[i] for i in pairs.tolist()])
 
 
 def _flow(crop: NDArray[np.uint8], after: NDArray[np.uint8]) -> Vectors:
@@ -45,7 +45,7 @@ def _flow(crop: NDArray[np.uint8], after: NDArray[np.uint8]) -> Vectors:
     return np.asarray(cv2.calcOpticalFlowFarneback(crop, after, start, 0.5, 2, 9, 3, 5, 1.1, 0), np.float32)
 
 
-def codec(clips: Clips, number: int) -> Vectors:
+def codec(clips: MethodClips, number: int) -> Vectors:
     """Return the codec's motion; the first frame, which has none before it, is left out where there are more."""
     motion = clips.motion[number]
     return motion[1:] if len(motion) > 1 else motion
@@ -57,16 +57,16 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
     They are told once a clip. Those that are trained on are mirrored by chance, and the motion to the right with them.
     """
 
-    def prepare(train: Clips, task: Task) -> Inputs:  # noqa: ARG001
+    def prepare(train: MethodClips, task: Task) -> Inputs:  # noqa: ARG001
         @cache
-        def told(clips: Clips) -> NDArray[np.float16]:
+        def told(clips: MethodClips) -> NDArray[np.float16]:
             stacks = np.stack([_stack(field(clips, number)) for number in range(len(clips))])
             if not looks:
                 return stacks
             middle = np.stack([crops[len(crops) // 2] for crops in clips.crops])[..., None]
             return np.concatenate([(middle.astype(np.float32) / 127.5 - 1).astype(np.float16), stacks], axis=-1)
 
-        def inputs(clips: Clips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
+        def inputs(clips: MethodClips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
             batch = told(clips)[rows].astype(np.float32)
             if rng is not None:
                 turned = rng.random(len(rows)) < 0.5
@@ -81,8 +81,8 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
 
 
 def _stack(field: Vectors) -> NDArray[np.float16]:
-    chosen = field[np.linspace(0, len(field) - 1, STACK).round().astype(int)]
-    cut = np.clip(chosen / SCALE, -1, 1)
+    selection = field[np.linspace(0, len(field) - 1, STACK).round().astype(int)]
+    cut = np.clip(selection / SCALE, -1, 1)
     return np.asarray(cut.transpose(1, 2, 0, 3).reshape(*cut.shape[1:3], -1), np.float16)
 
 
@@ -90,7 +90,7 @@ def build(shape: tuple[int, ...], task: Task) -> keras.Model:
     """A small CNN on the stacked fields."""
     inputs = keras.Input(shape, name="motion")
     x = layers.GlobalAveragePooling2D()(_convolved(inputs, FILTERS))
-    return ended(inputs, x, task)
+    return classifier(inputs, x, task)
 
 
 def fused(shape: tuple[int, ...], task: Task) -> keras.Model:
@@ -102,7 +102,7 @@ def fused(shape: tuple[int, ...], task: Task) -> keras.Model:
     both = [_convolved(part, FILTERS[:2]) for part in (inputs[..., :1], inputs[..., 1:])]
     x = layers.Conv2D(FILTERS[2], 1, activation="relu", name="fusion")(layers.Concatenate()(both))
     x = layers.GlobalAveragePooling2D()(_convolved(x, FILTERS[2:]))
-    return ended(inputs, x, task)
+    return classifier(inputs, x, task)
 
 
 def _convolved(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
@@ -134,7 +134,7 @@ def weighted(field: Field) -> Method:
     return _late(field, fuse)
 
 
-def learned(field: Field) -> Method:
+def learned_fusion(field: Field) -> Method:
     """Return a linear combination of both streams' log-probabilities, a weight for each pair of classes, learned on validation."""
 
     def fuse(one: Vectors, other: Vectors, labels: Numbers, task: Task) -> tuple[Callable[[Vectors, Vectors], Vectors], int]:
@@ -160,10 +160,10 @@ def _logs(one: Vectors, other: Vectors) -> Vectors:
 def _late(field: Field, fuse: Callable[[Vectors, Vectors, Numbers, Task], tuple[Callable[[Vectors, Vectors], Vectors], int]]) -> Method:
     """Return the method that fuses the answers of the frames, averaged, and of the temporal stream, by what they answer on validation."""
 
-    def method(train: Clips, validation: Clips, task: Task) -> Fitted:
+    def method(train: MethodClips, validation: MethodClips, task: Task) -> FittedMethod:
         looks, moves = frames.averaged(train, validation, task), motion(field)(train, validation, task)
-        together, held = fuse(looks.answer(validation), moves.answer(validation), validation.labels, task)
-        return Fitted(looks.parameters + moves.parameters + held, lambda clips: together(looks.answer(clips), moves.answer(clips)))
+        together, size = fuse(looks.answer(validation), moves.answer(validation), validation.labels, task)
+        return FittedMethod(looks.parameters + moves.parameters + size, lambda clips: together(looks.answer(clips), moves.answer(clips)))
 
     return method
 
@@ -171,7 +171,7 @@ def _late(field: Field, fuse: Callable[[Vectors, Vectors, Numbers, Task], tuple[
 METHODS = {
     "flow": motion(flow),
     "two_stream": weighted(flow),
-    "two_stream_learned": learned(flow),
+    "two_stream_learned": learned_fusion(flow),
     "two_stream_fusion": convolutional(flow),
     "two_stream_codec": weighted(codec),
 }

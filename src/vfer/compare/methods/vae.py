@@ -17,7 +17,7 @@ def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
 
     Source: Qiu, Yao and Mei, "Deep Quantization: Encoding Convolutional Activations with Deep Generative Model", 2017.
     """
-    reduce, held = reduced(frames, task)
+    reduce, size = reduced(frames, task)
     vectors = np.random.default_rng(task.seed).permutation(reduce(frames))
     keras.backend.clear_session()
     training.seed_everything(task.seed, deterministic=True)
@@ -30,11 +30,11 @@ def fisher(frames: Vectors, task: Task) -> tuple[Encode, int]:
         x = reduce(embedding)
         code = np.tanh(x @ inner[0] + inner[1]) @ outer[0] + outer[1]
         hidden = np.tanh(code @ first[0] + first[1])
-        missing = x - (hidden @ last[0] + last[1])
-        gradient = np.concatenate([hidden, np.ones((len(x), 1), np.float32)], axis=1).T @ missing / len(x)
+        error = x - (hidden @ last[0] + last[1])
+        gradient = np.concatenate([hidden, np.ones((len(x), 1), np.float32)], axis=1).T @ error / len(x)
         return unit(rooted(gradient.ravel())).astype(np.float32)
 
-    return encode, held + model.count_params()
+    return encode, size + model.count_params()
 
 
 class Autoencoder(keras.Model):  # type: ignore[misc]  # Keras has no types

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class AnnotatedPart:
     """One labelled stretch of a video: whose expression, from when to when, and the face's boxes there, float32 (n, 4), if known.
 
     `reason` says why it is skipped.
@@ -26,17 +26,17 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class AnnotatedVideo:
     """A video with its parts, and the hash that it had when it was looked at, if known."""
 
     origin: str
     video: Path
-    parts: Sequence[Part]
+    parts: Sequence[AnnotatedPart]
     sha256: str = ""
 
 
-def place(name: str, named: Sequence[Path], videos: Mapping[str, Path]) -> Path:
+def place(name: str, paths: Sequence[Path], videos: Mapping[str, Path]) -> Path:
     """Return where a video lies: among those that were given, or at the first of the places that name it which holds a file."""
     if name in videos:
         return videos[name]
-    return next((path for path in named if path.is_file()), named[0])
+    return next((path for path in paths if path.is_file()), paths[0])

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vfer.data.readers.annotated import Labelled, Part
+from vfer.data.readers.annotated import AnnotatedPart, AnnotatedVideo
 from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, readable, safe
 from vfer.data.readers.video import encode
 from vfer.errors import ClipError, DataError
@@ -42,15 +42,15 @@ def _read(entry: Entry, path: Path, videos: dict[str, Path]) -> Iterator[Found]:
     from vfer.data.readers import elan, labelstudio
 
     try:
-        labelled = elan.read(path, videos) if entry.suffix == ".eaf" else labelstudio.read(path, entry.read(), videos)
-        for one in labelled:
+        annotated = elan.read(path, videos) if entry.suffix == ".eaf" else labelstudio.read(path, entry.read(), videos)
+        for one in annotated:
             _check(one)
-            yield from map(partial(_found, one), one.parts)
+            yield from map(partial(_item, one), one.parts)
     except DataError as error:
         yield Refused(entry.origin, str(error))
 
 
-def _check(one: Labelled) -> None:
+def _check(one: AnnotatedVideo) -> None:
     from vfer.clips.digests import digest
 
     if not one.video.is_file():
@@ -59,7 +59,7 @@ def _check(one: Labelled) -> None:
         raise DataError(f"its video {readable(one.video.name)} differs from the one that was analysed; give the original")
 
 
-def _found(one: Labelled, part: Part) -> Found:
+def _item(one: AnnotatedVideo, part: AnnotatedPart) -> Found:
     origin = f"{one.origin}: {part.person} {part.start:.3f}-{part.end:.3f}"
     expression = part.expression.strip().lower()
     if part.reason or expression in ("", UNCERTAIN):
@@ -75,7 +75,7 @@ def _found(one: Labelled, part: Part) -> Found:
     )
 
 
-def cut(video: Path, part: Part, path: Path) -> None:
+def cut(video: Path, part: AnnotatedPart, path: Path) -> None:
     """Write a part of a video as a lossless grey clip that shows the face and its surroundings; raises `ClipError`."""
     from vfer.video import decode
 
@@ -83,9 +83,9 @@ def cut(video: Path, part: Part, path: Path) -> None:
     rate = min(about.rate, FASTEST)
     left, top, right, bottom = _region(part.boxes, about.width, about.height)
     frames = decode.frames(video, rate, start=part.start, end=part.end)
-    shown = (frame.grey[top:bottom, left:right] for frame in frames)
+    crops = (frame.grey[top:bottom, left:right] for frame in frames)
     try:
-        encode(path, shown, rate)
+        encode(path, crops, rate)
     except StopIteration as error:
         raise ClipError("has no frame in its video") from error
 

@@ -30,12 +30,12 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
         if folder != number:
             yield _clip(subject, number, folder, frames, face=True)
         elif (subject, number) in labels:
-            yield _labelled(subject, number, labels[subject, number], frames)
+            yield _sequence(subject, number, labels[subject, number], frames)
         else:
             yield Passed(frames[0].origin, "sequence without an emotion label")
 
 
-def _labelled(subject: str, number: str, label: Entry, frames: list[Entry]) -> Found:
+def _sequence(subject: str, number: str, label: Entry, frames: list[Entry]) -> Found:
     try:
         expression = EMOTIONS[int(float(label.read()))]
     except (*UNREADABLE, ValueError, IndexError):

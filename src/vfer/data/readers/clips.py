@@ -10,7 +10,7 @@ from vfer.data.manifest import Clip
 from vfer.data.readers import tables
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundClip, check_word, readable, safe
-from vfer.data.readers.outcome import SAMPLE, Options, Outcome
+from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions
 from vfer.data.readers.sequences import Pictures
 from vfer.data.readers.video import probe
 from vfer.data.tables.tool import tool_of
@@ -20,7 +20,7 @@ from vfer.errors import DataError
 class ClipIntake:
     """Copies clips one by one; their rows are written at the end, in `commit`, and those of the sample give way."""
 
-    def __init__(self, data: Path, incoming: Path, options: Options, outcome: Outcome) -> None:
+    def __init__(self, data: Path, incoming: Path, options: ReadOptions, outcome: Outcome) -> None:
         self.options = options
         self.data, self.incoming, self.outcome = data, incoming, outcome
         self.path = data / "clips.csv"

@@ -54,8 +54,8 @@ def _clip(number: int, expression: str | None, video: Entry | None, frames: list
 def _labels(entry: Entry) -> dict[int, str]:
     with lines(entry) as text:
         rows = csv.DictReader(text)
-        if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
-            raise DataError(f"has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+        if absent := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
+            raise DataError(f"has no column {', '.join(absent)}; expected {', '.join(COLUMNS)}")
         try:
             return {int(row["video_name"]): EMOTIONS[int(row["label"])] for row in rows}
         except (ValueError, KeyError, TypeError) as error:

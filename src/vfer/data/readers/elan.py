@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.readers.annotated import Labelled, Part, place
+from vfer.data.readers.annotated import AnnotatedPart, AnnotatedVideo, place
 from vfer.errors import DataError
 
 AUTHOR = "vfer"
@@ -21,7 +21,7 @@ CORNERS = ("x0", "y0", "x1", "y1")
 Faces = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float32]]]
 
 
-def read(path: Path, videos: Mapping[str, Path]) -> list[Labelled]:
+def read(path: Path, videos: Mapping[str, Path]) -> list[AnnotatedVideo]:
     """Return the video of a file with its parts.
 
     Raises:
@@ -33,7 +33,7 @@ def read(path: Path, videos: Mapping[str, Path]) -> list[Labelled]:
         eaf: Any = Elan.Eaf(str(path), suppress_version_warning=True)
         tiers = {name: (eaf.tiers[name][2], eaf.get_annotation_data_for_tier(name)) for name in eaf.get_tier_names()}
         properties = dict(eaf.properties)
-        answered = json.loads(properties.get("vfer:segments", "{}"))
+        answers = json.loads(properties.get("vfer:segments", "{}"))
         sha256 = str(json.loads(properties.get("vfer:provenance", "{}")).get("video_sha256", ""))
         linked = eaf.get_linked_files()
     except Exception as error:  # pympi raises whatever a damaged file leads to
@@ -44,18 +44,18 @@ def read(path: Path, videos: Mapping[str, Path]) -> list[Labelled]:
     if not expressions:
         raise DataError(f"has no tier of the type {KIND}")
     faces = _faces(path)
-    parts: list[Part] = []
+    parts: list[AnnotatedPart] = []
     for name, (attributes, annotations) in sorted(expressions.items()):
         person = attributes.get("PARTICIPANT") or name
-        vouched = attributes.get("ANNOTATOR", AUTHOR) != AUTHOR or not answered
-        kept = {tuple(one) for one in answered.get(name, answered.get(person, []))}
+        vouched = attributes.get("ANNOTATOR", AUTHOR) != AUTHOR or not answers
+        unchanged = {tuple(one) for one in answers.get(name, answers.get(person, []))}
         boxes = next((faces[one] for one in (name, person) if one in faces), None)
         if boxes is None and len(expressions) > 1:
             raise DataError(f"says nothing of where {name} is; keep {path.stem}.frames.parquet, which vfer wrote, beside it")
         for start, end, text, *_ in sorted(annotations):
-            reason = "" if vouched or (start, end, text) not in kept else UNTOUCHED
-            parts.append(Part(name, start / 1000, end / 1000, text, _within(boxes, start / 1000, end / 1000), reason))
-    return [Labelled(str(path), _video(path, linked[0], videos), parts, sha256)]
+            reason = "" if vouched or (start, end, text) not in unchanged else UNTOUCHED
+            parts.append(AnnotatedPart(name, start / 1000, end / 1000, text, _within(boxes, start / 1000, end / 1000), reason))
+    return [AnnotatedVideo(str(path), _video(path, linked[0], videos), parts, sha256)]
 
 
 def _video(path: Path, linked: Mapping[str, str], videos: Mapping[str, Path]) -> Path:
@@ -79,13 +79,13 @@ def _faces(path: Path) -> Faces:
                 rows = [{name: row[name] for name in columns} for row in csv.DictReader(stream)]
         else:
             return {}
-        seen: dict[str, list[tuple[float, ...]]] = {}
+        boxes: dict[str, list[tuple[float, ...]]] = {}
         for row in rows:
             if row["person"] and row["x0"] not in (None, ""):
-                seen.setdefault(str(row["person"]), []).append(tuple(float(row[name]) for name in columns[1:]))
+                boxes.setdefault(str(row["person"]), []).append(tuple(float(row[name]) for name in columns[1:]))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"its table of frames is damaged ({error}); write it again with `vfer timeline`") from error
-    return {person: (np.array(one)[:, 0], np.array(one, np.float32)[:, 1:]) for person, one in seen.items()}
+    return {person: (np.array(one)[:, 0], np.array(one, np.float32)[:, 1:]) for person, one in boxes.items()}
 
 
 def _within(faces: tuple[NDArray[np.float64], NDArray[np.float32]] | None, start: float, end: float) -> NDArray[np.float32] | None:

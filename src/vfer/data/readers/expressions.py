@@ -21,15 +21,15 @@ SYNONYMS = {
 }
 
 
-def expression(word: str, own: Sequence[str] = ()) -> str:
+def expression(word: str, custom: Sequence[str] = ()) -> str:
     """Return the one word for an expression: one of `own`, of `EXPRESSIONS`, or what its synonym stands for.
 
     Raises `DataError` that names the known ones.
     """
-    known = word.strip().lower()
-    if known in own:
-        return known
-    known = SYNONYMS.get(known, known)
-    if known not in EXPRESSIONS:
-        raise DataError(f"expression {word!r} is unknown; known are {', '.join((*EXPRESSIONS, *own))}; add your own with --expressions")
-    return known
+    name = word.strip().lower()
+    if name in custom:
+        return name
+    name = SYNONYMS.get(name, name)
+    if name not in EXPRESSIONS:
+        raise DataError(f"expression {word!r} is unknown; known are {', '.join((*EXPRESSIONS, *custom))}; add your own with --expressions")
+    return name

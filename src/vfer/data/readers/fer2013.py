@@ -51,8 +51,8 @@ def rows(entry: Entry) -> Iterator[FoundStill | Refused]:
     with lines(entry) as text:
         table = csv.reader(text)
         header = [column.strip().lower() for column in next(table, [])]
-        if missing := [column for column in COLUMNS if column not in header]:
-            yield Refused(entry.origin, f"has no column {', '.join(missing)}; expected emotion, pixels, Usage")
+        if absent := [column for column in COLUMNS if column not in header]:
+            yield Refused(entry.origin, f"has no column {', '.join(absent)}; expected emotion, pixels, Usage")
             return
         places = [header.index(column) for column in COLUMNS]
         for number, row in enumerate(table, start=1):

@@ -41,14 +41,14 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             yield Refused(entry.origin, f"is not a CSV file in UTF-8: {error}")
             continue
         kind = pictures if "pixels" in columns else polls
-        if missing := [column for column in (fer2013.COLUMNS if kind is pictures else COLUMNS) if column not in columns]:
-            yield Refused(entry.origin, f"has no column {', '.join(missing)}; expected those of fer2013new.csv or of fer2013.csv")
+        if absent := [column for column in (fer2013.COLUMNS if kind is pictures else COLUMNS) if column not in columns]:
+            yield Refused(entry.origin, f"has no column {', '.join(absent)}; expected those of fer2013new.csv or of fer2013.csv")
         elif kind:
             yield Refused(entry.origin, f"is a second file beside {kind[0].name} of the same kind; give one")
         else:
             kind.append(entry)
     if polls and pictures:
-        yield from _joined(polls[0], pictures[0])
+        yield from _join(polls[0], pictures[0])
     elif polls:
         rows = "fer2013.csv or icml_face_data.csv, whose rows it refers to and which folders of pictures do not keep"
         yield Refused(polls[0].origin, f"has votes but no pictures; give it with {rows}")
@@ -65,19 +65,19 @@ def _names(header: list[str]) -> list[str]:
     return [column.strip().lower() for column in header]
 
 
-def _joined(polls: Entry, pictures: Entry) -> list[Found]:
+def _join(polls: Entry, pictures: Entry) -> list[Found]:
     try:
-        asked, stills = list(_polls(polls)), list(fer2013.rows(pictures))
+        votes, stills = list(_polls(polls)), list(fer2013.rows(pictures))
     except fer2013.BROKEN as error:
         return [Refused(f"{polls.origin} with {pictures.name}", f"is not a CSV file in UTF-8: {error}")]
-    if len(asked) != len(stills):
-        return [Refused(polls.origin, f"has {len(asked)} rows, {pictures.name} has {len(stills)}; {PUBLISHED}")]
-    found: list[Found] = []
-    for poll, still in zip(asked, stills, strict=True):
+    if len(votes) != len(stills):
+        return [Refused(polls.origin, f"has {len(votes)} rows, {pictures.name} has {len(stills)}; {PUBLISHED}")]
+    items: list[Found] = []
+    for poll, still in zip(votes, stills, strict=True):
         if isinstance(poll, Poll) and isinstance(still, FoundStill) and fer2013.USAGES.get(poll.usage.lower()) != still.usage:
             return [Refused(poll.origin, f"has Usage {poll.usage!r}, {still.origin} that of {still.usage}; {PUBLISHED}")]
-        found.append(_voted(poll, still))
-    return found
+        items.append(_voted(poll, still))
+    return items
 
 
 def _polls(entry: Entry) -> Iterator[Poll | Refused]:

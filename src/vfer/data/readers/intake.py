@@ -11,7 +11,7 @@ from pathlib import Path
 from vfer.data.manifest import Framing
 from vfer.data.readers.clips import ClipIntake
 from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_word
-from vfer.data.readers.outcome import SAMPLE, Options, Outcome
+from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions
 from vfer.data.readers.pictures import StillIntake
 from vfer.errors import DataError, VferError
 
@@ -27,7 +27,7 @@ def intake(
     row, and the next one goes on. Where nothing is usable, nothing is changed.
     Raises `DataError` where the folder cannot be written, its tables are broken, or another intake is at work in it.
     """
-    options = Options(source, own, framing, fps)
+    options = ReadOptions(source, own, framing, fps)
     for word in (source, *own):
         check_word(word)
     if source == SAMPLE:
@@ -39,7 +39,7 @@ def intake(
         raise DataError(f"{data}: cannot be written ({error.strerror}); fix that and run the same command again") from error
 
 
-def _intake(data: Path, incoming: Path, found: Iterable[Found], options: Options) -> Outcome:
+def _intake(data: Path, incoming: Path, found: Iterable[Found], options: ReadOptions) -> Outcome:
     outcome = Outcome()
     clips = ClipIntake(data, incoming, options, outcome)
     stills = StillIntake(data, options, outcome)

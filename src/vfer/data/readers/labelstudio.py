@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.readers.annotated import Labelled, Part, place
+from vfer.data.readers.annotated import AnnotatedPart, AnnotatedVideo, place
 from vfer.errors import DataError
 
 UNCONFIRMED = "answers of the model that nobody has submitted"
 
 
-def read(path: Path, content: bytes, videos: Mapping[str, Path]) -> list[Labelled]:
+def read(path: Path, content: bytes, videos: Mapping[str, Path]) -> list[AnnotatedVideo]:
     """Return the videos of an export with their parts.
 
     Raises:
@@ -28,20 +28,20 @@ def read(path: Path, content: bytes, videos: Mapping[str, Path]) -> list[Labelle
         raise DataError("is not an export of Label Studio in the format JSON") from error
 
 
-def _task(path: Path, task: Mapping[str, Any], videos: Mapping[str, Path]) -> Labelled:
-    given = task["data"]
-    provenance = given.get("vfer") or {}
-    video = _video(path, str(given["video"]), str(provenance.get("video", "")), videos)
+def _task(path: Path, task: Mapping[str, Any], videos: Mapping[str, Path]) -> AnnotatedVideo:
+    data = task["data"]
+    provenance = data.get("vfer") or {}
+    video = _video(path, str(data["video"]), str(provenance.get("video", "")), videos)
     annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
     size = _size(video) if annotations else (1, 1)
     parts = [part for one in annotations for result in one["result"] for part in _part(result, size)]
     if not annotations:
         results = [result for one in task.get("predictions") or [] for result in one["result"]]
-        parts = [Part("", 0, 0, "", reason=UNCONFIRMED) for _ in results]
-    return Labelled(str(path), video, parts, str(provenance.get("video_sha256", "")))
+        parts = [AnnotatedPart("", 0, 0, "", reason=UNCONFIRMED) for _ in results]
+    return AnnotatedVideo(str(path), video, parts, str(provenance.get("video_sha256", "")))
 
 
-def _part(result: Mapping[str, Any], size: tuple[int, int]) -> Iterator[Part]:
+def _part(result: Mapping[str, Any], size: tuple[int, int]) -> Iterator[AnnotatedPart]:
     if result.get("type") != "videorectangle":
         return
     value = result["value"]
@@ -53,7 +53,7 @@ def _part(result: Mapping[str, Any], size: tuple[int, int]) -> Iterator[Part]:
     boxes = np.array([_box(key, size) for key in sequence], np.float32)
     words = value.get("labels") or [""]
     person = " ".join((result.get("meta") or {}).get("text") or [f"P{result.get('id', '')}"])
-    yield Part(person, times[0], end, str(words[0]), boxes)
+    yield AnnotatedPart(person, times[0], end, str(words[0]), boxes)
 
 
 def _box(key: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -76,5 +76,5 @@ def _size(video: Path) -> tuple[int, int]:
 def _video(path: Path, address: str, name: str, videos: Mapping[str, Path]) -> Path:
     """Return where a task's video lies; Label Studio puts eight letters before the name of a file that is uploaded."""
     there = unquote(urlparse(address).query.removeprefix("d=") or urlparse(address).path)
-    own = name or Path(there).name
-    return place(own, [path.parent / own, path.parent / Path(there).name, Path(there)], videos)
+    file_name = name or Path(there).name
+    return place(file_name, [path.parent / file_name, path.parent / Path(there).name, Path(there)], videos)

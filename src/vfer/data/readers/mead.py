@@ -20,13 +20,13 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
         elif not (ACTOR.fullmatch(actor) and video == "video" and LEVEL.fullmatch(level) and entry.stem.isascii()):
             yield Refused(entry.origin, "lies in no <actor>/video/<view>/<emotion>/level_<1-3>/ folder")
         else:
-            shown = f"{emotion}_{level}_{entry.stem}"
+            recording = f"{emotion}_{level}_{entry.stem}"
             yield FoundClip(
-                name=f"{actor}/{view}_{shown}",
+                name=f"{actor}/{view}_{recording}",
                 suffix=entry.suffix,
                 expression=emotion,
                 subject=f"mead/{actor}",
-                recording=f"mead/{actor}/{shown}",
+                recording=f"mead/{actor}/{recording}",
                 origin=entry.origin,
                 save=entry.save,
             )

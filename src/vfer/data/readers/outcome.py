@@ -12,7 +12,7 @@ SAMPLE = "sample"  # source of the embedded sample's rows, which give way to rea
 
 
 @dataclass(frozen=True)
-class Options:
+class ReadOptions:
     """How a dataset is taken in.
 
     `source` names it; `expressions` are the user's own beside the known ones; `framing` holds for clips whose dataset names none; `fps`
@@ -26,7 +26,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Still:
+class StillRow:
     """One row of `stills.parquet`."""
 
     still: str
@@ -49,7 +49,7 @@ class Outcome:
     """
 
     clips: list[Clip] = field(default_factory=list)
-    stills: list[Still] = field(default_factory=list)
+    stills: list[StillRow] = field(default_factory=list)
     there: int = 0
     voted: int = 0
     converted: int = 0
@@ -65,20 +65,20 @@ class Outcome:
     @property
     def doubtful_subjects(self) -> list[str]:
         """Subjects that may be classes: those named like what they show, or all where each expression has one subject of its own."""
-        shown: dict[str, set[str]] = {}
+        expressions: dict[str, set[str]] = {}
         subjects: dict[str, set[str]] = {}
         for clip in self.clips:
-            shown.setdefault(clip.subject, set()).add(clip.expression)
+            expressions.setdefault(clip.subject, set()).add(clip.expression)
             subjects.setdefault(clip.expression, set()).add(clip.subject)
         alone = 1 < len(subjects) < len(self.clips) and all(len(own) == 1 for own in subjects.values())
-        if alone and all(len(words) == 1 for words in shown.values()):
-            return sorted(shown)
+        if alone and all(len(words) == 1 for words in expressions.values()):
+            return sorted(expressions)
 
         def word(subject: str) -> str:
             name = subject.rpartition("/")[2].lower()
             return SYNONYMS.get(name, name)
 
-        return sorted(subject for subject, words in shown.items() if {word(subject)} == words)
+        return sorted(subject for subject, words in expressions.items() if {word(subject)} == words)
 
     @property
     def usable(self) -> bool:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from vfer.data import manifest, stills
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundStill, readable
-from vfer.data.readers.outcome import SAMPLE, Options, Outcome, Still, Votes
+from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions, StillRow, Votes
 from vfer.errors import DataError
 
 Standing = tuple[bytes, str, str]  # digest, expression, usage
@@ -24,7 +24,7 @@ class StillIntake:
     Where there are clips alone, the table is written without rows, since the pipeline depends on the file.
     """
 
-    def __init__(self, data: Path, options: Options, outcome: Outcome) -> None:
+    def __init__(self, data: Path, options: ReadOptions, outcome: Outcome) -> None:
         self.source, self.own, self.outcome = options.source, options.expressions, outcome
         self.path = data / "stills.parquet"
         sources = stills.labels(self.path)["source"].to_pylist() if self.path.exists() else []
@@ -55,19 +55,19 @@ class StillIntake:
         names = [str(name) for name in self.table["still"].to_pylist()]
         return dict(zip(names, self.table[stills.VOTES.name].to_pylist(), strict=True))
 
-    def take(self, found: FoundStill) -> None:
+    def take(self, item: FoundStill) -> None:
         """Add one still.
 
         Raises:
             DataError: If it must be refused.
         """
-        name = f"{self.source}/{found.name}"
+        name = f"{self.source}/{item.name}"
         if not manifest.NAME.fullmatch(name):
             raise DataError(f"still {name!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'")
-        word = expression(found.expression, self.own)
-        votes = None if found.votes is None else self._counted(found.votes)
-        image, converted = stills.normalise(found.read())
-        standing = (_digest(image), word, str(found.usage))
+        word = expression(item.expression, self.own)
+        votes = None if item.votes is None else self._counted(item.votes)
+        image, converted = stills.normalise(item.read())
+        standing = (_digest(image), word, str(item.usage))
         if name in self.stills:
             self._again(name, standing, votes)
             return
@@ -75,17 +75,17 @@ class StillIntake:
             self.outcome.identical_stills.append((name, twin))
         self.stills[name] = standing
         self.outcome.converted += converted
-        subject = found.subject and manifest.full_name(self.source, readable(found.subject))
-        self.outcome.stills.append(Still(name, word, found.usage, self.source, subject, image, votes))
+        subject = item.subject and manifest.full_name(self.source, readable(item.subject))
+        self.outcome.stills.append(StillRow(name, word, item.usage, self.source, subject, image, votes))
 
     def commit(self) -> None:
         """Write the table where anything in it changed, or where there is none."""
         if self.path.exists() and not (self.outcome.stills or self.late or self.replaced):
             return
-        trained = {digest for digest, _, usage in self.stills.values() if usage == "train"}
-        self.outcome.leaked = sum(usage != "train" and digest in trained for digest, _, usage in self.stills.values())
-        added = pa.Table.from_pylist([vars(still) for still in self.outcome.stills], stills.SCHEMA)
-        stills.write(self.path, pa.concat_tables([self._voted(), added]))
+        train_digests = {digest for digest, _, usage in self.stills.values() if usage == "train"}
+        self.outcome.leaked = sum(usage != "train" and digest in train_digests for digest, _, usage in self.stills.values())
+        new_rows = pa.Table.from_pylist([vars(still) for still in self.outcome.stills], stills.SCHEMA)
+        stills.write(self.path, pa.concat_tables([self._voted(), new_rows]))
 
     def _counted(self, votes: Mapping[str, int]) -> Votes:
         counts = Counter[str]()

@@ -26,16 +26,16 @@ def scan(paths: Sequence[Path]) -> tuple[list[Entry], list[Refused]]:
     Raises `DataError` where a path does not exist, may not be looked at, or is an archive of another kind than zip.
     """
     entries: dict[str, Entry] = {}
-    refused: list[Refused] = []
+    refusals: list[Refused] = []
     for path in paths:
-        for found in _walk(_given(path)):
-            if isinstance(found, Refused):
-                refused.append(found)
-            elif found.origin in entries:
-                refused.append(Refused(found.origin, "is given twice"))
+        for item in _walk(_check_path(path)):
+            if isinstance(item, Refused):
+                refusals.append(item)
+            elif item.origin in entries:
+                refusals.append(Refused(item.origin, "is given twice"))
             else:
-                entries[found.origin] = found
-    return list(entries.values()), refused
+                entries[item.origin] = item
+    return list(entries.values()), refusals
 
 
 def local(path: Path) -> Entry:
@@ -43,7 +43,7 @@ def local(path: Path) -> Entry:
     return Entry(str(path), path.parts, partial(_open, path), path)
 
 
-def _given(path: Path) -> Path:
+def _check_path(path: Path) -> Path:
     try:
         path.stat()
         resolved = path.resolve()

@@ -130,7 +130,7 @@ def _coding(entry: Entry) -> dict[tuple[str, str], str]:
     with lines(entry) as text:
         rows = csv.DictReader(text)
         names = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-        columns = [next((names[name] for name in known if name in names), None) for known in (SUBJECT, SEQUENCE, EXPRESSION)]
+        columns = [next((names[name] for name in spellings if name in names), None) for spellings in (SUBJECT, SEQUENCE, EXPRESSION)]
         if None in columns:
             raise DataError(f"has no column for subject, filename and expression; found {', '.join(filter(None, names))}")
         return {(_person(_value(row, columns[0])), _value(row, columns[1]).lower()): _value(row, columns[2]) for row in rows}

@@ -29,15 +29,15 @@ def encode(path: Path, frames: "Iterable[NDArray[np.uint8]]", rate: float = RATE
     """Write grey frames, (height, width) uint8, as FFV1 in Matroska: lossless, and the same bytes every time."""
     import av
 
-    rest = iter(frames)
-    first = next(rest)
+    following = iter(frames)
+    first = next(following)
     with av.open(str(path), "w", format="matroska", options={"fflags": "bitexact"}) as container:
         # Thread and slice counts are set because both are part of the bytes.
         options = {"flags": "bitexact", "threads": "1", "level": "3", "slices": "4"}
         stream = container.add_stream("ffv1", rate=Fraction(rate).limit_denominator(1001), options=options)
         stream.height, stream.width = first.shape
         stream.pix_fmt = "gray"
-        for index, pixels in enumerate(chain([first], rest)):
+        for index, pixels in enumerate(chain([first], following)):
             frame = av.VideoFrame.from_ndarray(pixels, format="gray")
             frame.pts = index
             container.mux(stream.encode(frame))

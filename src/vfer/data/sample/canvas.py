@@ -89,11 +89,11 @@ class Canvas:
 
     def paint(self, cover: Floats, colour: Colour | Floats) -> None:
         """Paint a colour over the albedo where the cover is, and adds it to the canvas's own cover."""
-        mixed = np.asarray(colour, np.float32) - self.albedo
-        mixed *= thrice(cover)
-        mixed += self.albedo
-        mixed += 0.5
-        self.albedo = mixed.astype(np.uint8)
+        difference = np.asarray(colour, np.float32) - self.albedo
+        difference *= thrice(cover)
+        difference += self.albedo
+        difference += 0.5
+        self.albedo = difference.astype(np.uint8)
         np.maximum(self.cover, cover, out=self.cover)
 
     def inset(self, mask: NDArray[np.uint8], image: NDArray[np.uint8], near: tuple[slice, slice]) -> None:
@@ -112,5 +112,5 @@ class Canvas:
         return colours, self.cover
 
     def _pixels(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
-        placed = (self.front(points) - (LEFT, TOP)) * self.scale - 0.5
-        return np.asarray(np.round(placed * 2**SHIFT), np.int32)
+        pixels = (self.front(points) - (LEFT, TOP)) * self.scale - 0.5
+        return np.asarray(np.round(pixels * 2**SHIFT), np.int32)

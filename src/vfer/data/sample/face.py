@@ -108,8 +108,8 @@ def _mouth(canvas: Canvas, who: Identity, act: Units) -> None:
     if gap > 0.02:
         canvas.fill(_ring(xs * 0.93, high, low), DARK)
         teeth = min(0.45 * gap, 0.075)
-        shown = np.minimum(high + teeth * ARCH**0.4, low)
-        canvas.fill(_ring(xs * 0.82, high, shown), (222, 214, 204))
+        teeth_line = np.minimum(high + teeth * ARCH**0.4, low)
+        canvas.fill(_ring(xs * 0.82, high, teeth_line), (222, 214, 204))
     canvas.stroke(np.stack([xs, high], axis=1), tint(lip, 0.45), 0.022)
 
 
