@@ -29,7 +29,7 @@ CONTAINERS = {
     "ts": "mpeg2video",
     "webm": "libvpx",
 }
-PARAMS = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=1, max_seconds=600, max_bad=1)
+PARAMS = FramesParams(min_frames=1, max_seconds=600, max_bad=1)
 SECONDS = 60.0
 """Time limit of a clip, whose whole original decodes in milliseconds; a clip that reaches it counts as a hang."""
 MOST_MEMORY = 600 << 20

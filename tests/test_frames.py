@@ -16,7 +16,7 @@ from vfer.errors import ClipError
 from vfer.video import decode
 from vfer.video.frames import FRAMES_SCHEMA, Frame, FramesJob, FramesParams, sample, write
 
-PARAMS = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0.1)
+PARAMS = FramesParams()
 
 
 def noise(count: int) -> list[NDArray[np.uint8]]:

@@ -7,8 +7,14 @@ import pytest
 from pydantic import Field
 
 from vfer import params
+from vfer.data.labels import LabelsParams
 from vfer.errors import ParamsError
+from vfer.faces.params import FacesParams
 from vfer.params import Params
+from vfer.register.params import RegisterParams
+from vfer.video.frames import FramesParams
+
+HOME = Path(__file__).resolve().parents[1]
 
 
 class Toy(Params):
@@ -88,3 +94,14 @@ def test_a_seed_that_is_no_seed_is_refused(tmp_path: Path, value: str) -> None:
     (tmp_path / "params.yaml").write_text(f"seed: {value}")
     with pytest.raises(ParamsError, match="seed: expected an integer from 0 to 4294967295, got"):
         params.seed(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"), [("frames", FramesParams), ("faces", FacesParams), ("labels", LabelsParams), ("register", RegisterParams)]
+)
+def test_a_default_in_the_code_is_that_of_the_file(section: str, kind: type[Params]) -> None:
+    """The package has defaults for when it is used without a repository; the file is what users read."""
+    given = params.load(HOME / "params.yaml", section, kind)
+    defaults = {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    assert defaults
+    assert {name: getattr(given, name) for name in defaults} == defaults

@@ -20,7 +20,7 @@ from vfer.predict.recogniser import Recogniser
 from vfer.video import frames
 from vfer.video.frames import FramesJob, FramesParams
 
-FRAMES = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0)
+FRAMES = FramesParams(max_bad=0)
 FACES = FacesParams(detector="centerface")
 MOST = 6
 

@@ -24,9 +24,9 @@ class Folds(Params):
 class CompareParams(Params):
     """What is compared, and how sure the figures are to be."""
 
-    methods: list[str] = Field(min_length=1)
-    protocols: dict[Protocol, Folds] = Field(min_length=1)
-    baselines: list[Mode] = Field(min_length=1)
+    methods: Annotated[list[str], Field(min_length=1)]
+    protocols: Annotated[dict[Protocol, Folds], Field(min_length=1)]
+    baselines: Annotated[list[Mode], Field(min_length=1)]
     faceless: Faceless
     confidence: Annotated[float, Field(gt=0, lt=1)]
 

@@ -12,9 +12,6 @@ from vfer.data.tables.reading import Reading
 from vfer.faces.params import FacesParams
 from vfer.video.frames import FramesParams
 
-FRAMES = FramesParams(fps=10, max_side=640, jpeg_quality=90, min_frames=2, max_bad=0.1)
-"""How clips are sampled for the network that comes with vfer."""
-
 
 class DetectorFile(BaseModel):
     """The detector that found the faces in training, and the hash of its weights."""
@@ -39,7 +36,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="ignore")  # a model that a later version of vfer has registered may say more
 
-    frames: FramesParams = FRAMES
+    frames: FramesParams = FramesParams()
     faces: FacesParams = FacesParams()
     detector: DetectorFile = DetectorFile()
     max_frames: Annotated[int, Field(ge=2)] = 256

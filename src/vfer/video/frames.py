@@ -30,13 +30,13 @@ ROWS = 64  # a row group; it bounds what a reader holds in memory
 class FramesParams(Params):
     """The `frames` section of params.yaml; each key is explained where it stands there."""
 
-    fps: Annotated[float, Field(gt=0, le=1000)]
-    max_side: Annotated[int, Field(ge=48, le=8192)]
-    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
-    min_frames: Annotated[int, Field(ge=1)]
+    fps: Annotated[float, Field(gt=0, le=1000)] = 10
+    max_side: Annotated[int, Field(ge=48, le=8192)] = 640
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    min_frames: Annotated[int, Field(ge=1)] = 2
     max_seconds: Annotated[float, Field(gt=0)] = 1800
     timeout: Annotated[float, Field(gt=0)] = 900
-    max_bad: Annotated[float, Field(ge=0, le=1)]
+    max_bad: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
 @dataclass(frozen=True)
