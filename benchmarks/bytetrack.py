@@ -18,10 +18,10 @@ def main(path: Path) -> None:
         tracker = ByteTrackTracker(frame_rate=fps, track_activation_threshold=score, high_conf_det_threshold=score)
         for boxes in shot:
             array = np.array(boxes, np.float32).reshape(-1, 5)
-            found = sv.Detections(
+            result = sv.Detections(
                 array[:, :4], confidence=array[:, 4], class_id=np.zeros(len(array), int), data={"row": np.arange(len(array))}
             )
-            tracked = tracker.update(found)
+            tracked = tracker.update(result)
             given = [-1] * len(array)
             for row, number in zip(tracked.data.get("row", []), tracked.tracker_id if tracked.tracker_id is not None else [], strict=True):
                 given[int(row)] = int(number)

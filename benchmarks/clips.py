@@ -101,12 +101,12 @@ def real(folder: Path | None, workers: int) -> list[Path]:
     """Return the real 720p clips, as many as keep all processes busy to the end; none where there are none."""
     import av
 
-    found = []
+    result = []
     for path in sorted(folder.glob("ravdess/**/*.mp4")) if folder else []:
         with av.open(str(path)) as container:
             if container.streams.video[0].height == 720:
-                found.append(path)
-    return found[: len(found) - len(found) % workers]
+                result.append(path)
+    return result[: len(result) - len(result) % workers]
 
 
 def frames_in(paths: Sequence[Path]) -> int:

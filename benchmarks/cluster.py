@@ -53,8 +53,8 @@ def _wait(address: str, cpus: int, process: psutil.Popen, folder: Path) -> None:
     end = time.monotonic() + WAIT
     while time.monotonic() < end and process.poll() is None:
         command = [sys.executable, "-c", COUNT, address]
-        asked = subprocess.run(command, cwd=folder, env=processes.environment({}), capture_output=True, text=True, check=False)
-        if asked.returncode == 0 and asked.stdout.split()[-1:] == [str(cpus)]:
+        result = subprocess.run(command, cwd=folder, env=processes.environment({}), capture_output=True, text=True, check=False)
+        if result.returncode == 0 and result.stdout.split()[-1:] == [str(cpus)]:
             return
     raise VferError(f"Ray node {cpus} did not come up: {processes.last_line((folder / 'ray.txt').read_text())}")
 

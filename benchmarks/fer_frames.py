@@ -17,13 +17,13 @@ def main(detector: str, clips: list[str]) -> None:
     import cv2
     from fer.fer import FER
 
-    found = FER(mtcnn=detector == "mtcnn")
+    result = FER(mtcnn=detector == "mtcnn")
     ready = time.time() - float(os.environ["STARTED"])
-    threads = _quickest(found, _frames(cv2, clips[:1], TRIED)) if detector == "mtcnn" else cv2.getNumThreads()
+    threads = _quickest(result, _frames(cv2, clips[:1], TRIED)) if detector == "mtcnn" else cv2.getNumThreads()
     frames = faces = 0
     start = time.time()
     for frame in _frames(cv2, clips):
-        faces += bool(found.detect_emotions(frame))
+        faces += bool(result.detect_emotions(frame))
         frames += 1
     loop = time.time() - start
     sys.stdout.write(json.dumps({"ready": ready, "loop": loop, "frames": frames, "faces": faces, "threads": threads}) + "\n")

@@ -100,8 +100,8 @@ def differences(draws: int, pair: Pair, better: float = 0, seed: int = 0) -> tup
     first, second = (np.clip(base + gain + rng.normal(0, pair.suits, (draws, pair.people, 1)), 0, 1) for gain in (better, 0))
     common, own = rng.random((2, draws, pair.people, pair.clips))
     other = np.where(rng.random((draws, pair.people, pair.clips)) < 0.5, common, own)
-    found = (common < first).astype(int) - (other < second)
-    return found.reshape(draws, -1), np.repeat(np.arange(pair.people), pair.clips)
+    result = (common < first).astype(int) - (other < second)
+    return result.reshape(draws, -1), np.repeat(np.arange(pair.people), pair.clips)
 
 
 def mcnemar(found: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -156,8 +156,11 @@ def main(draws: Annotated[int, typer.Option(help="Simulated datasets for each fi
     table(["subjects", "people", *NAMES, "accuracy, percentile bootstrap"], covered)
     erred = [[*map(str, vars(pair).values()), *_errors(pair, draws)] for pair in EQUAL]
     table(["people", "recordings of each", "accuracy", "deviation", "suits", "equal", "equal, by McNemar", "10 points better"], erred)
-    made = reigns(np.random.default_rng(0), draws // 2)
-    table(["20 equal challengers in a row", "one promoted"], [["gate", _percent(made.by_gate())], ["McNemar", _percent(made.by_mcnemar())]])
+    output = reigns(np.random.default_rng(0), draws // 2)
+    table(
+        ["20 equal challengers in a row", "one promoted"],
+        [["gate", _percent(output.by_gate())], ["McNemar", _percent(output.by_mcnemar())]],
+    )
 
 
 def _coverages(number: int, population: str, draws: int) -> list[str]:

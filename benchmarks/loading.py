@@ -35,9 +35,9 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     }
     tasks = {name: lambda way=way: _seconds(way) for name, way in ways.items()}
     in_turn(tasks, 1)
-    taken = in_turn(tasks, ROUNDS)
+    result = in_turn(tasks, ROUNDS)
     size = CLIPS * FRAMES * WIDTH * 4 / 1e6
-    speed = {name: [size / seconds for seconds in samples] for name, samples in taken.items()}
+    speed = {name: [size / seconds for seconds in samples] for name, samples in result.items()}
     return [
         row(f"numpy.load, {size:.0f} MB", speed["numpy"], "MB/s"),
         row(f"vfer.features.embeddings, {CLIPS} clips of {FRAMES} frames", speed["embeddings"], "MB/s"),

@@ -29,10 +29,10 @@ def main(config: Path, out: Path) -> None:
     from vfer.cnn.params import CnnParams
     from vfer.nets import export
 
-    chosen = params.load(config, "cnn", CnnParams)
+    section = params.load(config, "cnn", CnnParams)
     keras.utils.set_random_seed(0)
-    network = model.build(chosen.architecture, len(CLASSES), chosen.embedding, chosen.dropout)
-    network = model.answering(network, model.head(network, "labels"), chosen.looks)
+    network = model.build(section.architecture, len(CLASSES), section.embedding, section.dropout)
+    network = model.answering(network, model.head(network, "labels"), section.looks)
     export.save_onnx(network, out, np.random.default_rng(0).uniform(0, 255, (2, 48, 48, 1)).astype(np.float32), CLASSES)
 
 

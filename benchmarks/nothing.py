@@ -23,6 +23,6 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
         repository, _ = added.grown(scratch, number)
         repository.settle(*(stage for stage in repository.stages if stage not in TO_FEATURES))
         tasks[number] = partial(repository.repro, runs=())
-    taken = in_turn({str(number): task for number, task in tasks.items()}, ROUNDS)
+    samples = in_turn({str(number): task for number, task in tasks.items()}, ROUNDS)
     goals = {max(added.NUMBERS): Goal(most=MOST)}
-    return [row(f"{number} clips", taken[str(number)], "s", goals.get(number)) for number in added.NUMBERS]
+    return [row(f"{number} clips", samples[str(number)], "s", goals.get(number)) for number in added.NUMBERS]

@@ -39,15 +39,15 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
         tasks["fer"] = partial(watch, python, sources, passes)
     except VferError as error:
         absent = f"fer could not be installed ({error})"
-    taken = in_turn(tasks, ROUNDS)
-    every = [TIMES * frames / one for one in taken["every"]]
+    samples = in_turn(tasks, ROUNDS)
+    every = [TIMES * frames / one for one in samples["every"]]
     length = TIMES * frames / FPS
     what = f"{TIMES * len(sources)} {'real' if real else 'rendered'} clips, {length:.0f} s"
     return [
         row(f"every frame: {what}", every, "frames/s"),
         *against(every, passes, absent),
-        row(f"default sampling: {what}, against real time", [length / one for one in taken["default"]], "x", Goal(least=10)),
-        row("one clip, from the start of the command to its end", taken["one"], "s", Goal(most=2)),
+        row(f"default sampling: {what}, against real time", [length / one for one in samples["default"]], "x", Goal(least=10)),
+        row("one clip, from the start of the command to its end", samples["one"], "s", Goal(most=2)),
     ]
 
 

@@ -26,10 +26,10 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 def run(command: Sequence[str], folder: Path, **more: str) -> str:
     """Run a command to its end and return what it printed; raise `VferError` with its last line where it fails."""
-    done = subprocess.run(command, cwd=folder, env=environment(more), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise VferError(f"`{plain(' '.join(command))}` failed: {last_line(done.stderr or done.stdout)}")
-    return done.stdout
+    process = subprocess.run(command, cwd=folder, env=environment(more), capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise VferError(f"`{plain(' '.join(command))}` failed: {last_line(process.stderr or process.stdout)}")
+    return process.stdout
 
 
 def show(command: Sequence[str], folder: Path) -> None:

@@ -53,10 +53,10 @@ def main(
             FacesWorker.start(partial(chosen.load, faces), faces.model_copy(update={"detect_every": number}))
             work = [FacesJob(job.clip, job.target, Path(scratch) / "faces" / job.clip) for job in jobs]
             spent, _ = profile(FacesWorker.work, work, FACES)
-            found = [table.read(job.target) for job in work]
-            truth = truth or found
+            result = [table.read(job.target) for job in work]
+            truth = truth or result
             show(f"faces, detect_every {number}", spent, sum(counts))
-            console.console.print(f"    {compare(found, truth)}")
+            console.console.print(f"    {compare(result, truth)}")
 
 
 def profile(function: Callable[[Any], Any], jobs: list[Any], steps: dict[str, str]) -> tuple[dict[str, float], list[Any]]:

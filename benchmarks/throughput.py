@@ -87,8 +87,8 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
         tasks |= {name: partial(_watch, python, name, sources, passes[name]) for name in passes}
     except VferError as error:
         absent = f"fer could not be installed ({error})"
-    taken = in_turn(tasks, ROUNDS)
-    floors = {name: rates(clips.frames_in(sources), taken[name]) for name in taken if name.startswith("decoding")}
+    samples = in_turn(tasks, ROUNDS)
+    floors = {name: rates(clips.frames_in(sources), samples[name]) for name in samples if name.startswith("decoding")}
 
     what = f"{len(sources)} {'real' if real else 'rendered'} 720p clips (ours: {TIMES} times over, {frames} frames), {workers} processes"
     rows = [row(f"decoding alone: {what}", floors["decoding"], "frames/s")]
@@ -96,7 +96,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     for name, seen in passes.items():
         rows += [missing(NAMES[name], absent)] if absent else list(peer_rows(name, seen))
     for one in ours:
-        rows += our_rows(one, frames, taken[one.name], floors[f"decoding, {one.detector}"], passes)
+        rows += our_rows(one, frames, samples[one.name], floors[f"decoding, {one.detector}"], passes)
     if not weights:
         rows.append(missing("SCRFD", "no weights; put a SCRFD detector into the folder weights of the real data"))
     return rows

@@ -53,10 +53,10 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
             path = scratch / "run" / f"{kind}-{seed}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             truth = film(liveliness, seed).render(path)
-            found = tracks(recogniser, path)
-            frames = {one.frame for one in found}
+            result = tracks(recogniser, path)
+            frames = {one.frame for one in result}
             wanted = [Box(one.frame, 10 * one.shot + one.actor, np.array(one.box, np.float32)) for one in truth if one.frame in frames]
-            ours.append(idf1(wanted, [one for one in found if one.who >= 0]))
+            ours.append(idf1(wanted, [one for one in result if one.who >= 0]))
             if python:
                 followed = bytetrack(python, path, truth, scratch / "run" / "boxes.json")
                 theirs.append(idf1(wanted, [one for one in followed if one.frame in frames]))

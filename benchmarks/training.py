@@ -48,7 +48,7 @@ def main(net: str, stills: int) -> None:
 
     kind = training.precision("auto")
     changes = {"architecture": net, "batch_size": BATCH, "averaging": 0.998, "mixup": 0.2, "deterministic": False, "precision": kind}
-    chosen = params.load(HOME / "params.yaml", "cnn", CnnParams).model_copy(update=changes)
+    section = params.load(HOME / "params.yaml", "cnn", CnnParams).model_copy(update=changes)
     keras.config.set_dtype_policy(kind)
     random = np.random.default_rng(0)
     labels = random.integers(0, CLASSES, stills)
@@ -57,15 +57,15 @@ def main(net: str, stills: int) -> None:
     array = part.pixels[..., np.newaxis].astype(np.float32)
 
     def compiled() -> keras.Model:
-        made = model.classifier(model.build(net, CLASSES, chosen.embedding, chosen.dropout))
-        training.compile_classifier(made, learning_rate=1e-4, steps=1000)
-        return made
+        output = model.classifier(model.build(net, CLASSES, section.embedding, section.dropout))
+        training.compile_classifier(output, learning_rate=1e-4, steps=1000)
+        return output
 
     own, bare = compiled(), compiled()
 
     def ours() -> object:
-        batches = (train.StillBatches(one, CLASSES, chosen, 0, epochs=epochs) for one, epochs in ((part, 1), (few, 0)))
-        return training.fit(own, *batches, epochs=1, patience=1, checkpoint=None, on_epoch=lambda *_: None, averaging=chosen.averaging)
+        batches = (train.StillBatches(one, CLASSES, section, 0, epochs=epochs) for one, epochs in ((part, 1), (few, 0)))
+        return training.fit(own, *batches, epochs=1, patience=1, checkpoint=None, on_epoch=lambda *_: None, averaging=section.averaging)
 
     def fit() -> object:
         return bare.fit(array, part.targets, batch_size=BATCH, verbose=0)

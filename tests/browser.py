@@ -160,5 +160,5 @@ class Browser:
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
         """Save a screenshot as PNG, of the window or of the whole page."""
-        made = self._call("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(made["data"]))
+        output = self._call("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(output["data"]))

@@ -47,9 +47,9 @@ def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def add(*paths: Path) -> tuple[list[Clip], Any]:
-    ended = CliRunner().invoke(app, ["data", "add", "annotations", *map(str, paths), "--no-dvc"])
+    outcome = CliRunner().invoke(app, ["data", "add", "annotations", *map(str, paths), "--no-dvc"])
     clips = manifest.read(Path("data/clips.csv")) if Path("data/clips.csv").exists() else []
-    return clips, ended
+    return clips, outcome
 
 
 def correct(path: Path, change: Callable[[Any], None]) -> None:
@@ -68,14 +68,14 @@ def relabel(eaf: Any) -> None:
 
 def test_only_what_people_have_changed_becomes_clips(folder: Path) -> None:
     correct(folder / "film.eaf", relabel)
-    clips, ended = add(folder / "film.eaf")
-    assert ended.exit_code == 0, ended.output
+    clips, outcome = add(folder / "film.eaf")
+    assert outcome.exit_code == 0, outcome.output
     assert [(clip.clip, clip.expression, clip.subject, clip.framing) for clip in clips] == [
         ("annotations/film/P2-00000400", "fear", "annotations/film-P2", "scene"),
         ("annotations/film/P2-00001400", "surprise", "annotations/film-P2", "scene"),
     ]
     assert len({clip.recording for clip in clips}) == 1
-    assert "unchanged answers of the model" in ended.output
+    assert "unchanged answers of the model" in outcome.output
     again, _ = add(folder / "film.eaf")
     assert again == clips
 
@@ -85,9 +85,9 @@ def test_a_tier_that_somebody_vouches_for_counts_whole(folder: Path) -> None:
         eaf.tiers["P1"][2]["ANNOTATOR"] = "Ada"
 
     correct(folder / "film.eaf", vouch)
-    clips, ended = add(folder)
+    clips, outcome = add(folder)
     said = [one[2] for one in Elan.Eaf(str(folder / "film.eaf")).get_annotation_data_for_tier("P1")]
-    assert ended.exit_code == 0, ended.output
+    assert outcome.exit_code == 0, outcome.output
     assert [clip.expression for clip in clips] == said
     assert {clip.subject for clip in clips} == {"annotations/film-P1"}
 
@@ -109,10 +109,10 @@ def test_a_clip_shows_the_right_person_at_the_right_time(folder: Path) -> None:
             for x in range(right_half.shape[1] - shown[0].shape[1] + 1)
         )
         assert best < 12, "it is cut from the second person's side of the first frame of that time"
-        said = vfer.load("shipped").predict(Path("data") / clip.path)
-        assert said.coverage is not None
-        assert said.coverage > 0.8
-        assert "several faces" not in said.flags
+        answer = vfer.load("shipped").predict(Path("data") / clip.path)
+        assert answer.coverage is not None
+        assert answer.coverage > 0.8
+        assert "several faces" not in answer.flags
 
 
 def submitted(tasks: Any) -> None:
@@ -131,8 +131,8 @@ def test_what_is_submitted_in_label_studio_becomes_clips(folder: Path) -> None:
     first = tasks[0]["predictions"][0]["result"][0]["value"]["sequence"]
     submitted(tasks)
     path.write_text(json.dumps(tasks))
-    clips, ended = add(path)
-    assert ended.exit_code == 0, ended.output
+    clips, outcome = add(path)
+    assert outcome.exit_code == 0, outcome.output
     assert [(clip.expression, clip.subject) for clip in clips] == [("sad", "annotations/Zoë")]
     with av.open(str(Path("data") / clips[0].path)) as container:
         stream = container.streams.video[0]
@@ -142,9 +142,9 @@ def test_what_is_submitted_in_label_studio_becomes_clips(folder: Path) -> None:
 
 
 def test_predictions_that_nobody_submitted_are_no_labels(folder: Path) -> None:
-    clips, ended = add(folder / "film.labelstudio.json")
-    assert (clips, ended.exit_code) == ([], 1)
-    assert "nobody has submitted" in str(ended.exception)
+    clips, outcome = add(folder / "film.labelstudio.json")
+    assert (clips, outcome.exit_code) == ([], 1)
+    assert "nobody has submitted" in str(outcome.exception)
 
 
 def other_video(folder: Path) -> None:
@@ -182,14 +182,14 @@ def no_tier(folder: Path) -> None:
 def test_what_cannot_be_cut_is_refused_and_nothing_changes(spoil: Callable[[Path], None], part: str, folder: Path) -> None:
     correct(folder / "film.eaf", relabel)
     spoil(folder)
-    clips, ended = add(folder / "film.eaf")
-    assert (clips, ended.exit_code) == ([], 1)
-    assert part in str(ended.exception)
+    clips, outcome = add(folder / "film.eaf")
+    assert (clips, outcome.exit_code) == ([], 1)
+    assert part in str(outcome.exception)
 
 
 def test_a_video_that_lies_elsewhere_can_be_given(folder: Path, tmp_path: Path) -> None:
     correct(folder / "film.eaf", relabel)
     (tmp_path / "videos").mkdir()
     (folder / "film.mp4").rename(tmp_path / "videos" / "film.mp4")
-    clips, ended = add(folder / "film.eaf", tmp_path / "videos")
-    assert (len(clips), ended.exit_code) == (2, 0), ended.output
+    clips, outcome = add(folder / "film.eaf", tmp_path / "videos")
+    assert (len(clips), outcome.exit_code) == (2, 0), outcome.output

@@ -93,13 +93,13 @@ def run(command: str, *arguments: object) -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, luma: Luma) -> Path:
     """All odd videos, with what the commands made of them: predictions.jsonl, timelines and annotated films."""
-    made = tmp_path_factory.mktemp("odd")
+    output = tmp_path_factory.mktemp("odd")
     for name, maker in ODD.items():
-        maker(made / name, luma)
-    assert run("predict", made, "-o", made / "predictions.jsonl").exit_code == 0
-    ended = run("timeline", made, "-o", made / "out", "--formats", "csv,provenance,srt", "--annotate", made / "annotated")
-    assert ended.exit_code == 0, ended.output
-    return made
+        maker(output / name, luma)
+    assert run("predict", output, "-o", output / "predictions.jsonl").exit_code == 0
+    outcome = run("timeline", output, "-o", output / "out", "--formats", "csv,provenance,srt", "--annotate", output / "annotated")
+    assert outcome.exit_code == 0, outcome.output
+    return output
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -118,19 +118,19 @@ def test_an_odd_video_is_answered_as_an_ordinary_one(name: str, folder: Path, lu
 def test_a_bad_video_is_one_line_that_names_it(command: str, name: str, luma: Luma, tmp_path: Path) -> None:
     maker, part = BAD[name]
     maker(tmp_path / name, luma)
-    ended = run(command, tmp_path / name, "-o", tmp_path / "out.csv")
-    assert ended.exit_code == 1
-    [line] = [one for one in f"{ended.stdout}{ended.exception}".splitlines() if part in one]
+    outcome = run(command, tmp_path / name, "-o", tmp_path / "out.csv")
+    assert outcome.exit_code == 1
+    [line] = [one for one in f"{outcome.stdout}{outcome.exception}".splitlines() if part in one]
     assert name in line
-    assert "Traceback" not in ended.output
+    assert "Traceback" not in outcome.output
 
 
 def test_nobody_is_no_answer_for_a_clip_and_an_empty_timeline_for_a_film(tmp_path: Path) -> None:
     path = video(tmp_path / "nobody.mp4", [90] * 10)
-    ended = run("predict", path)
-    assert (ended.exit_code, "no frame shows a face" in ended.stdout) == (1, True)
-    ended = run("timeline", path, "-o", tmp_path / "out", "--annotate", tmp_path / "out.mp4")
-    assert (ended.exit_code, "0 people" in ended.stdout) == (0, True)
+    outcome = run("predict", path)
+    assert (outcome.exit_code, "no frame shows a face" in outcome.stdout) == (1, True)
+    outcome = run("timeline", path, "-o", tmp_path / "out", "--annotate", tmp_path / "out.mp4")
+    assert (outcome.exit_code, "0 people" in outcome.stdout) == (0, True)
     assert len(frames(tmp_path / "out.mp4")) == 10
 
 
@@ -141,8 +141,8 @@ def test_a_video_is_never_overwritten(option: str, link: Callable[[Path, Path], 
     if link:
         link(face, target)
     before = face.read_bytes()
-    ended = run("timeline", face, option, target)
-    assert isinstance(ended.exception, VferError)
+    outcome = run("timeline", face, option, target)
+    assert isinstance(outcome.exception, VferError)
     assert face.read_bytes() == before
 
 
@@ -166,8 +166,10 @@ def test_a_film_is_overwritten_only_where_vfer_wrote_it(face: Path, luma: Luma, 
 )
 def test_an_output_that_cannot_be_written_is_one_line(command: str, output: str, part: str, face: Path) -> None:
     Path("notes").write_text("mine")
-    ended = run(command, face, "-o", output)
-    assert (ended.exit_code, isinstance(ended.exception, VferError), part in str(ended.exception)) == (1, True, True), ended.exception
+    outcome = run(command, face, "-o", output)
+    assert (outcome.exit_code, isinstance(outcome.exception, VferError), part in str(outcome.exception)) == (1, True, True), (
+        outcome.exception
+    )
     assert Path("notes").read_text() == "mine"
 
 
@@ -187,9 +189,9 @@ def test_a_full_disk_ends_the_run_names_the_file_and_leaves_no_part_of_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
-        ended = run(command, face, "-o", output)
-    assert isinstance(ended.exception, OSError)
-    assert str(ended.exception.filename).startswith(output)
+        outcome = run(command, face, "-o", output)
+    assert isinstance(outcome.exception, OSError)
+    assert str(outcome.exception.filename).startswith(output)
     assert not [path for path in Path().rglob("*") if path.is_file() and path != Path("face.mp4")]
     assert run(command, face, "-o", output).exit_code == 0
 

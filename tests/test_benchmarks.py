@@ -24,8 +24,8 @@ HOLD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytea
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scratch folder, and a toy CNN instead of a real one, which TensorFlow would have to export."""
-    made = toys.cnn(tmp_path / "cnn.onnx")
-    monkeypatch.setattr(model, "made", lambda _: made)
+    output = toys.cnn(tmp_path / "cnn.onnx")
+    monkeypatch.setattr(model, "made", lambda _: output)
     return tmp_path / "scratch"
 
 
@@ -42,10 +42,10 @@ def test_tasks_are_run_in_turn_and_compared_round_by_round() -> None:
     def task(name: str) -> Callable[[], float]:
         return lambda: order.append(name) or float(len(order))
 
-    taken = in_turn({"a": task("a"), "b": task("b")}, 2)
+    samples = in_turn({"a": task("a"), "b": task("b")}, 2)
     assert order == ["a", "b", "a", "b"]
-    assert taken == {"a": [1, 3], "b": [2, 4]}
-    assert ratios(taken["a"], taken["b"]) == [0.5, 0.75]
+    assert samples == {"a": [1, 3], "b": [2, 4]}
+    assert ratios(samples["a"], samples["b"]) == [0.5, 0.75]
 
 
 def test_a_benchmark_that_is_measured_again_replaces_its_own_part_only(tmp_path: Path) -> None:
@@ -149,10 +149,10 @@ def test_throughput_of_rendered_clips_without_the_rival(scratch: Path, monkeypat
 
 def test_two_workers_are_compared_with_one() -> None:
     taken = {"1": [11.0, 11.0], "1 start-up": [1.0, 1.0], "2": [6.0, 7.0], "2 start-up": [1.0, 2.0]}
-    found = {one.what: one for one in scaling.scaled("processes", taken, Goal(least=1.8))}
-    assert found["2 processes: net of start-up, times as fast as 1"].value == 2
-    assert found["2 processes: net of start-up, times as fast as 1"].met
-    assert found["2 processes: whole, times as fast as 1"].low == pytest.approx(11 / 7)
+    result = {one.what: one for one in scaling.scaled("processes", taken, Goal(least=1.8))}
+    assert result["2 processes: net of start-up, times as fast as 1"].value == 2
+    assert result["2 processes: net of start-up, times as fast as 1"].met
+    assert result["2 processes: whole, times as fast as 1"].low == pytest.approx(11 / 7)
 
 
 def test_a_stages_memory_is_compared_between_the_smallest_and_the_largest_size(scratch: Path) -> None:
@@ -176,8 +176,8 @@ def test_idf1_is_the_share_of_boxes_under_the_best_assignment() -> None:
 
 def test_a_segment_is_right_where_it_overlaps_a_performance_of_its_expression_by_half() -> None:
     wanted = [timeline.Stretch(1, 0, 2, "happy"), timeline.Stretch(1, 3, 5, "sad")]
-    found = [timeline.Stretch(1, 0.5, 2, "happy"), timeline.Stretch(2, 3, 5, "sad"), timeline.Stretch(1, 4, 6.5, "sad")]
-    assert timeline.matched(wanted, found) == [(wanted[0], found[0])]
+    result = [timeline.Stretch(1, 0.5, 2, "happy"), timeline.Stretch(2, 3, 5, "sad"), timeline.Stretch(1, 4, 6.5, "sad")]
+    assert timeline.matched(wanted, result) == [(wanted[0], result[0])]
     assert timeline.concordance(np.arange(5.0), np.arange(5.0)) == pytest.approx(1)
     assert timeline.concordance(np.arange(5.0), np.arange(5.0) + 2) == pytest.approx(0.5)
 

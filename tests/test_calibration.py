@@ -14,11 +14,11 @@ TRUTH = np.array([RNG.choice(5, p=shares) for shares in SHARES])
 
 @pytest.mark.parametrize("wrong", [0.5, 1, 3])
 def test_answers_that_are_too_sure_or_not_sure_enough_are_put_right(wrong: float) -> None:
-    said = softened(SHARES, 1 / wrong)
-    found = temperature(said, TRUTH)
-    assert found == pytest.approx(wrong, rel=0.1)
-    assert log_loss(softened(said, found), TRUTH) <= log_loss(said, TRUTH) + 1e-9
-    np.testing.assert_array_equal(softened(said, found).argmax(axis=1), said.argmax(axis=1))
+    answer = softened(SHARES, 1 / wrong)
+    estimate = temperature(answer, TRUTH)
+    assert estimate == pytest.approx(wrong, rel=0.1)
+    assert log_loss(softened(answer, estimate), TRUTH) <= log_loss(answer, TRUTH) + 1e-9
+    np.testing.assert_array_equal(softened(answer, estimate).argmax(axis=1), answer.argmax(axis=1))
 
 
 def test_certain_mistakes_and_no_answers_give_a_temperature_within_bounds() -> None:

@@ -40,10 +40,10 @@ def run(folder: Path, telemetry: str) -> tuple[str, list[str], str]:
     environment |= {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     traced = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmmsg", "-o", str(trace)] if shutil.which("strace") else []
     command = [*traced, sys.executable, "-W", "ignore", "-c", LOOKS, str(folder / "a.mp4"), telemetry]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert process.returncode == 0, process.stderr
     sent = [line for line in trace.read_text(errors="replace").splitlines() if "AF_INET" in line] if trace.exists() else []
-    return done.stdout, sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()), "\n".join(sent)
+    return process.stdout, sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()), "\n".join(sent)
 
 
 def test_nothing_is_left_or_looked_up_outside_of_the_repository(tmp_path: Path) -> None:

@@ -45,31 +45,31 @@ def test_the_console_script_is_this_command() -> None:
 
 
 def test_an_error_that_can_be_mended_is_one_line_on_standard_error(tmp_path: Path) -> None:
-    ended = vfer("data", "show", "--data", tmp_path / "nowhere")
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert ended.stderr == f"error: {tmp_path / 'nowhere'}: holds no dataset; fill it with `vfer data add`\n"
+    outcome = vfer("data", "show", "--data", tmp_path / "nowhere")
+    assert outcome.returncode == 1
+    assert outcome.stdout == ""
+    assert outcome.stderr == f"error: {tmp_path / 'nowhere'}: holds no dataset; fill it with `vfer data add`\n"
 
 
 def test_names_of_files_cannot_forge_lines_or_colours(tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"caf\xe9\n\x1b[31mall is well")
-    ended = vfer("data", "show", "--data", odd)
-    assert ended.stderr == f"error: {tmp_path}/caf\\udce9\\n\\x1b[31mall is well: holds no dataset; fill it with `vfer data add`\n"
+    outcome = vfer("data", "show", "--data", odd)
+    assert outcome.stderr == f"error: {tmp_path}/caf\\udce9\\n\\x1b[31mall is well: holds no dataset; fill it with `vfer data add`\n"
 
 
 @pytest.mark.parametrize("arguments", [["dcotor"], ["data", "add"], ["doctor", "--rot", "x"], ["data", "render", "x", "--actors", "0"]])
 def test_a_wrong_command_line_exits_with_2_and_says_why(arguments: list[str]) -> None:
-    ended = vfer(*arguments)
-    assert ended.returncode == 2
-    assert "Usage: " in ended.stderr
-    assert "Traceback" not in ended.stderr
+    outcome = vfer(*arguments)
+    assert outcome.returncode == 2
+    assert "Usage: " in outcome.stderr
+    assert "Traceback" not in outcome.stderr
 
 
 def test_doctor_prints_a_table_and_fails_where_something_is_broken(tmp_path: Path) -> None:
-    ended = vfer("doctor", "--root", tmp_path)
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr + ended.stdout
-    words = " ".join(ended.stdout.replace("│", " ").split())
+    outcome = vfer("doctor", "--root", tmp_path)
+    assert outcome.returncode == 1
+    assert "Traceback" not in outcome.stderr + outcome.stdout
+    words = " ".join(outcome.stdout.replace("│", " ").split())
     assert "fail params.yaml" in words
     assert "ok packages" in words
     assert list(tmp_path.iterdir()) == [], "it left something behind"

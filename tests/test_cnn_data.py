@@ -48,8 +48,8 @@ def labels(wanted: str | list[str] = "all", **merge: str) -> LabelsParams:
 
 
 def test_each_usage_gets_its_stills_in_the_order_of_the_table() -> None:
-    found = load(table(*base("sad", "happy")), labels(), WHERE)
-    names, split, counts = found.classes, found.parts, found.duplicates
+    parts = load(table(*base("sad", "happy")), labels(), WHERE)
+    names, split, counts = parts.classes, parts.parts, parts.duplicates
     assert names == ["happy", "sad"]
     assert list(split) == list(USAGES)
     for usage, part in split.items():
@@ -69,9 +69,9 @@ def test_votes_become_shares_of_all_expressions_that_were_voted_for() -> None:
         row("none", "sad", votes=[]),
         row("held", "sad", "validation", votes=[("happy", 9)]),
     ]
-    found = load(table(*rows), labels(["sad", "happy", "angry"]), WHERE, votes=True)
-    assert (found.classes, found.votes) == (["sad", "happy", "angry"], ["angry", "contempt", "happy"])
-    train, validation = found.parts["train"], found.parts["validation"]
+    parts = load(table(*rows), labels(["sad", "happy", "angry"]), WHERE, votes=True)
+    assert (parts.classes, parts.votes) == (["sad", "happy", "angry"], ["angry", "contempt", "happy"])
+    train, validation = parts.parts["train"], parts.parts["validation"]
     votes = dict(zip(train.names, train.votes.tolist(), strict=True))
     assert votes["voted"] == pytest.approx([0.1, 0.6, 0.3])
     assert votes["zero"] == votes["none"] == votes["train-sad"] == [0, 0, 0]
@@ -82,9 +82,9 @@ def test_votes_become_shares_of_all_expressions_that_were_voted_for() -> None:
 
 def test_votes_are_merged_as_the_labels_are() -> None:
     rows = [*base("happy", "sad"), row("voted", "sad", votes=[("disgust", 1), ("happy", 1), ("sad", 2)])]
-    found = load(table(*rows), labels("all", disgust="sad"), WHERE, votes=True)
-    assert found.votes == ["happy", "sad"]
-    assert found.parts["train"].votes[-1].tolist() == [0.25, 0.75]
+    parts = load(table(*rows), labels("all", disgust="sad"), WHERE, votes=True)
+    assert parts.votes == ["happy", "sad"]
+    assert parts.parts["train"].votes[-1].tolist() == [0.25, 0.75]
 
 
 def twins() -> list[dict[str, object]]:
@@ -100,8 +100,8 @@ def twins() -> list[dict[str, object]]:
 
 
 def loaded(*rows: dict[str, object], drop_duplicates: bool = False) -> tuple[dict[str, StillPart], dict[str, dict[str, int]]]:
-    found = load(table(*rows), labels(), WHERE, drop_duplicates=drop_duplicates)
-    return found.parts, found.duplicates
+    parts = load(table(*rows), labels(), WHERE, drop_duplicates=drop_duplicates)
+    return parts.parts, parts.duplicates
 
 
 def test_photos_of_validation_and_test_leave_train() -> None:
@@ -128,9 +128,9 @@ def test_a_photo_of_another_person_stays() -> None:
 def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
     rows = [still for still in twins() if still["still"] != "train-happy"]
     assert len(loaded(*rows)[0]["train"].labels) == 3
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         load(table(*rows), labels(), WHERE, drop_duplicates=True)
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         "data/stills.parquet: no still of usage train shows happy apart from photos of validation or test, "
         "which cnn.drop_duplicates leaves out; add some, or leave it out of labels.stills"
     )
@@ -156,7 +156,7 @@ def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_in_one_line(rows: list[dict[str, object]], wanted: str | list[str], reason: str) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         load(table(*rows), labels(wanted), WHERE, votes=True, drop_duplicates=True)
-    assert str(caught.value).startswith(f"data/stills.parquet: {reason}")
-    assert "\n" not in str(caught.value)
+    assert str(excinfo.value).startswith(f"data/stills.parquet: {reason}")
+    assert "\n" not in str(excinfo.value)

@@ -443,9 +443,9 @@ def test_stills_are_written_sorted_and_the_same_every_time(tmp_path: Path) -> No
 )
 def test_wrong_stills_are_refused_in_one_line(tmp_path: Path, rows: list[dict[str, object]], reason: str) -> None:
     stills.write(tmp_path / "stills.parquet", pa.Table.from_pylist(rows, stills.SCHEMA))
-    with pytest.raises(DataError, match=rf"stills.parquet: {reason}") as caught:
+    with pytest.raises(DataError, match=rf"stills.parquet: {reason}") as excinfo:
         stills.read(tmp_path / "stills.parquet")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(excinfo.value)
 
 
 def test_other_files_are_no_stills(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def read(path: Path, fps: float | None = None, max_side: int | None = None) -> t
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(ClipError) as caught:
+    with pytest.raises(ClipError) as excinfo:
         read(path)
-    assert not isinstance(caught.value, UnexpectedError)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert not isinstance(excinfo.value, UnexpectedError)
+    assert "\n" not in str(excinfo.value)
+    return str(excinfo.value)
 
 
 def box(kind: bytes, body: bytes) -> bytes:
@@ -272,9 +272,9 @@ def test_an_error_that_nobody_foresaw_becomes_the_clips(tmp_path: Path, monkeypa
     monkeypatch.setattr(picture, "grey", lambda *_: np.zeros(3)[9])
     with pytest.raises(
         UnexpectedError, match=r"a\.mp4: cannot be used \(IndexError: index 9 is out of bounds.*\); check the file"
-    ) as caught:
+    ) as excinfo:
         read(path)
-    assert isinstance(caught.value.__cause__, IndexError)
+    assert isinstance(excinfo.value.__cause__, IndexError)
 
 
 # Containers
@@ -389,8 +389,8 @@ def test_a_huge_picture_costs_no_memory(tmp_path: Path) -> None:
         target.mux(stream.encode(frame))
         target.mux(stream.encode())
     for file in (path, made):
-        done = subprocess.run([sys.executable, "-c", HUGE, str(file)], capture_output=True, text=True, check=True)
-        assert not done.stdout or int(done.stdout) < 150_000, file  # kilobytes
+        process = subprocess.run([sys.executable, "-c", HUGE, str(file)], capture_output=True, text=True, check=True)
+        assert not process.stdout or int(process.stdout) < 150_000, file  # kilobytes
 
 
 def test_a_sample_is_the_same_as_the_pipelines(tmp_path: Path) -> None:

@@ -213,8 +213,8 @@ def installed(folder: Path, content: bytes, *, listed: str | None = None) -> Pat
 
 def test_auto_takes_scrfd_where_it_is_installed(tmp_path: Path) -> None:
     assert weights.choose(PARAMS, tmp_path).name == "centerface"
-    found = weights.resolve(PARAMS, installed(tmp_path, toy_scrfd()))
-    assert (found.name, found.sha256) == ("scrfd", hashlib.sha256(toy_scrfd()).hexdigest())
+    result = weights.resolve(PARAMS, installed(tmp_path, toy_scrfd()))
+    assert (result.name, result.sha256) == ("scrfd", hashlib.sha256(toy_scrfd()).hexdigest())
     assert weights.choose(FacesParams(detector="centerface"), tmp_path).name == "centerface"
 
 
@@ -345,8 +345,8 @@ def test_a_file_is_installed_only_with_the_right_hash_and_content(repository: Pa
     with pytest.raises(WeightsError, match="is not in a DVC repository"):
         install.add(str(onnx_file), tmp_path / "elsewhere" / "weights")
     assert not folder.exists()
-    found = install.add(str(onnx_file), folder, hashlib.sha256(toy_scrfd(None)).hexdigest().upper())
-    assert weights.sums(folder) == {"scrfd.onnx": found}
+    result = install.add(str(onnx_file), folder, hashlib.sha256(toy_scrfd(None)).hexdigest().upper())
+    assert weights.sums(folder) == {"scrfd.onnx": result}
 
 
 def test_the_command_shows_the_detector_and_its_licence(repository: Path, tmp_path: Path) -> None:
@@ -395,8 +395,8 @@ def test_real_tight_faces_are_found_by_a_second_look(real_data: Path) -> None:
         rows = list(islice(csv.DictReader(io.TextIOWrapper(stream)), 40))
     pictures = [np.array(row["pixels"].split(), np.uint8).reshape(48, 48) for row in rows]
     chosen = weights.choose(FacesParams(detector="centerface"), Path("absent"))
-    found = chosen.load(PARAMS)
+    parts = chosen.load(PARAMS)
     alone = weights.build(chosen.name, chosen.path.read_bytes(), chosen.sha256, chosen.path, PARAMS)
-    hits = [sum(len(look(picture)) > 0 for picture in pictures) for look in (alone, found)]
+    hits = [sum(len(look(picture)) > 0 for picture in pictures) for look in (alone, parts)]
     assert hits[1] >= 36
     assert hits[1] >= hits[0] + 5

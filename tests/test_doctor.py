@@ -107,8 +107,8 @@ from pathlib import Path
 from vfer.cli.doctor.examine import examine
 print(json.dumps([[asdict(check) for check in examine(Path({str(root)!r}))], sorted(sys.modules)]))
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    checks, modules = json.loads(ended.stdout)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    checks, modules = json.loads(process.stdout)
     assert [item for item in checks if item["status"] == "fail"] == []
     names = ["python", "packages", "codecs", "params.yaml", "detector", "data", "dvc", "remote", "mlflow", "disk", "machine", "precision"]
     assert [item["name"] for item in checks] == names
@@ -142,9 +142,9 @@ def test_what_a_check_raises_becomes_its_result() -> None:
 
 def test_packages_that_are_missing_or_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "requires", lambda _: ["numpy>=99", "vfer-has-no-such-package", "pyarrow", "pytest>99; extra == 'dev'"])
-    found = machine.packages(Path())
-    assert found.status == "fail"
-    assert found.detail == f"expected numpy>=99 (found {np.__version__}), vfer-has-no-such-package (found None)"
+    verdict = machine.packages(Path())
+    assert verdict.status == "fail"
+    assert verdict.detail == f"expected numpy>=99 (found {np.__version__}), vfer-has-no-such-package (found None)"
 
 
 def test_a_codec_that_does_not_decode_says_why(tmp_path: Path) -> None:
@@ -197,15 +197,15 @@ def test_every_section_of_params_has_its_class() -> None:
 def test_broken_params_are_named(root: Path, change: Callable[[dict], object], detail: str) -> None:
     assert repository.parameters(root).status == "ok"
     edit(root / "params.yaml", change)
-    found = repository.parameters(root)
-    assert found.status == "fail"
-    assert found.detail.startswith(f"{root / 'params.yaml'}: {detail}")
+    verdict = repository.parameters(root)
+    assert verdict.status == "fail"
+    assert verdict.detail.startswith(f"{root / 'params.yaml'}: {detail}")
 
 
 def test_the_detector_is_named_with_its_hash(root: Path) -> None:
-    found = repository.detector(root)
-    assert found.status == "ok"
-    assert found.detail.startswith(f"centerface, sha256 {centerface.SHA256[:12]} as expected")
+    verdict = repository.detector(root)
+    assert verdict.status == "ok"
+    assert verdict.detail.startswith(f"centerface, sha256 {centerface.SHA256[:12]} as expected")
 
 
 def test_weights_of_another_hash_or_without_one_fail(root: Path) -> None:
@@ -246,15 +246,15 @@ def test_data_without_stills_needs_the_shipped_network(root: Path) -> None:
 
 
 def test_data_in_cache_and_with_a_default_remote_is_fine(root: Path) -> None:
-    found = repository.dvc(root)
-    assert found.status == "ok"
-    assert found.detail.endswith(f"is in the cache, and `dvc push` sends it to store ({root / 'store'})")
+    verdict = repository.dvc(root)
+    assert verdict.status == "ok"
+    assert verdict.detail.endswith(f"is in the cache, and `dvc push` sends it to store ({root / 'store'})")
 
 
 def test_data_without_a_default_remote_is_in_one_place_only(root: Path) -> None:
     configure(root, default=None, store="../store")
-    found = repository.dvc(root)
-    assert (found.status, found.remedy) == ("warn", "add one with `dvc remote add -d mine URL`, then `dvc push`")
+    verdict = repository.dvc(root)
+    assert (verdict.status, verdict.remedy) == ("warn", "add one with `dvc remote add -d mine URL`, then `dvc push`")
 
 
 def test_data_that_is_changed_deleted_or_not_cached(root: Path) -> None:
@@ -320,16 +320,16 @@ def test_the_store_of_a_training_is_found_and_a_deleted_experiment_named(root: P
         assert repository.mlflow(root) == Check("mlflow", "ok", f"{root / 'mlflow.db'}, 1 runs")
         database.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
         database.commit()
-    found = repository.mlflow(root)
-    assert (found.status, found.detail) == ("fail", "the MLflow experiment vfer has been deleted")
-    assert "mlflow experiments restore -x" in found.remedy
+    verdict = repository.mlflow(root)
+    assert (verdict.status, verdict.detail) == ("fail", "the MLflow experiment vfer has been deleted")
+    assert "mlflow experiments restore -x" in verdict.remedy
 
 
 def test_a_file_that_is_no_database_fails(root: Path) -> None:
     (root / "mlflow.db").write_text("no database" * 100)
-    found = repository.mlflow(root)
-    assert found.status == "fail"
-    assert "is not an MLflow database" in found.detail
+    verdict = repository.mlflow(root)
+    assert verdict.status == "fail"
+    assert "is not an MLflow database" in verdict.detail
 
 
 def test_a_server_that_is_down_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,10 +337,10 @@ def test_a_server_that_is_down_fails(root: Path, monkeypatch: pytest.MonkeyPatch
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free.getsockname()[1]}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    found = repository.mlflow(root)
-    assert found.status == "fail"
-    assert "does not answer" in found.detail
-    assert "unset MLFLOW_TRACKING_URI" in found.remedy
+    verdict = repository.mlflow(root)
+    assert verdict.status == "fail"
+    assert "does not answer" in verdict.detail
+    assert "unset MLFLOW_TRACKING_URI" in verdict.remedy
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_another_database_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPa
 
 def test_people_without_a_place_in_the_split_are_a_warning(root: Path) -> None:
     (root / "data" / "places.csv").write_text("kind,name,place\n")
-    found = repository.data(root)
-    assert (found.status, found.remedy) == ("warn", "run `vfer data places`, so that splits keep them in place")
+    verdict = repository.data(root)
+    assert (verdict.status, verdict.remedy) == ("warn", "run `vfer data places`, so that splits keep them in place")
     (root / "data" / "places.csv").unlink()
     assert "run `vfer data places`" in repository.data(root).detail + repository.data(root).remedy

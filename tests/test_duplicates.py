@@ -32,9 +32,9 @@ def crop(picture: Pictures, down: int = 4, right: int = 4) -> Pictures:
 
 
 def jpeg(picture: Pictures, quality: int) -> Pictures:
-    found = grey(bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]))
-    assert found is not None
-    return found
+    result = grey(bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]))
+    assert result is not None
+    return result
 
 
 CHANGES = {
@@ -56,9 +56,9 @@ def test_a_photo_is_known_again_after_a_small_change(change: str) -> None:
     originals = photos(200)
     pixels = np.stack([crop(photo) for photo in originals] + [CHANGES[change](photo) for photo in originals])
     assert len({picture.tobytes() for picture in pixels}) == 400
-    found = near(pixels, unknown(400))
-    assert {tuple(pair) for pair in found} <= {(i, i + 200) for i in range(200)}
-    assert len(found) >= (0.7 if change == "enlarged" else 0.9) * 200
+    pairs = near(pixels, unknown(400))
+    assert {tuple(pair) for pair in pairs} <= {(i, i + 200) for i in range(200)}
+    assert len(pairs) >= (0.7 if change == "enlarged" else 0.9) * 200
 
 
 def test_different_photos_are_not_paired_and_neither_are_mirror_images() -> None:
@@ -103,9 +103,9 @@ def test_the_index_finds_exactly_the_hashes_within_the_distance() -> None:
             hashes[other] = hashes[row] ^ np.bitwise_xor.reduce(np.left_shift(np.uint64(1), bits.astype(np.uint64)), initial=np.uint64(0))
     distance = np.bitwise_count(hashes[:, None] ^ hashes[None])
     expected = np.argwhere(np.triu(distance <= duplicates.DISTANCE, k=1))
-    found = np.stack(np.divmod(duplicates._close(hashes, hashes), 1500), axis=1)
+    result = np.stack(np.divmod(duplicates._close(hashes, hashes), 1500), axis=1)
     assert len(expected) > 500
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_the_hash_ignores_brightness_and_contrast_and_tells_photos_apart() -> None:

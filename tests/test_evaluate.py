@@ -55,9 +55,9 @@ def test_the_scores_are_those_of_scikit_learn(seed: int, none: float) -> None:
 
 def test_uar_is_balanced_accuracy_and_a_class_that_does_not_occur_counts_in_no_mean() -> None:
     truth, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 1])
-    found = score(truth, predicted, 4)
-    assert found.uar == pytest.approx(sk.balanced_accuracy_score([0, 0, 0, 1], [0, 0, 0, 1]) * 5 / 6)
-    assert found.macro_f1 == pytest.approx((0.8 + 1) / 2)
+    scores = score(truth, predicted, 4)
+    assert scores.uar == pytest.approx(sk.balanced_accuracy_score([0, 0, 0, 1], [0, 0, 0, 1]) * 5 / 6)
+    assert scores.macro_f1 == pytest.approx((0.8 + 1) / 2)
 
 
 def test_nothing_right_and_nothing_answered_are_zero_and_nothing_to_score_is_an_error() -> None:
@@ -171,12 +171,12 @@ def evaluate(folder: Path, out: str = "out", **settings: object) -> Path:
 
 def test_the_stage_counts_a_faceless_test_clip_as_wrong(cached: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = evaluate(cached)
-    found = json.loads((out / "metrics.json").read_text())
-    assert (found["clips"], found["faceless"], found["subjects"]) == (16, 1, 2)
-    assert found["accuracy"]["value"] == pytest.approx(15 / 16)
-    assert found["frame_vote"]["accuracy"] == pytest.approx(15 / 16)
-    assert found["coverage"] == pytest.approx(60 / 64)
-    assert found["leakage"] == {"content": 0, "recording": 0, "subject": 0}
+    content = json.loads((out / "metrics.json").read_text())
+    assert (content["clips"], content["faceless"], content["subjects"]) == (16, 1, 2)
+    assert content["accuracy"]["value"] == pytest.approx(15 / 16)
+    assert content["frame_vote"]["accuracy"] == pytest.approx(15 / 16)
+    assert content["coverage"] == pytest.approx(60 / 64)
+    assert content["leakage"] == {"content": 0, "recording": 0, "subject": 0}
     rows = pq.read_table(out / "predictions.parquet").to_pylist()
     assert [row["predicted"] for row in rows] == [None] + [row["expression"] for row in rows[1:]]
     assert np.isnan(rows[0]["p_dark"])
@@ -201,8 +201,8 @@ def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
 
 def test_the_prior_answers_for_a_faceless_clip_where_it_is_told_to(cached: Path) -> None:
     """The toy's classes are alike in number, so that the first is the likeliest; the faceless clip is of it."""
-    found = json.loads((evaluate(cached, faceless="prior") / "metrics.json").read_text())
-    assert (found["faceless"], found["accuracy"]["value"]) == (1, 1)
+    content = json.loads((evaluate(cached, faceless="prior") / "metrics.json").read_text())
+    assert (content["faceless"], content["accuracy"]["value"]) == (1, 1)
 
 
 def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
@@ -233,12 +233,12 @@ def test_what_a_page_is_given_is_no_markup_of_it(tmp_path: Path) -> None:
 
 
 def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None:
-    found = json.loads((evaluate(cached) / "metrics.json").read_text())["stills"]
-    assert found["stills"] == 6
-    assert found["accuracy"]["value"] == pytest.approx(5 / 6)
-    assert found["accuracy"]["low"] < 5 / 6 < found["accuracy"]["high"]
-    assert 0 < found["calibration_error"] < 1
-    fresh = found["without_twins"]
+    content = json.loads((evaluate(cached) / "metrics.json").read_text())["stills"]
+    assert content["stills"] == 6
+    assert content["accuracy"]["value"] == pytest.approx(5 / 6)
+    assert content["accuracy"]["low"] < 5 / 6 < content["accuracy"]["high"]
+    assert 0 < content["calibration_error"] < 1
+    fresh = content["without_twins"]
     assert (fresh["stills"], fresh["accuracy"]["value"]) == (5, 1)
 
 
@@ -275,9 +275,9 @@ def test_a_model_with_a_baseline_has_figures_of_both_protocols(cached: Path, mod
     plain = json.loads((evaluate(cached, "plain") / "metrics.json").read_text())
     toys.lstm(cached / "lstm" / "model.onnx", [[2, 0], [0, 2]], baseline=mode, neutral_clips=1)
     out = evaluate(cached)
-    found = json.loads((out / "metrics.json").read_text())
-    made, kept = found.pop("baseline"), 4 if mode == "neutral" else 0
-    assert found == plain, "the plain figures stay as they are"
+    content = json.loads((out / "metrics.json").read_text())
+    made, kept = content.pop("baseline"), 4 if mode == "neutral" else 0
+    assert content == plain, "the plain figures stay as they are"
     assert (made["mode"], made["clips"]) == (mode, 16 - kept)
     rows = pq.read_table(out / "predictions.parquet").to_pylist()
     scored, left_out = ([row for row in rows if row["scored_with_baseline"] == wanted] for wanted in (True, False))
@@ -286,13 +286,13 @@ def test_a_model_with_a_baseline_has_figures_of_both_protocols(cached: Path, mod
     for scores, column in ((made, "with_baseline"), (made["plain"], "predicted")):
         right = sum(row[column] == row["expression"] for row in scored)
         assert scores["accuracy"]["value"] == pytest.approx(right / len(scored))
-    assert f"relative to each person's baseline ({mode}: knows" in summary(found | {"baseline": made})
+    assert f"relative to each person's baseline ({mode}: knows" in summary(content | {"baseline": made})
     assert "protocol of its own" in (out / "report.html").read_text()
 
 
 def test_proper_scores_are_those_of_the_formulas_and_leave_faceless_clips_out() -> None:
     probabilities = np.array([[0.8, 0.2], [0.5, 0.5], [np.nan, np.nan]], np.float32)
-    found = figures.proper(np.array([0, 1, 1]), probabilities)
-    assert found["log_loss"] == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 2, abs=1e-6)
-    assert found["brier"] == pytest.approx((0.2**2 + 0.2**2 + 0.5) / 2, abs=1e-6)
+    scores = figures.proper(np.array([0, 1, 1]), probabilities)
+    assert scores["log_loss"] == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 2, abs=1e-6)
+    assert scores["brier"] == pytest.approx((0.2**2 + 0.2**2 + 0.5) / 2, abs=1e-6)
     assert figures.proper(np.array([1]), probabilities[2:]) == {"log_loss": 0, "brier": 0}

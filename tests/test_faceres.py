@@ -56,11 +56,11 @@ def test_the_function_is_kept_and_every_norm_sees_standard_values(graph: Path) -
     net = faceres.convert(graph, FACES)
     expected = folded(graph, FACES)
     assert expected.std() > 0.01
-    found = np.asarray(net(FACES[..., None].astype(np.float32), training=False))
+    result = np.asarray(net(FACES[..., None].astype(np.float32), training=False))
     # Padding is grey 127.5 here and 117 there, which the rim of the maps shows.
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+    assert np.corrcoef(result.ravel(), expected.ravel())[0, 1] > 0.999
     trained = np.asarray(net(FACES[..., None].astype(np.float32), training=True))
-    np.testing.assert_allclose(trained, found, rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(trained, result, rtol=0.02, atol=0.02)
 
 
 def test_another_graph_and_missing_files_are_refused(tmp_path: Path) -> None:

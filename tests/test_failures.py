@@ -56,10 +56,10 @@ def test_a_traceback_goes_to_the_log_that_the_closing_line_names(tmp_path: Path)
 def test_a_defect_of_ours_stops_early_with_one_line(tmp_path: Path) -> None:
     failures = Failures(tmp_path / "errors.log")
     failures.add("bad", ClipError("bad: is truncated"))  # says nothing about the others
-    with pytest.raises(VferError, match=r"^every clip fails in the same way: .*ZeroDivisionError.* bug in vfer, .*errors\.log") as caught:
+    with pytest.raises(VferError, match=r"^every clip fails in the same way: .*ZeroDivisionError.* bug in vfer, .*errors\.log") as excinfo:
         add_all(failures, 1000)
     assert failures.note.startswith(f"{ALIKE} unexpected errors")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(excinfo.value)
 
 
 @pytest.mark.parametrize("other", [0, "odd"], ids=["one success", "another error"])

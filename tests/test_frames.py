@@ -34,11 +34,11 @@ def first(path: Path, max_side: int = 640) -> NDArray[np.uint8]:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(ClipError) as caught:
+    with pytest.raises(ClipError) as excinfo:
         list(sample(path, 10, 640))
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: ")
-    return str(caught.value).removeprefix(f"{path}: ")
+    assert "\n" not in str(excinfo.value)
+    assert str(excinfo.value).startswith(f"{path}: ")
+    return str(excinfo.value).removeprefix(f"{path}: ")
 
 
 def test_a_constant_rate_is_sampled_evenly_from_its_first_frame(tmp_path: Path) -> None:
@@ -59,16 +59,16 @@ def test_a_slower_video_keeps_all_of_its_frames(tmp_path: Path) -> None:
 
 def test_a_rate_of_ntsc_loses_no_tick(tmp_path: Path) -> None:
     pts = [round(n * 1001 / 30) for n in range(90)]
-    found = taken(video(tmp_path / "a.mkv", [60] * 90, pts=pts), 10)
-    assert len(found) == 30
-    assert all(0 <= time - n / 10 < 1001 / 30000 + 0.001 for n, (_, time) in enumerate(found))
+    result = taken(video(tmp_path / "a.mkv", [60] * 90, pts=pts), 10)
+    assert len(result) == 30
+    assert all(0 <= time - n / 10 < 1001 / 30000 + 0.001 for n, (_, time) in enumerate(result))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_a_variable_rate_is_sampled_evenly_in_time(tmp_path: Path, suffix: str) -> None:
     pts = [0, 20, 40, 90, 110, 130, 600, 610, 690, 705]  # a burst, a gap of half a second, a burst
-    found = taken(video(tmp_path / f"a.{suffix}", [60] * 10, pts=pts), 10)
-    assert found == [(0, 0.0), (4, 0.11), (6, 0.6), (9, 0.705)]
+    result = taken(video(tmp_path / f"a.{suffix}", [60] * 10, pts=pts), 10)
+    assert result == [(0, 0.0), (4, 0.11), (6, 0.6), (9, 0.705)]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])

@@ -277,9 +277,9 @@ def test_a_small_file_that_unpacks_to_much_takes_no_memory(tmp_path: Path, name:
                     stream.write(b"1 " * (1 << 20))
     assert (tmp_path / "a.zip").stat().st_size < 1e6
     command = [sys.executable, "-c", BOMB, str(tmp_path / "a.zip"), str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    assert "nothing was changed" in lines[-2], done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = process.stdout.splitlines()
+    assert "nothing was changed" in lines[-2], process.stderr
     assert int(lines[-1]) < 400_000  # kilobytes, of which Python with its libraries takes most
 
 

@@ -26,9 +26,9 @@ def test_the_percentile_bootstrap_does_not_hold_what_it_promises(number: int, mo
 
 
 def test_two_subjects_tell_no_interval() -> None:
-    found = estimated(people(2, "alike", np.random.default_rng(0)))["accuracy"]
-    assert (found.low, found.high) == (None, None)
-    assert cells(asdict(found)) == [f"{found.value:.3f}", FEW]
+    result = estimated(people(2, "alike", np.random.default_rng(0)))["accuracy"]
+    assert (result.low, result.high) == (None, None)
+    assert cells(asdict(result)) == [f"{result.value:.3f}", FEW]
     assert cells({"value": 0.5, "low": 0.25, "high": 0.75}, ".1f", 100) == ["50.0", "25.0 to 75.0"]
 
 
@@ -37,8 +37,8 @@ def test_a_perfect_score_is_as_sure_as_its_subjects_are_many(value: float) -> No
     """Exactly: a share of people as low as the bound would give as many perfect ones in 2.5 % of the cases."""
     for number in (3, 24, 108):
         truth = np.tile([0, 1], 10 * number)
-        found = intervals(truth, truth if value else 1 - truth, [f"s{i // 20}" for i in range(len(truth))], list(map(str, truth)), 2, 0.95)
-        for interval in found.values():
+        result = intervals(truth, truth if value else 1 - truth, [f"s{i // 20}" for i in range(len(truth))], list(map(str, truth)), 2, 0.95)
+        for interval in result.values():
             low, high = (interval.low, interval.high) if value else (1 - interval.high, 1 - interval.low)  # type: ignore[operator]
             assert (interval.value, high) == (value, 1)
             assert low == pytest.approx(0.025 ** (1 / number))  # type: ignore[arg-type]
@@ -47,15 +47,15 @@ def test_a_perfect_score_is_as_sure_as_its_subjects_are_many(value: float) -> No
 def test_with_as_many_subjects_as_clips_the_interval_is_that_of_clopper_and_pearson() -> None:
     """As for stills, whose people nobody knows."""
     truth, answers = np.zeros(1000, int), np.repeat([0, 1], [930, 70])
-    found = intervals(truth, answers, list(map(str, range(1000))), list(map(str, range(1000))), 2, 0.95)["accuracy"]
-    assert (found.low, found.high) == (pytest.approx(0.9124, abs=5e-4), pytest.approx(0.9450, abs=5e-4))
+    result = intervals(truth, answers, list(map(str, range(1000))), list(map(str, range(1000))), 2, 0.95)["accuracy"]
+    assert (result.low, result.high) == (pytest.approx(0.9124, abs=5e-4), pytest.approx(0.9450, abs=5e-4))
 
 
 def width(subjects: Sequence[str], recordings: Sequence[str], answers: NDArray[np.int64]) -> float:
-    found = intervals(np.zeros(len(answers), int), answers, subjects, recordings, 2, 0.95)["accuracy"]
-    assert found.low is not None
-    assert found.high is not None
-    return found.high - found.low
+    result = intervals(np.zeros(len(answers), int), answers, subjects, recordings, 2, 0.95)["accuracy"]
+    assert result.low is not None
+    assert result.high is not None
+    return result.high - result.low
 
 
 def test_clips_that_go_together_widen_the_interval_and_twins_do_not_narrow_it() -> None:
@@ -81,8 +81,8 @@ def test_more_confidence_is_wider_and_seeds_are_averaged() -> None:
 def test_no_answer_is_a_wrong_one() -> None:
     truth, answers, subjects = people(6, "unlike", np.random.default_rng(2))
     answers[::5] = -1
-    found = intervals(truth, answers, subjects, subjects, CLASSES, 0.95)
-    assert {name: interval.value for name, interval in found.items()} == pytest.approx(asdict(score(truth, answers, CLASSES)))
+    result = intervals(truth, answers, subjects, subjects, CLASSES, 0.95)
+    assert {name: interval.value for name, interval in result.items()} == pytest.approx(asdict(score(truth, answers, CLASSES)))
 
 
 def test_subjects_that_agree_by_chance_give_no_point() -> None:

@@ -43,8 +43,8 @@ def test_batches_have_the_length_of_the_longest_clip_of_all() -> None:
     assert len({max(lengths[i : i + 2]) for i in range(0, 40, 2)}) > 1
     for most, longest in ((20, max(lengths)), (7, 7)):
         changed = {"batch_size": 2, "max_frames": most, "frame_dropout": 0.9}
-        found = batches(part, 2, PARAMS.model_copy(update=changed), 3, fitted=True)
-        inputs = [found[i][0] for i in range(len(found))]
+        result = batches(part, 2, PARAMS.model_copy(update=changed), 3, fitted=True)
+        inputs = [result[i][0] for i in range(len(result))]
         assert {batch["embeddings"].shape for batch in inputs} == {(2, longest, 4)}  # type: ignore[call-overload]
         assert {batch["time"].shape for batch in inputs} == {(2, longest)}  # type: ignore[call-overload]
 
@@ -115,11 +115,11 @@ def test_a_frame_of_zeros_is_no_padding(session: Session) -> None:
 def test_a_faceless_clip_has_a_row_of_nan_and_costs_the_others_nothing(session: Session) -> None:
     clips = courses(130, 5).clips  # more than two batches
     none = timed(np.zeros((0, 4)))
-    found = predict(session, [none, *clips, none], 20)
-    assert found.shape == (132, 2)
-    assert np.isnan(found[[0, -1]]).all()
-    np.testing.assert_allclose(found[1:-1], predict(session, clips, 20), atol=1e-6)
-    np.testing.assert_allclose(found[1:-1].sum(axis=1), 1, atol=1e-5)
+    prediction = predict(session, [none, *clips, none], 20)
+    assert prediction.shape == (132, 2)
+    assert np.isnan(prediction[[0, -1]]).all()
+    np.testing.assert_allclose(prediction[1:-1], predict(session, clips, 20), atol=1e-6)
+    np.testing.assert_allclose(prediction[1:-1].sum(axis=1), 1, atol=1e-5)
     assert np.isnan(predict(session, [none], 20)).all()
 
 
@@ -152,10 +152,10 @@ def test_thinning_keeps_the_ends_the_order_and_even_steps(n: int, most: int) -> 
 
 
 def test_padding_is_on_the_right_and_a_longer_clip_is_thinned_with_its_times() -> None:
-    found = pad([timed(numbered(2)), timed(numbered(9)), timed(numbered(1))], 4)
-    assert [value.dtype for value in found.values()] == [np.float32, np.float32]
-    assert found["embeddings"][..., 0].tolist() == [[0, 1, 0, 0], [0, 3, 5, 8], [0, 0, 0, 0]]
-    np.testing.assert_allclose(found["time"], [[0, 0.1, -1, -1], [0, 0.3, 0.5, 0.8], [0, -1, -1, -1]], atol=1e-6)
+    result = pad([timed(numbered(2)), timed(numbered(9)), timed(numbered(1))], 4)
+    assert [value.dtype for value in result.values()] == [np.float32, np.float32]
+    assert result["embeddings"][..., 0].tolist() == [[0, 1, 0, 0], [0, 3, 5, 8], [0, 0, 0, 0]]
+    np.testing.assert_allclose(result["time"], [[0, 0.1, -1, -1], [0, 0.3, 0.5, 0.8], [0, -1, -1, -1]], atol=1e-6)
 
 
 def test_the_time_counts_from_the_first_frame_of_a_clip() -> None:

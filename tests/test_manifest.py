@@ -27,9 +27,9 @@ def read(tmp_path: Path, text: str, encoding: str = "utf-8") -> list[Clip]:
 
 
 def refused(tmp_path: Path, text: str, encoding: str = "utf-8") -> str:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         read(tmp_path, text, encoding)
-    line = str(caught.value)
+    line = str(excinfo.value)
     assert "\n" not in line
     assert line.startswith(f"{tmp_path / 'clips.csv'}:")
     return line.removeprefix(f"{tmp_path / 'clips.csv'}:")

@@ -55,22 +55,22 @@ def middle(found: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("stored", [(160, 120), (80, 60)])
 def test_what_moves_in_the_picture_moves_in_the_crop(tmp_path: Path, every: int, stored: tuple[int, int]) -> None:
     shown = faces(every, 0, stored)
-    found = motion.of_crops(video(tmp_path / "a.mp4"), shown, 0)
-    assert found.shape == (len(shown.frame), motion.GRID, motion.GRID, 2)
-    assert not found[0].any()
+    result = motion.of_crops(video(tmp_path / "a.mp4"), shown, 0)
+    assert result.shape == (len(shown.frame), motion.GRID, motion.GRID, 2)
+    assert not result[0].any()
     moved = np.array([STEP, STEP / 2]) * (shown.frame[-1] - shown.frame[0]) * 48 / 60
-    np.testing.assert_allclose(middle(found), moved, rtol=0.3)
+    np.testing.assert_allclose(middle(result), moved, rtol=0.3)
 
 
 def test_a_face_that_the_crop_follows_does_not_move_in_it(tmp_path: Path) -> None:
-    found = middle(motion.of_crops(video(tmp_path / "a.mp4"), faces(1, STEP), 0))
-    assert abs(found[0]) < 0.3 * STEP * (COUNT - 1)
-    assert found[1] > 0.5 * STEP / 2 * (COUNT - 1) * 48 / 60
+    result = middle(motion.of_crops(video(tmp_path / "a.mp4"), faces(1, STEP), 0))
+    assert abs(result[0]) < 0.3 * STEP * (COUNT - 1)
+    assert result[1] > 0.5 * STEP / 2 * (COUNT - 1) * 48 / 60
 
 
 def test_a_margin_makes_the_same_move_smaller(tmp_path: Path) -> None:
-    made = video(tmp_path / "a.mp4")
-    plain, wide = (middle(motion.of_crops(made, faces(1, 0), margin)) for margin in (0.0, 1.0))
+    output = video(tmp_path / "a.mp4")
+    plain, wide = (middle(motion.of_crops(output, faces(1, 0), margin)) for margin in (0.0, 1.0))
     np.testing.assert_allclose(wide, plain / 2, rtol=0.2)
 
 

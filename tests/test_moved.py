@@ -173,9 +173,9 @@ def test_a_deleted_experiment_comes_back_by_the_command_that_is_named(original: 
 
     client, experiment = connect(original)
     client.delete_experiment(experiment)
-    with pytest.raises(TrackingError) as caught:
+    with pytest.raises(TrackingError) as excinfo:
         connect(original)
-    command = re.search(r"`MLFLOW_TRACKING_URI='(.+)' mlflow experiments (.+)`", str(caught.value))
+    command = re.search(r"`MLFLOW_TRACKING_URI='(.+)' mlflow experiments (.+)`", str(excinfo.value))
     assert command
     done = click.testing.CliRunner().invoke(commands, command[2].split(), env={"MLFLOW_TRACKING_URI": command[1]})
     assert done.exit_code == 0, done.output

@@ -90,10 +90,10 @@ def test_the_wheel_answers_a_clip_outside_the_repository(wheel: Path, tmp_path: 
     clip = toys.render(tmp_path / "clip.mp4")
     code = "import vfer, sys; print(vfer.__file__); from vfer.cli.app import main; sys.argv = ['vfer', 'predict', sys.argv[1]]; main()"
     environment = {"PYTHONPATH": str(tmp_path / "installed"), "PATH": "", "HOME": str(tmp_path), "COLUMNS": "200"}
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(clip)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines()[0] == str(tmp_path / "installed" / "vfer" / "__init__.py")
-    assert clip.name in ended.stdout
-    assert "happy" in ended.stdout
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[0] == str(tmp_path / "installed" / "vfer" / "__init__.py")
+    assert clip.name in process.stdout
+    assert "happy" in process.stdout

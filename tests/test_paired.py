@@ -50,8 +50,8 @@ def test_three_people_who_agree_by_chance_are_no_certainty() -> None:
     """Student's t alone takes one clip more of each of three people for a p of 0."""
     first = np.tile([1, 1, 1, 0], 3)
     second = np.tile([1, 1, 0, 0], 3)
-    found = paired(first, second, [f"s{i // 4}" for i in range(12)], [f"r{i}" for i in range(12)])
-    assert found.p == pytest.approx(0.25)
+    comparison = paired(first, second, [f"s{i // 4}" for i in range(12)], [f"r{i}" for i in range(12)])
+    assert comparison.p == pytest.approx(0.25)
 
 
 def test_p_values_are_corrected_as_by_hand() -> None:

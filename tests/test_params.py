@@ -31,9 +31,9 @@ def load(tmp_path: Path, text: str) -> Toy:
 
 def refused(tmp_path: Path, text: str) -> str:
     """Return the one line that the params are refused with."""
-    with pytest.raises(ParamsError) as caught:
+    with pytest.raises(ParamsError) as excinfo:
         load(tmp_path, text)
-    line = str(caught.value)
+    line = str(excinfo.value)
     assert "\n" not in line
     assert line.startswith(f"{tmp_path / 'params.yaml'}: ")
     return line.removeprefix(f"{tmp_path / 'params.yaml'}: ")
@@ -102,6 +102,6 @@ def test_a_seed_that_is_no_seed_is_refused(tmp_path: Path, value: str) -> None:
 def test_a_default_in_the_code_is_that_of_the_file(section: str, kind: type[Params]) -> None:
     """The package has defaults for when it is used without a repository; the file is what users read."""
     given = params.load(HOME / "params.yaml", section, kind)
-    defaults = {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items() if not field.is_required()}
     assert defaults
     assert {name: getattr(given, name) for name in defaults} == defaults

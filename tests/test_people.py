@@ -98,16 +98,16 @@ def test_nothing_of_a_test_clip_reaches_the_model_and_of_validation_only_what_ma
     monkeypatch.setattr(learn.calibration, "soften", lambda *_: None)
     far = {"test": 1000.0, "validation": 100.0, "train": 0.0}
     clips = {row.clip: CLIPS[row.clip].moved(lambda values, row=row: values + far[row.part]) for row in ROWS}  # type: ignore[misc]
-    found = learned(mode, clips=clips, refit=refit)
+    result = learned(mode, clips=clips, refit=refit)
     fitted = recorder.given[-1]["train"]
     highest = max(clip.values.max() for data in recorder.given for part in data.values() for clip in part.clips)
     assert highest < 200
     assert (max(clip.values.max() for clip in fitted.clips) > 50) == refit
-    everybody = baseline.Reference.from_json(found.metadata["baseline"])
+    everybody = baseline.Reference.from_json(result.metadata["baseline"])
     assert (everybody.mean.max() > 20) == refit
     assert everybody.mean.max() < 200
     assert len(recorder.given) == 1 + refit
-    assert ("validation_baseline" in found.figures) == (mode != "none")
+    assert ("validation_baseline" in result.figures) == (mode != "none")
 
 
 def answers(model: TrainedModel, clips: dict[str, Embeddings], mode: str) -> tuple[list[SplitRow], np.typing.NDArray[np.float32]]:
@@ -142,11 +142,11 @@ def test_the_labels_of_the_tested_do_not_matter_but_where_neutral_is_known() -> 
         whole = people.known_neutral(ROWS, "neutral", 1)
         other = people.known_neutral(shuffled, "neutral", 1)
         clips = [people.clips_of(rows, CLIPS, known) for rows, known in ((ROWS, whole), (shuffled, other))]
-        found = [
+        result = [
             people.baselines(one, mode, people.reference(clips[0]), lambda shown: np.array([-abs(clip.values.mean()) for clip in shown]))
             for one in clips
         ]
-        assert all(np.array_equal(a.offset, b.offset) for a, b in zip(*found, strict=True)) == expected, mode
+        assert all(np.array_equal(a.offset, b.offset) for a, b in zip(*result, strict=True)) == expected, mode
 
 
 def refused(rows: list[SplitRow], **changed: object) -> list[str]:

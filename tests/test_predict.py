@@ -93,21 +93,21 @@ def test_importing_vfer_loads_nothing_slow_and_what_it_offers_is_there() -> None
 def test_without_a_store_the_network_that_comes_with_vfer_answers(clips: Path) -> None:
     recogniser = vfer.load()
     shown = recogniser.recognise(clips / "a" / "happy.mp4")
-    said = recogniser.predict(clips / "a" / "happy.mp4")
+    answer = recogniser.predict(clips / "a" / "happy.mp4")
     assert recogniser.title == models.SHIPPED_TITLE
     present = shown.sequence.probabilities[shown.sequence.status != "none"]
-    assert said.probabilities == pytest.approx(dict(zip(recogniser.classes, present.mean(axis=0).tolist(), strict=True)))
-    assert said.expression == max(said.probabilities, key=lambda name: said.probabilities[name])
+    assert answer.probabilities == pytest.approx(dict(zip(recogniser.classes, present.mean(axis=0).tolist(), strict=True)))
+    assert answer.expression == max(answer.probabilities, key=lambda name: answer.probabilities[name])
 
 
 @pytest.mark.parametrize("reference", [None, "models:/vfer@champion", "models:/vfer/1", "models:/vfer/latest"])
 def test_a_registered_model_is_found_without_mlflow(reference: str | None, registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (registered / "deeper").mkdir(exist_ok=True)
     monkeypatch.chdir(registered / "deeper")
-    found = models.find(reference)
-    assert found.title.startswith("models:/vfer/1")
-    assert found.run_id
-    assert models.find(str(found.cnn.parents[2])).digest == found.digest
+    faces = models.find(reference)
+    assert faces.title.startswith("models:/vfer/1")
+    assert faces.run_id
+    assert models.find(str(faces.cnn.parents[2])).digest == faces.digest
 
 
 def test_a_model_is_loaded_without_what_takes_seconds_to_import(registered: Path) -> None:
@@ -117,8 +117,8 @@ def test_a_model_is_loaded_without_what_takes_seconds_to_import(registered: Path
 
 def test_a_store_that_was_moved_uses_its_own_files(registered: Path, tmp_path: Path) -> None:
     shutil.copytree(registered, tmp_path / "moved")
-    found = models.find(None, tmp_path / "moved")
-    assert found.cnn.is_relative_to(tmp_path / "moved")
+    faces = models.find(None, tmp_path / "moved")
+    assert faces.cnn.is_relative_to(tmp_path / "moved")
 
 
 def test_models_that_are_not_there_are_one_line(registered: Path, tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def server(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[S
 
 
 def test_a_server_is_asked_and_its_model_fetched_once(server: type[Server]) -> None:
-    found = models.find()
-    assert found.title == "models:/vfer/3 (champion)"
+    faces = models.find()
+    assert faces.title == "models:/vfer/3 (champion)"
     assert vfer.load().classes == ["dark", "light"]
     assert sum(call.endswith("model.onnx") for call in server.calls) == 2
     assert not any("code" in call for call in server.calls), "nothing that is not needed"
@@ -223,14 +223,14 @@ def test_inputs_are_sorted_and_each_is_listed_once(clips: Path, tmp_path: Path) 
 
 
 def test_status_and_rows_say_which_clips_have_an_answer(clips: Path) -> None:
-    ended = run(clips, "missing.mp4", "-o", "x.csv")
-    assert ended.exit_code == 2, ended.output
+    outcome = run(clips, "missing.mp4", "-o", "x.csv")
+    assert outcome.exit_code == 2, outcome.output
     rows = {Path(row["path"]).name: row for row in results.read(Path("x.csv"))}
     assert [name for name, row in rows.items() if row["error"]] == ["broken.mp4", "missing.mp4"]
     assert sum(rows["größe.mp4"][f"p_{name}"] for name in vfer.load().classes) == pytest.approx(1, abs=1e-4)
-    assert models.SHIPPED_TITLE in ended.stderr
-    assert "happy.mp4" in ended.stdout
-    assert "model:" not in ended.stdout
+    assert models.SHIPPED_TITLE in outcome.stderr
+    assert "happy.mp4" in outcome.stdout
+    assert "model:" not in outcome.stdout
     assert run(clips / "a").exit_code == 0
     assert run(clips / "broken.mp4", "missing.mp4").exit_code == 1
 
@@ -282,8 +282,8 @@ def test_a_person_s_clips_are_answered_together(tmp_path: Path, clips: Path) -> 
         toys.render(tmp_path / f"{number}.mp4", expression)
     (tmp_path / "list.csv").write_text("path,who\n0.mp4,anna\n1.mp4,anna\n2.mp4,anna\nno.mp4,anna\n" + f"{clips / 'größe.mp4'},bob\n")
     plain = run(*(tmp_path / f"{number}.mp4" for number in range(3)), "-o", "plain.jsonl")
-    ended = run("list.csv", "--person-from", "who", "-o", "x.csv")
-    assert (plain.exit_code, ended.exit_code) == (0, 2), ended.output
+    outcome = run("list.csv", "--person-from", "who", "-o", "x.csv")
+    assert (plain.exit_code, outcome.exit_code) == (0, 2), outcome.output
     rows = {Path(row["path"]).name: row for row in results.read(Path("x.csv"))}
     assert rows["no.mp4"]["error"]
     assert (rows["größe.mp4"]["baseline"], rows["größe.mp4"]["person"]) == ("none: no other clip of bob", "bob")
@@ -303,9 +303,9 @@ def test_a_person_s_clips_are_answered_together(tmp_path: Path, clips: Path) -> 
 def test_output_that_cannot_be_used_is_one_line_and_nothing_is_overwritten(clips: Path, tmp_path: Path) -> None:
     for name, content in {"x.txt": "", "x.csv": "a,b\n1,2\n", "x.json": "{", "x.parquet": "no"}.items():
         (tmp_path / name).write_text(content)
-        ended = run(clips / "a", "-o", name)
-        assert ended.exit_code == 1
-        assert isinstance(ended.exception, DataError)
+        outcome = run(clips / "a", "-o", name)
+        assert outcome.exit_code == 1
+        assert isinstance(outcome.exception, DataError)
         assert (tmp_path / name).read_text() == content
     with (
         PredictionsFile(tmp_path / "y.csv", "m", {}),
@@ -345,9 +345,9 @@ def test_films_are_told_apart_and_sent_to_timeline(tmp_path: Path) -> None:
     with toys.Writer(tmp_path / "cut.mp4", (96, 64), 10, crf=30, sound=False) as writer:
         for level in (30, 30, 30, 30, 30, 220, 220, 220, 220, 220):
             writer.add(np.full((64, 96, 3), level, np.uint8))
-    said = vfer.load().predict(tmp_path / "cut.mp4")
-    assert (said.expression, said.flags) == (None, ("shots",))
-    assert "vfer timeline" in str(said.error)
+    answer = vfer.load().predict(tmp_path / "cut.mp4")
+    assert (answer.expression, answer.flags) == (None, ("shots",))
+    assert "vfer timeline" in str(answer.error)
     toys.render(tmp_path / "clip.mp4")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recogniser, "MOST_SECONDS", 0.5)
@@ -374,10 +374,10 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on(clips: Path, tmp_path
 def test_the_first_answer_comes_soon(clips: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "vfer.cli", "predict", str(clips / "a" / "happy.mp4")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5, "seconds of one core; TensorFlow alone takes more"
-    assert ended.stdout.count("\n") == 2
+    assert process.stdout.count("\n") == 2
 
 
 def test_the_threshold_parts_answers_that_are_mostly_wrong_from_the_rest() -> None:

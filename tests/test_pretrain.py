@@ -64,8 +64,8 @@ def test_the_margin_is_that_of_cosface() -> None:
     cosines = (embedding / np.linalg.norm(embedding, axis=1, keepdims=True)) @ (directions / np.linalg.norm(directions, axis=0))
     for training, lowered in ((True, cosines - 0.35 * right), (False, cosines)):
         powers = np.exp(30 * lowered)
-        found = np.asarray(layer([embedding, right], training=training))
-        np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=1e-3, atol=1e-6)
+        result = np.asarray(layer([embedding, right], training=training))
+        np.testing.assert_allclose(result, powers / powers.sum(axis=1, keepdims=True), rtol=1e-3, atol=1e-6)
     again = model.Margin.from_config(layer.get_config())
     assert (again.margin, again.scale, again.name) == (0.35, 30.0, layer.name)
 
@@ -87,8 +87,8 @@ def test_batches_hold_each_face_once_with_its_subject_and_the_held_out_ones_are_
     params = PretrainParams(**section(head="margin", augmentation=0))
     seen = []
     for fitted in (True, False):
-        found = FaceBatches(faces, params, 3, fitted=fitted)
-        rows = [batch for index in range(len(found)) for batch in zip(*found[index][0], found[index][1], strict=True)]
+        result = FaceBatches(faces, params, 3, fitted=fitted)
+        rows = [batch for index in range(len(result)) for batch in zip(*result[index][0], result[index][1], strict=True)]
         assert len(rows) == (faces.held_out != fitted).sum()
         for crop, told, target in rows:
             assert crop.shape == (48, 48, 1)
@@ -179,12 +179,12 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
 
 
 def test_a_subject_with_too_few_faces_is_left_out_and_two_must_remain(parquet: Path) -> None:
-    found = identities.read(parquet, parquet.parent)[0]
-    kept = np.delete(np.arange(70), np.flatnonzero(found.subjects == 2)[:3])
-    some = identities.CollectedFaces(found.pixels[kept], found.subjects[kept], {}, found.names)
+    rows = identities.read(parquet, parquet.parent)[0]
+    kept = np.delete(np.arange(70), np.flatnonzero(rows.subjects == 2)[:3])
+    some = identities.CollectedFaces(rows.pixels[kept], rows.subjects[kept], {}, rows.names)
     chosen = identities.choose(some, 12, 0.2, 1, parquet)
     assert np.bincount(chosen.labels).tolist() == [14, 14, 14, 14]
-    assert chosen.names == [found.names[i] for i in (0, 1, 3, 4)]
+    assert chosen.names == [rows.names[i] for i in (0, 1, 3, 4)]
     assert some.subjects[chosen.rows].tolist() == [[0, 1, 3, 4][label] for label in chosen.labels]
     with pytest.raises(DataError, match=r"0 of 5 subjects have 99 faces or more, and two are needed; .*pretrain\.min_faces"):
         identities.choose(some, 99, 0.2, 1, parquet)
@@ -376,6 +376,6 @@ def test_the_stage_that_is_off_loads_no_tensorflow(tmp_path: Path) -> None:
     words = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
     code = "import sys\nfrom stages.pretrain import console, main\ntry:\n    console.run(main)\nfinally:\n    print('keras' in sys.modules)"
     command = [sys.executable, "-c", code, *words]
-    ended = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
-    assert ended.stdout.splitlines()[-1:] == ["False"], ended.stdout + ended.stderr
+    process = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
+    assert process.stdout.splitlines()[-1:] == ["False"], process.stdout + process.stderr
     assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.rglob("*") if path.is_file()) == ALWAYS

@@ -51,8 +51,8 @@ def test_it_gives_the_stages_embeddings_and_probabilities_to_the_last_bit(
 ) -> None:
     frames.write(FramesJob("toy/clip", video, tmp_path / "frames.parquet", "scene", FRAMES))
     table.write(tmp_path / "faces.parquet", faces_clip.find_in(tmp_path / "frames.parquet", detector, FACES))
-    found = features.embed(Session(models[0], threads=threads), "toy/clip", table.read(tmp_path / "faces.parquet"), batch_size)
-    features.write(tmp_path / "features.parquet", [found], {})
+    sequence = features.embed(Session(models[0], threads=threads), "toy/clip", table.read(tmp_path / "faces.parquet"), batch_size)
+    features.write(tmp_path / "features.parquet", [sequence], {})
     [cached] = features.read(tmp_path / "features.parquet")
 
     shown = recogniser(models, detector).recognise(video)

@@ -136,11 +136,11 @@ def test_the_champion_is_found_in_the_database_without_mlflow(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     champion = client.get_model_version_by_alias("vfer", "champion")
     for reference in (None, "models:/vfer@challenger", "models:/vfer/1"):
-        found = models.find(reference, project.root)
-        assert (found.run_id, found.title.startswith("models:/vfer/1")) == (champion.run_id, True)
-        assert found.cnn.read_bytes() == (project.outputs / "cnn" / "model.onnx").read_bytes()
+        faces = models.find(reference, project.root)
+        assert (faces.run_id, faces.title.startswith("models:/vfer/1")) == (champion.run_id, True)
+        assert faces.cnn.read_bytes() == (project.outputs / "cnn" / "model.onnx").read_bytes()
     assert first["champion"]
-    assert found.settings.windows.length == pytest.approx(0.4), "four frames at 10 a second"
+    assert faces.settings.windows.length == pytest.approx(0.4), "four frames at 10 a second"
 
 
 def test_registering_again_makes_no_second_run_and_no_version(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:
@@ -168,9 +168,9 @@ def test_the_champion_answers_in_a_fresh_process_elsewhere_without_tensorflow(
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI", "DVC_ROOT")}
     command = [sys.executable, "-c", PREDICT, address.uri(project.root), str(video), str(tmp_path / "bad.mp4"), "none.mp4"]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    found, loaded = (json.loads(line) for line in ended.stdout.splitlines()[-2:])
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    found, loaded = (json.loads(line) for line in process.stdout.splitlines()[-2:])
     assert loaded == []
     assert [answer["path"] for answer in found] == command[4:]
     assert found[0]["expression"] == "dark"
@@ -230,9 +230,9 @@ def test_an_equal_model_of_other_crops_is_no_better_than_the_champion_by_its_own
     params = yaml.safe_load((cropped.root / "params.yaml").read_text())
     params["faces"]["margin"] = 0.2
     (cropped.root / "params.yaml").write_text(yaml.safe_dump(params))
-    made = cropped.register()
-    assert not made["champion"]
-    assert "not more accurate: 1.000 against 1.000" in made["reason"]
+    output = cropped.register()
+    assert not output["champion"]
+    assert "not more accurate: 1.000 against 1.000" in output["reason"]
 
 
 @pytest.mark.slow
@@ -246,12 +246,12 @@ def test_two_at_once_make_one_run(first: dict[str, Any], project: Project, clien
     both = [
         subprocess.Popen(command, cwd=HOME, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
     ]
-    ended = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], ended
-    made = json.loads((project.outputs / "register" / "register.json").read_text())
-    assert made["key"] != first["key"]
-    assert experiments(client, made["key"]) == [made["run_id"]]
-    assert all(f"run {made['run_id']}" in text for text in ended)
+    outcome = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outcome
+    output = json.loads((project.outputs / "register" / "register.json").read_text())
+    assert output["key"] != first["key"]
+    assert experiments(client, output["key"]) == [output["run_id"]]
+    assert all(f"run {output['run_id']}" in text for text in outcome)
 
 
 def test_an_output_that_is_missing_is_one_line(project: Project, tmp_path: Path) -> None:
@@ -289,17 +289,17 @@ def test_what_is_missing_is_made_again_without_a_second_run(first: dict[str, Any
     """A version that was deleted, a model whose files are gone, pictures that are gone, and a run that died half-way."""
     assert first
     project.train(lambda path: toys.lstm(path, WEAK), units=70)
-    made = project.register()
-    run = made["run_id"]
+    output = project.register()
+    run = output["run_id"]
 
     def files() -> dict[str, bool]:
         sources = {name: client.get_model_version_download_uri(name, again["versions"][name]) for name in NAMES}
         return {name: Path(source.removeprefix("file://")).is_dir() for name, source in sources.items()}
 
-    client.delete_model_version("vfer-cnn", made["versions"]["vfer-cnn"])
+    client.delete_model_version("vfer-cnn", output["versions"]["vfer-cnn"])
     again = project.register()
     assert again["run_id"] == run
-    assert {name for name in NAMES if again["versions"][name] != made["versions"][name]} == {"vfer-cnn"}
+    assert {name for name in NAMES if again["versions"][name] != output["versions"][name]} == {"vfer-cnn"}
     assert aliases(client, "challenger") == [again["versions"][name] for name in NAMES]
 
     shutil.rmtree(client.get_model_version_download_uri("vfer", again["versions"]["vfer"]).removeprefix("file://"))
@@ -312,7 +312,7 @@ def test_what_is_missing_is_made_again_without_a_second_run(first: dict[str, Any
     client.set_terminated(run, "FAILED")
     assert project.register()["run_id"] == run
     assert client.get_run(run).info.status == "FINISHED"
-    assert experiments(client, made["key"]) == [run]
+    assert experiments(client, output["key"]) == [run]
 
 
 def test_when_a_model_is_champion_is_no_part_of_the_experiment(project: Project, first: dict[str, Any], client: "MlflowClient") -> None:

@@ -25,19 +25,19 @@ BOX = "(selector => {const area = document.querySelectorAll(selector)[%d].getBou
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of two people, the report of it, the film annotated, and a report whose film is gone."""
-    made = tmp_path_factory.mktemp("Bericht #1")
+    output = tmp_path_factory.mktemp("Bericht #1")
     rng = np.random.default_rng(0)
     roles = [
         Role(actor, films.walk(rng, 36, FPS, SIZE, 30, home, 0.3), 30, [Act(0.5, 2, act)])
         for actor, home, act in ((1, 0.27, "happy"), (2, 0.73, "surprise"))
     ]
-    Film(SIZE, FPS, [roles], 4).render(made / "film 100%.mp4")
-    timeline = vfer.load("shipped").timeline(made / "film 100%.mp4", vfer.TimelineOptions(pictures=True, baseline=BaselineSource()))
-    formats.FORMATS["html"].write(made / "report.html", timeline)
-    annotate.write(timeline, made / "annotated.mp4", (), vfer.Span())
-    (made / "elsewhere").mkdir()
-    (made / "elsewhere" / "report.html").write_bytes((made / "report.html").read_bytes())
-    return made
+    Film(SIZE, FPS, [roles], 4).render(output / "film 100%.mp4")
+    timeline = vfer.load("shipped").timeline(output / "film 100%.mp4", vfer.TimelineOptions(pictures=True, baseline=BaselineSource()))
+    formats.FORMATS["html"].write(output / "report.html", timeline)
+    annotate.write(timeline, output / "annotated.mp4", (), vfer.Span())
+    (output / "elsewhere").mkdir()
+    (output / "elsewhere" / "report.html").write_bytes((output / "report.html").read_bytes())
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -223,8 +223,8 @@ def test_a_page_asks_no_network_and_escapes_what_it_is_given(tmp_path: Path) -> 
 
 def test_no_pictures_means_none(folder: Path, tmp_path: Path) -> None:
     film = folder / "film 100%.mp4"
-    ended = CliRunner().invoke(app, ["timeline", str(film), "--no-pictures", "-o", str(tmp_path / "x.html"), "--model", "shipped"])
-    assert ended.exit_code == 0
+    outcome = CliRunner().invoke(app, ["timeline", str(film), "--no-pictures", "-o", str(tmp_path / "x.html"), "--model", "shipped"])
+    assert outcome.exit_code == 0
     assert "data:image/jpeg" not in (tmp_path / "x.html").read_text()
     assert (tmp_path / "x.html").read_text().count("http") == 0
 

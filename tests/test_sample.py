@@ -207,9 +207,9 @@ def test_scrfd_finds_a_face_in_nearly_every_apex(real_data: Path, data: Path) ->
     detector = get_model(str(weights), providers=["CPUExecutionProvider"])
     detector.prepare(-1, input_size=(640, 640), det_thresh=0.5)
     silent = sorted(data.glob("clips/sample/02-*.mp4"))
-    found = [len(detector.detect(np.repeat(luma(path)[4][..., None], 3, axis=2))[0]) for path in silent]
-    assert len(found) == 21
-    assert np.mean([count == 1 for count in found]) >= 0.95
+    result = [len(detector.detect(np.repeat(luma(path)[4][..., None], 3, axis=2))[0]) for path in silent]
+    assert len(result) == 21
+    assert np.mean([count == 1 for count in result]) >= 0.95
 
 
 def test_frames_come_one_by_one_and_a_failed_clip_leaves_no_file(tmp_path: Path) -> None:

@@ -330,8 +330,10 @@ def test_the_look_is_found_where_it_is() -> None:
     picture = draw_face((160, 90), 110)
     here = np.array(box(160, 90, 110), np.float32)
     aside = here + np.array([9, -6, 9, -6, 0], np.float32)
-    found = likeness._match(likeness._window(picture, aside), likeness._look(picture, here))
-    assert found is not None
-    assert found.likeness > 0.95
-    assert (found.x * (here[2] - here[0]) / likeness.SIDE, found.y * (here[3] - here[1]) / likeness.SIDE) == pytest.approx((-9, 6), abs=0.7)
+    result = likeness._match(likeness._window(picture, aside), likeness._look(picture, here))
+    assert result is not None
+    assert result.likeness > 0.95
+    assert (result.x * (here[2] - here[0]) / likeness.SIDE, result.y * (here[3] - here[1]) / likeness.SIDE) == pytest.approx(
+        (-9, 6), abs=0.7
+    )
     assert likeness._match(likeness._window(picture, here + 60), likeness._look(picture, here)) is None

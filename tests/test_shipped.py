@@ -71,11 +71,11 @@ def test_its_keras_and_onnx_twins_answer_alike() -> None:
 
 def test_its_head_answers_by_embeddings_as_it_does_itself() -> None:
     session = Session(FOLDER / "model.onnx")
-    said = session(FACES)
-    np.testing.assert_allclose(head.of(session)(said["embedding"]), said["probabilities"], atol=1e-5)
+    answer = session(FACES)
+    np.testing.assert_allclose(head.of(session)(answer["embedding"]), answer["probabilities"], atol=1e-5)
     reference = baseline.reference_of(session)
     assert reference.neutral is not None
-    assert reference.mean.shape == reference.spread.shape == said["embedding"].shape[1:]
+    assert reference.mean.shape == reference.spread.shape == answer["embedding"].shape[1:]
 
 
 def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Pat
     part = ship.spread(split["validation"], ship.SLICE)
     assert len(part.labels) == ship.SLICE
     assert set(part.labels) == set(range(len(CARD["classes"])))
-    said = predictions.predict(session := Session(FOLDER / "model.onnx"), "validation", part, session.classes)
-    assert (said.predicted == said.truth).mean() == pytest.approx(CARD["slice"]["accuracy"]["value"], abs=1.5 / ship.SLICE)
+    answer = predictions.predict(session := Session(FOLDER / "model.onnx"), "validation", part, session.classes)
+    assert (answer.predicted == answer.truth).mean() == pytest.approx(CARD["slice"]["accuracy"]["value"], abs=1.5 / ship.SLICE)
 
 
 def run(root: Path) -> Path:
@@ -117,9 +117,9 @@ def test_stills_of_its_classes_are_scored_and_others_are_not(tmp_path: Path) -> 
     ]
     stills.write(tmp_path / "stills.parquet", stills.pa.table([list(column) for column in zip(*rows, strict=True)], schema=stills.SCHEMA))
     out = run(tmp_path)
-    said = predictions.read(out / "predictions.parquet")
-    assert said.still == ["t/validation-0", "t/validation-1", "t/test-0", "t/test-1"]
-    assert said.classes == CARD["classes"]
+    answer = predictions.read(out / "predictions.parquet")
+    assert answer.still == ["t/validation-0", "t/validation-1", "t/test-0", "t/test-1"]
+    assert answer.classes == CARD["classes"]
     assert set(json.loads((out / "metrics.json").read_text())) == {"validation", "test"}
 
 
@@ -161,8 +161,8 @@ def test_packed_twins_hold_the_same_kernels_and_answer_alike(packed: tuple[Path,
 
 
 def answered(path: Path) -> dict[str, NDArray[np.float32]]:
-    found = keras.models.load_model(path) if path.suffix == ".keras" else Session(path)
-    return {name: np.asarray(value) for name, value in found(FACES).items()}
+    result = keras.models.load_model(path) if path.suffix == ".keras" else Session(path)
+    return {name: np.asarray(value) for name, value in result(FACES).items()}
 
 
 def test_networks_whose_answers_differ_are_not_shipped(packed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,11 +171,11 @@ def test_subjects_that_do_not_fit_the_folds_are_one_line(clips: list[Clip], fold
 
 
 def refused(clips: list[Clip], message: str, *how: Any) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         divide(clips, *how)
-    assert str(caught.value).startswith("clips.csv: ")
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(excinfo.value).startswith("clips.csv: ")
+    assert message in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
 
 
 @pytest.mark.parametrize(
@@ -374,10 +374,10 @@ def test_the_places_spread_people_who_differ_evenly_over_the_folds(folds: int) -
 def test_damaged_places_are_one_line(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "places.csv").write_text(text)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as excinfo:
         places.read(tmp_path / "places.csv")
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
 
 
 def test_a_fold_that_lost_everybody_is_one_line() -> None:

@@ -112,8 +112,8 @@ def test_both_experiments_are_there_in_one_experiment_of_mlflow(machines: list[M
 def test_each_has_its_versions_and_the_better_one_is_champion_whoever_came_first(machines: list[Machine], client: "MlflowClient") -> None:
     weak, good = (machine.made for machine in machines)
     for name in NAMES:
-        found = {str(version.version): version.run_id for version in client.search_model_versions(f"name = '{name}'")}
-        assert found == {weak["versions"][name]: weak["run_id"], good["versions"][name]: good["run_id"]}
+        result = {str(version.version): version.run_id for version in client.search_model_versions(f"name = '{name}'")}
+        assert result == {weak["versions"][name]: weak["run_id"], good["versions"][name]: good["run_id"]}
     assert good["champion"]
     assert holders(client, "champion") == {good["run_id"]}
     assert len(holders(client, "challenger")) == 1
@@ -143,9 +143,9 @@ def test_the_champion_answers_on_a_machine_that_knows_only_the_server(machines: 
     video = toys.render(tmp_path / "happy.mp4")
     variables = {name: value for name, value in environment(team).items() if name != "PYTHONPATH"}
     command = [sys.executable, "-c", PREDICT, str(video)]
-    ended = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    answer = json.loads(ended.stdout.splitlines()[-1])
+    process = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    answer = json.loads(process.stdout.splitlines()[-1])
     assert (answer["path"], answer["error"]) == (str(video), None)
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
 

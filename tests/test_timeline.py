@@ -51,9 +51,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Truth]]:
         return films.walk(rng, round(seconds * FPS), FPS, SIZE, 30, home, 0.4)
 
     first = [Role(1, path(3, 0.27), 30, [Act(0.5, 2, "happy")]), Role(2, path(3, 0.73), 31, [Act(1, 2, "sad")])]
-    made = Film(SIZE, FPS, [first, [Role(2, path(1.5, 0.5), 36, [])]], 4)
+    output = Film(SIZE, FPS, [first, [Role(2, path(1.5, 0.5), 36, [])]], 4)
     folder = tmp_path_factory.mktemp("film")
-    return folder / "zwei Köpfe.mp4", made.render(folder / "zwei Köpfe.mp4")
+    return folder / "zwei Köpfe.mp4", output.render(folder / "zwei Köpfe.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def test_people_are_followed_and_cuts_are_where_they_are(film: tuple[Path, list[
 
 
 def test_people_are_recognised_across_shots_where_asked(film: tuple[Path, list[Truth]], recogniser: vfer.Recogniser) -> None:
-    found = recogniser.timeline(film[0], vfer.TimelineOptions(recognise=True))
-    assert [(one.name, one.shots) for one in found.people] == [("P1", 1), ("P2", 2)]
+    result = recogniser.timeline(film[0], vfer.TimelineOptions(recognise=True))
+    assert [(one.name, one.shots) for one in result.people] == [("P1", 1), ("P2", 2)]
 
 
 def test_the_same_video_gives_the_same_timeline(film: tuple[Path, list[Truth]], timeline: Timeline, recogniser: vfer.Recogniser) -> None:
@@ -115,31 +115,31 @@ def test_the_same_video_gives_the_same_timeline(film: tuple[Path, list[Truth]], 
 
 def test_answers_are_those_that_a_clip_gets(film: tuple[Path, list[Truth]], timeline: Timeline, recogniser: vfer.Recogniser) -> None:
     rows = [row.raw for row in timeline.rows if row.person == "P3" and row.raw is not None]
-    said = recogniser.predict(film[0], span=vfer.Span(3.0))
-    assert np.mean(rows, axis=0) == pytest.approx(np.array(list(said.probabilities.values())), abs=0.05)
+    answer = recogniser.predict(film[0], span=vfer.Span(3.0))
+    assert np.mean(rows, axis=0) == pytest.approx(np.array(list(answer.probabilities.values())), abs=0.05)
 
 
 def test_a_part_of_a_video_has_the_times_of_the_whole(film: tuple[Path, list[Truth]], recogniser: vfer.Recogniser) -> None:
-    found = recogniser.timeline(film[0], vfer.TimelineOptions(vfer.Span(3.2, 4.0)))
-    times = [row.time for row in found.rows]
+    result = recogniser.timeline(film[0], vfer.TimelineOptions(vfer.Span(3.2, 4.0)))
+    times = [row.time for row in result.rows]
     assert 3.2 <= times[0] < 3.4
     assert 3.8 < times[-1] < 4.0
-    assert [one.name for one in found.people] == ["P1"]
+    assert [one.name for one in result.people] == ["P1"]
 
 
 def test_a_video_of_face_crops_is_one_person(recogniser: vfer.Recogniser, tmp_path: Path) -> None:
     Film((64, 64), 10, [[Role(1, np.full((12, 2), 32.0), 30, [])]], 0).render(tmp_path / "face.mp4")
-    found = recogniser.timeline(tmp_path / "face.mp4", vfer.TimelineOptions(framing="face"))
-    assert {(row.person, row.status) for row in found.rows} == {("P1", "given")}
-    assert len(list(found.rows)) == 12
+    result = recogniser.timeline(tmp_path / "face.mp4", vfer.TimelineOptions(framing="face"))
+    assert {(row.person, row.status) for row in result.rows} == {("P1", "given")}
+    assert len(list(result.rows)) == 12
 
 
 def test_a_video_without_faces_has_a_row_a_frame_and_empty_files(recogniser: vfer.Recogniser, tmp_path: Path) -> None:
     Film((96, 64), 10, [[Role(1, np.full((8, 2), -900.0), 20, [])]], 0).render(tmp_path / "nobody.mp4")
-    found = recogniser.timeline(tmp_path / "nobody.mp4")
-    assert [(row.person, row.status, row.frame) for row in found.rows] == [(None, "none", number) for number in range(8)]
+    result = recogniser.timeline(tmp_path / "nobody.mp4")
+    assert [(row.person, row.status, row.frame) for row in result.rows] == [(None, "none", number) for number in range(8)]
     for name, kind in formats.FORMATS.items():
-        kind.write(tmp_path / f"x{kind.ending}", found)
+        kind.write(tmp_path / f"x{kind.ending}", result)
         assert (tmp_path / f"x{kind.ending}").stat().st_size or name == "srt"
 
 
@@ -153,16 +153,16 @@ def seen(frame: int, *middles: float) -> SearchedFrame:
 
 def linked(frames: list[SearchedFrame], gap: float = 0.5) -> list[dict[int, float]]:
     """Return the middle of each track in each frame."""
-    found = follow(((one, True) for one in frames), Linker(0, gap), gap)
-    return [{number: float(place.box[0] + 10) for number, place in faces.places} for faces in found]
+    tracks = follow(((one, True) for one in frames), Linker(0, gap), gap)
+    return [{number: float(place.box[0] + 10) for number, place in faces.places} for faces in tracks]
 
 
 def test_faces_that_pass_each_other_unseen_keep_their_tracks() -> None:
     """Where both are lost while they cross, only their velocity tells who is who afterwards."""
     frames = [seen(i, *(() if 7 <= i <= 13 else (4.0 * i, 84.0 - 4 * i))) for i in range(21)]
-    found = linked(frames)
-    assert all(set(one) == {0, 1} for one in found)
-    assert [round(one[0]) for one in found] == [4 * i for i in range(21)]
+    tracks = linked(frames)
+    assert all(set(one) == {0, 1} for one in tracks)
+    assert [round(one[0]) for one in tracks] == [4 * i for i in range(21)]
 
 
 def test_a_gap_is_bridged_up_to_its_limit_and_not_beyond() -> None:
@@ -205,18 +205,18 @@ def test_answers_do_not_hang_on_how_many_frames_are_gathered(single: bool, monke
 
 
 def test_the_window_nearest_to_a_frame_answers_for_it() -> None:
-    found = answers(observed(np.arange(100) / 10), 2.0, 0.2)
-    assert all(abs(one.raw[0] - one.observation.time) <= 0.11 for one in found[10:-10])
-    assert all(one.raw[1] == 21 for one in found), "every window is full, also at the ends"
-    assert all(abs(one.smooth[0] - one.observation.time) < 0.05 for one in found[20:-20])
+    frame_answers = answers(observed(np.arange(100) / 10), 2.0, 0.2)
+    assert all(abs(one.raw[0] - one.observation.time) <= 0.11 for one in frame_answers[10:-10])
+    assert all(one.raw[1] == 21 for one in frame_answers), "every window is full, also at the ends"
+    assert all(abs(one.smooth[0] - one.observation.time) < 0.05 for one in frame_answers[20:-20])
 
 
 def test_few_frames_are_one_window_and_gaps_are_no_frames() -> None:
     assert [one.raw.tolist() for one in answers(observed(np.arange(3) / 10), 2.0, 0.2)] == [[pytest.approx(0.1), 3]] * 3
     times = np.concatenate([np.arange(10), np.arange(60, 80)]) / 10
-    found = answers(observed(times), 1.0, 0.2)
-    assert [one.observation.time for one in found] == times.tolist()
-    assert all(abs(one.raw[0] - one.observation.time) <= 0.6 for one in found)
+    frame_answers = answers(observed(times), 1.0, 0.2)
+    assert [one.observation.time for one in frame_answers] == times.tolist()
+    assert all(abs(one.raw[0] - one.observation.time) <= 0.6 for one in frame_answers)
 
 
 def segmented(labels: str, threshold: float = 0.0, rate: int = 10) -> list[Segment]:
@@ -233,11 +233,11 @@ def segmented(labels: str, threshold: float = 0.0, rate: int = 10) -> list[Segme
 
 
 def test_segments_follow_the_frames_but_for_flickers() -> None:
-    found = segmented("aaaaabbbbbbaabbbbbcccccc")
-    assert [(one.expression, one.start, one.end) for one in found] == [
+    segments = segmented("aaaaabbbbbbaabbbbbcccccc")
+    assert [(one.expression, one.start, one.end) for one in segments] == [
         ("a", 0.0, 0.5), ("b", 0.5, pytest.approx(1.8)), ("c", pytest.approx(1.8), pytest.approx(2.4))
     ]  # fmt: skip
-    assert [one.flags for one in found] == [(), (), ("small",)]
+    assert [one.flags for one in segments] == [(), (), ("small",)]
     assert [(one.expression, one.end) for one in segmented("aaaaaBBBBBaaa")] == [("a", pytest.approx(1.3))], "a tie is not a change"
     assert [(one.start, one.end) for one in segmented("aaaa         aaaa")] == [(0.0, 0.4), (1.3, pytest.approx(1.7))]
     assert [one.expression for one in segmented("abbbbbb")] == ["b"], "a brief beginning goes to what follows"
@@ -248,10 +248,10 @@ def test_segments_follow_the_frames_but_for_flickers() -> None:
 def test_segments_touch_and_never_overlap(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = "".join(rng.choice(list("abcBC "), 300))
-    found = segmented(labels)
-    assert all(one.end <= other.start + 1e-9 for one, other in pairwise(found))
-    assert all(one.start < one.end for one in found)
-    covered = sum(one.end - one.start for one in found)
+    segments = segmented(labels)
+    assert all(one.end <= other.start + 1e-9 for one, other in pairwise(segments))
+    assert all(one.start < one.end for one in segments)
+    covered = sum(one.end - one.start for one in segments)
     assert covered >= 0.1 * (300 - labels.count(" ")) - 1e-6
 
 
@@ -263,9 +263,9 @@ def test_people_can_be_named_merged_and_ignored(film: tuple[Path, list[Truth]], 
     persons.write(path, timeline.people)
     text = path.read_text().replace("P1,P1,,", "P1,Zoë,,").replace("P2,P2,,", "P2,Bob,,").replace("P3,P3,,", "P3,Bob,,")
     path.write_text(text)
-    found = recogniser.with_rates(fps=4).timeline(film[0], vfer.TimelineOptions(entries=persons.read(path)))
-    assert {row.person for row in found.rows} == {"Zoë", "Bob"}
-    assert {row.shot for row in found.rows if row.person == "Bob"} == {0, 1}
+    result = recogniser.with_rates(fps=4).timeline(film[0], vfer.TimelineOptions(entries=persons.read(path)))
+    assert {row.person for row in result.rows} == {"Zoë", "Bob"}
+    assert {row.shot for row in result.rows if row.person == "Bob"} == {0, 1}
     path.write_text(text.replace("Zoë,,", "Zoë,yes,"))
     assert {row.person for row in recogniser.timeline(film[0], vfer.TimelineOptions(entries=persons.read(path))).rows} == {"Bob"}
     entries = persons.read(path)
@@ -297,23 +297,23 @@ def test_answers_with_and_without_the_persons_own_baseline_are_kept(
         (BaselineSource(files={"P1": film[0]}), {"P1"}),
     ]
     for source, wanted in cases:
-        found = recogniser.timeline(film[0], vfer.TimelineOptions(baseline=source))
-        for row in found.rows:
+        result = recogniser.timeline(film[0], vfer.TimelineOptions(baseline=source))
+        for row in result.rows:
             assert row.plain is not None
             np.testing.assert_allclose(row.plain[1], plain[row.frame, row.person], atol=1e-6)
-        moved = [row for row in found.rows if row.plain and row.smooth is not None and np.abs(row.smooth - row.plain[1]).max() > 1e-4]
-        assert {row.person for row in moved} == set(found.with_baseline) == wanted
-        formats.FORMATS["csv"].write(tmp_path / "x.csv", found)
+        moved = [row for row in result.rows if row.plain and row.smooth is not None and np.abs(row.smooth - row.plain[1]).max() > 1e-4]
+        assert {row.person for row in moved} == set(result.with_baseline) == wanted
+        formats.FORMATS["csv"].write(tmp_path / "x.csv", result)
         with (tmp_path / "x.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         assert {row["baseline"] for row in rows if row["person"] == "P1"} == {"True"}
-        assert all(row["plain_expression"] in found.classes for row in rows)
+        assert all(row["plain_expression"] in result.classes for row in rows)
 
 
 def test_a_baseline_that_changes_nothing_gives_the_plain_answers(recogniser: vfer.Recogniser, film: tuple[Path, list[Truth]]) -> None:
     shown = recogniser.recognise(film[0], span=vfer.Span(3.0))
-    said = recogniser.answer("x", shown, (identity(recogniser.answerer.reference()), "nothing"))
-    assert said.probabilities == pytest.approx(dict(said.plain), abs=0.02), "the head takes the mean over looks before the softmax"
+    answer = recogniser.answer("x", shown, (identity(recogniser.answerer.reference()), "nothing"))
+    assert answer.probabilities == pytest.approx(dict(answer.plain), abs=0.02), "the head takes the mean over looks before the softmax"
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------------------
@@ -321,10 +321,10 @@ def test_a_baseline_that_changes_nothing_gives_the_plain_answers(recogniser: vfe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, timeline: Timeline) -> Path:
-    made = tmp_path_factory.mktemp("files")
+    output = tmp_path_factory.mktemp("files")
     for kind in formats.FORMATS.values():
-        kind.write(made / f"film{kind.ending}", timeline)
-    return made
+        kind.write(output / f"film{kind.ending}", timeline)
+    return output
 
 
 def named(columns: list[str], classes: list[str]) -> Iterator[str]:
@@ -364,9 +364,9 @@ def test_elan_and_praat_read_the_segments(folder: Path, film: tuple[Path, list[T
     assert list(eaf.get_tier_names()) == ["P1", "P2", "P3"]
     said = {name: [(one.start, one.end, one.answer) for one in timeline.segments if one.person == name] for name in eaf.get_tier_names()}
     for name, segments in said.items():
-        found = eaf.get_annotation_data_for_tier(name)
-        assert [one[2] for one in found] == [one[2] for one in segments]
-        assert [one[0] / 1000 for one in found] == pytest.approx([one[0] for one in segments], abs=1e-3)
+        annotations = eaf.get_annotation_data_for_tier(name)
+        assert [one[2] for one in annotations] == [one[2] for one in segments]
+        assert [one[0] / 1000 for one in annotations] == pytest.approx([one[0] for one in segments], abs=1e-3)
     assert Path(folder / eaf.get_linked_files()[0]["RELATIVE_MEDIA_URL"].replace("%20", " ").replace("%C3%B6", "ö")).resolve() == film[0]
     grid = Praat.TextGrid(str(folder / "film.TextGrid"), codec="utf-8")
     assert [name for _, name in grid.get_tier_name_num()] == list(said)
@@ -376,9 +376,9 @@ def test_elan_and_praat_read_the_segments(folder: Path, film: tuple[Path, list[T
 
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
 def test_subtitles_say_who_shows_what(kind: str, folder: Path, timeline: Timeline) -> None:
-    found = pysubs2.load(str(folder / f"film.{kind}"), encoding="utf-8")
+    parts = pysubs2.load(str(folder / f"film.{kind}"), encoding="utf-8")
     assert [(round(1000 * one.start), one.person) for one in timeline.segments] == [
-        (one.start, one.text.partition(":")[0]) for one in found
+        (one.start, one.text.partition(":")[0]) for one in parts
     ]
 
 
@@ -462,8 +462,8 @@ def test_one_file_is_written_where_its_name_says_how(film: tuple[Path, list[Trut
 )
 def test_arguments_that_make_no_sense_are_one_line(arguments: list[str], part: str, film: tuple[Path, list[Truth]]) -> None:
     Path("copy.mp4").write_bytes(film[0].read_bytes())
-    ended = run(film[0], "copy.mp4", *arguments)
-    assert (ended.exit_code, part in str(ended.exception)) == (1, True), ended.exception
+    outcome = run(film[0], "copy.mp4", *arguments)
+    assert (outcome.exit_code, part in str(outcome.exception)) == (1, True), outcome.exception
 
 
 def test_output_that_would_take_a_video_s_place_is_refused(film: tuple[Path, list[Truth]]) -> None:

@@ -63,9 +63,9 @@ with tracking.training(Path(sys.argv[1]), "lstm", {"units": 3}, "killed", 5) as 
 
 
 def test_a_killed_training_finds_its_run_and_its_checkpoint_again(store: Path, client: "MlflowClient", tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(store)], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.returncode == 9, ended.stderr
-    first = ended.stdout.split()[-1]
+    process = subprocess.run([sys.executable, "-c", KILLED, str(store)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 9, process.stderr
+    first = process.stdout.split()[-1]
     assert client.get_run(first).info.status == "RUNNING"
     with tracking.training(store, "lstm", {"units": 3}, "killed", 5) as live:
         assert live.run.id == first
@@ -140,18 +140,18 @@ def test_a_server_that_is_down_is_one_line_within_half_a_minute(tmp_path: Path, 
     address = f"http://127.0.0.1:{closed_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     started = time.monotonic()
-    with pytest.raises(TrackingError) as caught, tracking.training(tmp_path, "cnn", {}, "down", 1):
+    with pytest.raises(TrackingError) as excinfo, tracking.training(tmp_path, "cnn", {}, "down", 1):
         pytest.fail("the training began")
     assert time.monotonic() - started < 30
-    assert str(caught.value).startswith(f"MLflow store {address} does not answer")
-    assert "start the server, or unset MLFLOW_TRACKING_URI" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(excinfo.value).startswith(f"MLflow store {address} does not answer")
+    assert "start the server, or unset MLFLOW_TRACKING_URI" in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
 
 
 def test_a_database_that_is_none_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(TrackingError) as caught:
+    with pytest.raises(TrackingError) as excinfo:
         tracking.connect(tmp_path)
-    assert "file is not a database" in str(caught.value)
-    assert "rename" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "file is not a database" in str(excinfo.value)
+    assert "rename" in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)

@@ -91,10 +91,10 @@ def test_batches_depend_on_seed_epoch_and_index_alone() -> None:
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_every_example_stands_once_in_an_epoch_with_its_own_target_and_weight(shuffle: bool) -> None:
     points, targets = examples()
-    found = batches(shuffle=shuffle)
-    found.start(4)
-    assert [len(found[i][0]) for i in range(len(found))] == [16, 16, 8]
-    inputs, labels, weights = (np.concatenate(parts) for parts in zip(*(found[i] for i in range(len(found))), strict=True))
+    result = batches(shuffle=shuffle)
+    result.start(4)
+    assert [len(result[i][0]) for i in range(len(result))] == [16, 16, 8]
+    inputs, labels, weights = (np.concatenate(parts) for parts in zip(*(result[i] for i in range(len(result))), strict=True))
     order = weights.astype(int) - 1
     assert sorted(order) == list(range(40))
     assert (order.tolist() == list(range(40))) is not shuffle
@@ -321,9 +321,9 @@ def test_the_onnx_twin_answers_alike_for_any_batch_and_time_and_names_its_classe
     assert session.classes == ["sad", "glad"]
     for n, time in ((1, 1), (7, 9)):
         expected = model(sample(n, time), training=False)
-        found = session(sample(n, time))
-        assert set(found) == {"embedding", "probabilities"}
-        for name, value in found.items():
+        outputs = session(sample(n, time))
+        assert set(outputs) == {"embedding", "probabilities"}
+        for name, value in outputs.items():
             np.testing.assert_allclose(value, expected[name], atol=1e-4)
     back = keras.models.load_model(tmp_path / "new" / "model.keras", compile=False)
     np.testing.assert_allclose(back(sample())["embedding"], model(sample(), training=False)["embedding"], atol=1e-6)
@@ -350,16 +350,16 @@ training.compile_classifier(net, learning_rate=0.01, steps=2)
 loss = net.train_on_batch(np.random.rand(4, 48, 48, 1), np.eye(2)[[0, 1, 1, 0]])
 assert np.isfinite(loss).all(), loss
 """
-    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-500:]
+    process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-500:]
 
 
 def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = f"import sys\nfrom pathlib import Path\nimport {__name__}\nfrom vfer.nets import export\n"
     code += f"export.save_keras({__name__}.named(), Path('second.keras'))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     export.save_keras(named(), tmp_path / "first.keras")
     assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.keras", "second.keras"]

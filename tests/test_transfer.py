@@ -113,9 +113,9 @@ def test_the_last_layer_that_does_not_fit_leaves_the_first_as_they_were(tmp_path
 def test_what_is_no_model_is_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"model\.keras: is not a valid Keras model \(.*\); name a file") as caught:
+    with pytest.raises(WeightsError, match=r"model\.keras: is not a valid Keras model \(.*\); name a file") as excinfo:
         transfer.load(cnn("architectures.nets:tiny"), path)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(excinfo.value)
 
 
 def test_weights_are_found_where_pretrain_left_some(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: P
 
     def spy(model: keras.Model, *given: object, **named: object) -> training.Fit:
         before = head(model)
-        made = fit(model, *given, **named)  # type: ignore[arg-type]
+        fit_result = fit(model, *given, **named)  # type: ignore[arg-type]
         assert any((old != new).any() for old, new in zip(before, head(model), strict=True)), "the head was not trained"
         after.append(features(model))
-        return made
+        return fit_result
 
     monkeypatch.setattr(training, "fit", spy)
     epochs: list[int] = []

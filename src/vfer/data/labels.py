@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from vfer.errors import DataError
 from vfer.params import Params
@@ -16,7 +18,7 @@ class LabelsParams(Params):
 
     stills: Literal["all"] | list[str]
     clips: Literal["all"] | list[str]
-    merge: dict[str, str] = {}
+    merge: Annotated[dict[str, str], Field(default_factory=dict)]
 
     def merged(self, expressions: Iterable[str]) -> list[str]:
         """Return the expressions under their merged names, in their order."""
