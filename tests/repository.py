@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,13 +61,19 @@ class Repository:
         return dict(json.loads((self.root / "outputs" / stage / "metrics.json").read_text()))
 
     def experiments(self) -> list[dict[str, str]]:
-        """Returns the params and tags of the MLflow runs that stand for experiments, the newest first."""
-        code = (
-            "import json, mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
-            "runs = mlflow.MlflowClient().search_runs(['1'], \"tags.`vfer.kind` = 'experiment'\"); "
-            "print(json.dumps([{**r.data.params, **r.data.tags, 'id': r.info.run_id, 'at': r.info.artifact_uri} for r in runs]))"
-        )
-        return list(json.loads(self.run(sys.executable, "-W", "ignore", "-c", code).splitlines()[-1]))
+        """Return the params and tags of the runs of experiments, the newest first, read without MLflow, whose import takes seconds."""
+        with closing(sqlite3.connect(self.root / "mlflow.db")) as database:
+            runs = database.execute(
+                "SELECT run_uuid, artifact_uri FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' "
+                "AND key = 'vfer.kind' AND value = 'experiment' ORDER BY start_time DESC"
+            ).fetchall()
+            named = {
+                kind: [dict(database.execute(f"SELECT key, value FROM {kind} WHERE run_uuid = ?", (run,))) for run, _ in runs]
+                for kind in ("params", "tags")
+            }
+        return [
+            {**params, **tags, "id": run, "at": uri} for (run, uri), params, tags in zip(runs, named["params"], named["tags"], strict=True)
+        ]
 
 
 def render(data: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import STAGES, Repository, build
+from repository import HOME, STAGES, Repository, build
 
 from vfer.cnn import head
 from vfer.data import manifest
@@ -99,21 +99,16 @@ def test_going_back_restores_from_the_cache(repository: Repository, first: list[
     assert repository.run("git", "status", "--porcelain") == ""
 
 
-def test_an_experiment_in_a_temporary_copy_lands_in_the_same_store(repository: Repository, first: list[str]) -> None:
+def test_an_experiment_in_a_temporary_copy_shares_both_stores(repository: Repository, first: list[str]) -> None:
     assert first
     before = len(repository.experiments())
-    assert repository.ran("exp", "run", "--temp", "--name", "aside", "-S", "lstm.units=5") == AFTER_LSTM
-    newest = repository.experiments()[0]
-    assert len(repository.experiments()) == before + 1
+    output = repository.run("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "lstm.units=5", "-S", "frames.max_bad=0.6")
+    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames", *AFTER_LSTM]
+    assert "28 clips (28 from the clip store)" in output
+    newest, *others = repository.experiments()
+    assert len(others) == before
     assert newest["dvc.experiment"] == "aside"
     assert newest["at"].startswith((repository.root / "mlruns").resolve().as_uri())
-
-
-def test_the_clip_store_serves_temporary_copies_too(repository: Repository, first: list[str]) -> None:
-    assert first
-    output = repository.run("dvc", "exp", "run", "--temp", "-S", "frames.max_bad=0.6")
-    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames", "register"]
-    assert "28 clips (28 from the clip store)" in output
 
 
 def test_a_deleted_run_is_made_again_from_the_cache(repository: Repository, first: list[str]) -> None:
@@ -149,6 +144,13 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
     assert output.count("29 clips (29 from the clip store)") == 3, "the one clip that is new has the content of another"
 
 
+def command(stage: str, **changed: str) -> list[str]:
+    """Return the command of a stage, as dvc.yaml has it, with some of its options changed."""
+    words = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
+    options = dict(zip(words[3::2], words[4::2], strict=True)) | {f"--{name}": value for name, value in changed.items()}
+    return [sys.executable, *words[1:3], *(word for option in options.items() for word in option)]
+
+
 @pytest.mark.parametrize(
     ("change", "stage", "line"),
     [
@@ -161,21 +163,29 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
         ({"frames": {"fps": -1}}, "frames", "params.yaml: frames.fps"),
     ],
 )
-def test_bad_params_end_in_one_line_and_lose_nothing(
-    repository: Repository, first: list[str], change: dict[str, dict[str, object]], stage: str, line: str
+def test_bad_params_end_in_one_line(
+    repository: Repository, first: list[str], change: dict[str, dict[str, object]], stage: str, line: str, tmp_path: Path
 ) -> None:
     assert first
-    path = repository.root / "params.yaml"
-    kept = path.read_text()
-    params = yaml.safe_load(kept)
+    params = yaml.safe_load((repository.root / "params.yaml").read_text())
     for section, values in change.items():
         params[section] |= values
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
-    try:
-        output = repository.run("dvc", "repro", "--single-item", stage, fails=True)
-    finally:
-        path.write_text(kept)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    output = repository.run(*command(stage, params=str(tmp_path / "params.yaml"), out=str(tmp_path / "out")), fails=True)
     assert line in output
+    assert "Traceback" not in output
+
+
+def test_a_stage_that_fails_loses_nothing(repository: Repository, first: list[str]) -> None:
+    assert first
+    path = repository.root / "params.yaml"
+    original = path.read_text()
+    path.write_text(original.replace("lstm:\n", "lstm:\n  unit: 5\n"))
+    try:
+        output = repository.run("dvc", "repro", "--single-item", "lstm", fails=True)
+    finally:
+        path.write_text(original)
+    assert "params.yaml: lstm.unit: unknown key" in output
     assert "Traceback" not in output
     repository.run("dvc", "checkout", "--quiet", "--force")
     assert (repository.root / "outputs" / "lstm" / "model.onnx").is_file()
@@ -183,8 +193,7 @@ def test_bad_params_end_in_one_line_and_lose_nothing(
 
 def test_no_data_at_all_is_one_clear_line(repository: Repository, first: list[str]) -> None:
     assert first
-    command = [sys.executable, "-m", "stages.frames", "--clips", "nowhere/clips.csv", "--params", "params.yaml", "--out", "elsewhere"]
-    output = repository.run(*command, fails=True)
+    output = repository.run(*command("frames", clips="nowhere/clips.csv", out="elsewhere"), fails=True)
     assert "nowhere/clips.csv: cannot be read" in output
     assert "vfer data add" in output
     assert "Traceback" not in output
@@ -192,15 +201,7 @@ def test_no_data_at_all_is_one_clear_line(repository: Repository, first: list[st
 
 def test_a_tracking_server_that_is_down_stops_before_the_training(repository: Repository, first: list[str]) -> None:
     assert first
-    command = ["env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", sys.executable, "-m", "stages.lstm"]
-    options = {
-        "features": "outputs/features/features.parquet",
-        "clips": "data/clips.csv",
-        "places": "data/places.csv",
-        "params": "params.yaml",
-        "out": "elsewhere",
-    }
-    output = repository.run(*command, *(word for name, value in options.items() for word in (f"--{name}", value)), fails=True)
+    output = repository.run("env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", *command("lstm", out="elsewhere"), fails=True)
     assert "does not answer" in output
     assert "unset MLFLOW_TRACKING_URI" in output
     assert "Traceback" not in output
