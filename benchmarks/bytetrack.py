@@ -8,7 +8,7 @@ import numpy as np
 
 
 def main(path: Path) -> None:
-    """Read `[fps, score, shots]`: lists of frames, lists of boxes (x0, y0, x1, y1, score); print a number a box, or -1."""
+    """Read `[fps, score, shots]`: lists of frames, lists of boxes (x0, y0, x1, y1, score); print one number per box, or -1."""
     import supervision as sv
     from trackers import ByteTrackTracker
 

@@ -98,7 +98,7 @@ def repeated(source: Path, path: Path, times: int) -> Path:
 
 
 def real(folder: Path | None, workers: int) -> list[Path]:
-    """Return the real 720p clips, as many as keep all processes busy to the end; none where there are none."""
+    """Return the real 720p clips, as many as keep all processes busy to the end; none if there are none."""
     import av
 
     result = []

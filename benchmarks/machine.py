@@ -51,7 +51,7 @@ def commit() -> str:
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package, or none where it is not installed."""
+    """Return the version of a package, or none if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

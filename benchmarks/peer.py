@@ -31,7 +31,7 @@ class Pass:
 
 
 def install(cache: Path, name: str = "fer") -> Path:
-    """Return the Python of a package's environment, made by `uv` where it is not there yet; raise `VferError` where it cannot be made.
+    """Return the Python of a package's environment, made by `uv` where it is not there yet; raise `VferError` if it cannot be made.
 
     What it holds stands in `NAME.txt` beside this file.
     """

@@ -33,7 +33,7 @@ def run(command: Sequence[str], folder: Path, **more: str) -> str:
 
 
 def show(command: Sequence[str], folder: Path) -> None:
-    """Run a command to its end and let it print; raise `VferError` where it fails."""
+    """Run a command to its end and let it print; raise `VferError` if it fails."""
     if status := subprocess.run(command, cwd=folder, env=environment({}), check=False).returncode:
         raise VferError(f"`{plain(' '.join(command))}` failed with status {status}")
 

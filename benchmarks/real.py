@@ -97,7 +97,7 @@ def ckplus(archive: Path) -> Iterator[LabelledClip]:
 
 
 def ours(clips: Sequence[LabelledClip], margin: float | None = None) -> list[str | None]:
-    """Return the shipped network's answers, at its own margin or another; None where no frame shows a face."""
+    """Return the shipped network's answers, at its own margin or another; None if no frame shows a face."""
     model = models.shipped(Path().resolve())
     if margin is not None:
         faces = model.settings.faces.model_copy(update={"margin": margin})

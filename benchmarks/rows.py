@@ -22,7 +22,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: the median of its samples, their range, and whether it reaches its goal; `value` is None where it was not measured."""
+    """One figure: the median of its samples, their range, and whether it reaches its goal; `value` is None if it was not measured."""
 
     what: str
     value: float | None = None

@@ -135,7 +135,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
 
 
 def with_baseline(metrics: Mapping[str, Any]) -> str:
-    """Return the figures relative to each person's own baseline, and what they know of the person; empty where there are none."""
+    """Return the figures relative to each person's own baseline, and what they know of the person; empty if there are none."""
     if "baseline" not in metrics:
         return ""
     own = metrics["baseline"]
@@ -155,7 +155,7 @@ def write_predictions(
     names: list[str],
     relative_answers: Relative | None,
 ) -> None:
-    """Write one row a test clip: the truth, the answer (null without a face), the frames' vote, and a column a class.
+    """Write one row per test clip: the truth, the answer (null without a face), the frames' vote, and one column per class.
 
     With baselines, `with_baseline` is the answer relative to the person's own, and `scored_with_baseline` false where the clip made one.
     """

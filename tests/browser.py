@@ -37,7 +37,7 @@ def _high(descriptor: int) -> int:
 class Browser:
     """One page in Chromium; `errors` lists what the page reported, `network` the addresses that it requested, but for files.
 
-    Raises `BrowserError` where Chromium does not start or does not answer; it is killed then.
+    Raises `BrowserError` if Chromium does not start or does not answer; it is killed then.
     """
 
     def __init__(self, profile: Path) -> None:

@@ -43,7 +43,7 @@ class Failures:
             self.check()
 
     def check(self) -> None:
-        """Raise `VferError` where several clips have failed in one place, and none has succeeded."""
+        """Raise `VferError` if several clips have failed in one place, and none has succeeded."""
         if self._last and not self._successes and len(self._places) == 1 and self._places.total() > 1:
             where = f"; {self._log} has the traceback" if self._log else ""
             raise VferError(

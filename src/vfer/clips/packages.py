@@ -20,7 +20,7 @@ def text(packages: Mapping[str, Iterable[str]]) -> str:
 
 
 def check(path: Path) -> None:
-    """Raise `DataError` where a package of another version is installed than the file says, since DVC would not know of it."""
+    """Raise `DataError` if a package of another version is installed than the file says, since DVC would not know of it."""
     import yaml
 
     try:

@@ -27,7 +27,7 @@ class StillPart:
         labels: Class numbers, int64 (n,).
         targets: What the label head learns, float32 (n, classes).
         names: Names of the stills.
-        twins: Which held-out stills show a photo that is trained on; empty where that is unknown.
+        twins: Which held-out stills show a photo that is trained on; empty if that is unknown.
         votes: Shares of the annotators' votes, float32 (n, vote classes), zero in rows without votes; no columns without a vote head.
     """
 
@@ -54,7 +54,7 @@ class Stills:
     where: Path = Path()
 
     def columns(self) -> list[int]:
-        """Return the number among the vote classes of each class; raise `DataError` where annotators voted for one of them never."""
+        """Return the number among the vote classes of each class; raise `DataError` if annotators voted for one of them never."""
         if absent := sorted(set(self.classes) - set(self.votes)):
             raise DataError(f"{self.where}: no annotator voted for {', '.join(absent)}; set cnn.head: label")
         return [self.votes.index(name) for name in self.classes]
@@ -144,7 +144,7 @@ def vote_shares(table: pa.Table, labels: LabelsParams) -> tuple[list[str], NDArr
     """Return the expressions that annotators voted for, sorted, and each still's shares of the votes.
 
     Returns:
-        The expressions under their merged names, and float32 (n, expressions), zero where a still has no votes. Source: Barsoum et al.,
+        The expressions under their merged names, and float32 (n, expressions), zero if a still has no votes. Source: Barsoum et al.,
         "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016.
     """
     polls = [dict(votes or ()) for votes in table[stills.VOTES.name].to_pylist()]

@@ -1,4 +1,4 @@
-"""What the CNN says of stills that it did not learn from: one row a still, in one Parquet file."""
+"""What the CNN says of stills that it did not learn from: one row per still, in one Parquet file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def write(path: Path, predictions: Sequence[Predictions]) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """Read the table; raise `DataError` where the file is missing or is no such table."""
+    """Read the table; raise `DataError` if the file is missing or is no such table."""
     try:
         table = pq.read_table(path)
         still, usage, expression = ([str(value) for value in table[name].to_pylist()] for name in TEXTS)

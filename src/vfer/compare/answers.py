@@ -1,4 +1,4 @@
-"""What a method says of the clips that it was tested on: one row a clip, in one Parquet file, with what it cost."""
+"""What a method says of the clips that it was tested on: one row per clip, in one Parquet file, with what it cost."""
 
 import json
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def write(path: Path, folds: Sequence[Answers]) -> None:
 
 
 def read(path: Path) -> list[Answers]:
-    """Read the folds, those of the first seed first; raise `DataError` where the file is missing or is no such table."""
+    """Read the folds, those of the first seed first; raise `DataError` if the file is missing or is no such table."""
     try:
         table = pq.read_table(path)
         about = json.loads(table.schema.metadata[COST])

@@ -67,7 +67,7 @@ def run(
 ) -> Answers:
     """Train on a fold and return what the method says of each test clip; one without a face gets a row of NaN.
 
-    Raises `DataError` where no clip to train or to validate on shows a face, or all to train on show one expression.
+    Raises `DataError` if no clip to train or to validate on shows a face, or all to train on show one expression.
     """
     train, validation, test = (clips([row for row in rows if row.part == part]) for part in ("train", "validation", "test"))
     for part, found in (("train", train), ("validation", validation)):

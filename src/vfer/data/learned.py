@@ -21,7 +21,7 @@ Kind = Literal["clip", "still", "identity"]
 
 @dataclass(frozen=True)
 class Example:
-    """Something that trained, validated or tested a model; `subject` and `digest` (sha256) are empty where nobody knows them.
+    """Something that trained, validated or tested a model; `subject` and `digest` (sha256) are empty if nobody knows them.
 
     An identity stands for all faces of one subject.
     """

@@ -1,4 +1,4 @@
-"""The clips' manifest, `clips.csv`: one row a clip, its paths relative to the manifest."""
+"""The clips' manifest, `clips.csv`: one row per clip, its paths relative to the manifest."""
 
 import csv
 import re

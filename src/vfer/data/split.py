@@ -94,7 +94,7 @@ def split(
     """Assign each clip, with its merged expression, to a part, by the seed and the places of whatever the protocol keeps together.
 
     One fold tests, the next ones in a ring validate, and the others train. A clip that comes or goes changes nobody else's part, as long as
-    the places `known` name everybody. Raises `DataError` where there are fewer subjects, recordings or clips than folds, a fold is empty
+    the places `known` name everybody. Raises `DataError` if there are fewer subjects, recordings or clips than folds, a fold is empty
     or does not exist, or, of the folds `ravdess`, a clip of somebody else.
     """
     order = sorted(range(len(clips)), key=lambda i: clips[i].clip)
@@ -187,7 +187,7 @@ def write(path: Path, rows: list[SplitRow]) -> None:
 
 
 def read(path: Path) -> list[SplitRow]:
-    """Read a split; raises `DataError` where the file is missing or is no such table."""
+    """Read a split; raises `DataError` if the file is missing or is no such table."""
     try:
         table = pq.read_table(path).cast(SPLIT_SCHEMA)  # which refuses other columns and empty values
     except (OSError, ValueError, pa.ArrowException) as error:

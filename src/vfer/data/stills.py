@@ -1,4 +1,4 @@
-"""The stills, `stills.parquet`: one row a face picture, grey, 48x48, encoded as PNG or JPEG."""
+"""The stills, `stills.parquet`: one row per face picture, grey, 48x48, encoded as PNG or JPEG."""
 
 import os
 from collections import Counter
@@ -110,7 +110,7 @@ def normalise(data: bytes) -> tuple[bytes, bool]:
 
 
 def grey(data: bytes) -> NDArray[np.uint8] | None:
-    """Return an encoded picture as grey pixels, (height, width) uint8, turned as its EXIF tag says, or None where it cannot be decoded."""
+    """Return an encoded picture as grey pixels, (height, width) uint8, turned as its EXIF tag says, or None if it cannot be decoded."""
     import cv2
 
     return _decode(data, cv2.IMREAD_GRAYSCALE)

@@ -15,7 +15,7 @@ FEW = "too few subjects"
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with the bounds of its confidence interval, which are None where there are too few subjects for one."""
+    """A score with the bounds of its confidence interval, which are None if there are too few subjects for one."""
 
     value: float
     low: float | None

@@ -16,7 +16,7 @@ Right = NDArray[np.bool_] | NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Paired:
-    """How much more accurate the first of two models is, and the two-sided p of that, which is None where there are too few subjects."""
+    """How much more accurate the first of two models is, and the two-sided p of that, which is None if there are too few subjects."""
 
     difference: float
     p: float | None

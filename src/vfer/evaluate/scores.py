@@ -18,7 +18,7 @@ class Scores:
 def score(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Scores:
     """Score predictions, int64 (n,); a class that does not occur in the truth counts in none of the means.
 
-    A prediction of -1 stands for "no answer" and is wrong. Raises `ValueError` where there is nothing to score.
+    A prediction of -1 stands for "no answer" and is wrong. Raises `ValueError` if there is nothing to score.
     """
     if not len(truth):
         raise ValueError("there is nothing to score")

@@ -28,7 +28,7 @@ class SearchedFrame:
 
 
 def between(stretch: Sequence[SearchedFrame]) -> list[NDArray[np.float32]] | None:
-    """Return the boxes, (n, 5) with NaN for the score, in the pictures between the first and the last; none where any is in doubt.
+    """Return the boxes, (n, 5) with NaN for the score, in the pictures between the first and the last; none if any is in doubt.
 
     Each face goes evenly from its first box to its last; where its looks are found nearby instead, it goes there.
     """
@@ -53,7 +53,7 @@ def between(stretch: Sequence[SearchedFrame]) -> list[NDArray[np.float32]] | Non
 
 
 def _pairs(first: NDArray[np.float32], last: NDArray[np.float32]) -> NDArray[np.intp] | None:
-    """Return which of the last boxes each first one became; none where that is not one to one."""
+    """Return which of the last boxes each first one became; none if that is not one to one."""
     if len(first) != len(last):
         return None
     if not len(first):
@@ -82,7 +82,7 @@ def _window(grey: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uin
 def _shift(
     grey: NDArray[np.uint8], box: NDArray[np.float32], before: NDArray[np.uint8], after: NDArray[np.uint8], part: float
 ) -> NDArray[np.float32] | None:
-    """Return what moves the box onto the face that looks like `before` and `after`; none where there is no such face nearby."""
+    """Return what moves the box onto the face that looks like `before` and `after`; none if there is no such face nearby."""
     window = _window(grey, box)
     one, other = _match(window, before), _match(window, after)
     if one is None or other is None or max(one.likeness, other.likeness) < LIKE or min(one.likeness, other.likeness) < FAINTLY_LIKE:
@@ -101,7 +101,7 @@ class _Match(NamedTuple):
 
 
 def _match(window: NDArray[np.uint8], look: NDArray[np.uint8]) -> _Match | None:
-    """Return where the look fits best; none where that is the window's rim, so that it may lie farther off."""
+    """Return where the look fits best; none if that is the window's rim, so that it may lie farther off."""
     import cv2
 
     scores = cv2.matchTemplate(window, look, cv2.TM_CCOEFF_NORMED)

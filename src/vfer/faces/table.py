@@ -41,7 +41,7 @@ class Faces:
 
     `frame` (n,) int32 is the index in the source, `time` (n,) float64 its seconds, `status` one of `STATUSES` each;
     `score` (n,), the detector's, and `box` (n, 4) are float32 with NaN where there is none (pixels of the stored frame);
-    `crop` is (n, 48, 48) uint8, zero where the status is none.
+    `crop` is (n, 48, 48) uint8, zero if the status is none.
     """
 
     frame: NDArray[np.int32]

@@ -29,11 +29,11 @@ class ChosenDetector:
     why: str
 
     def load(self, params: FacesParams) -> Detector:
-        """Build the detector; raise `WeightsError` where the file changed meanwhile or is no such detector."""
+        """Build the detector; raise `WeightsError` if the file changed meanwhile or is no such detector."""
         return Bordered(build(self.name, self._read(), self.sha256, self.path, params), params.score)
 
     def check(self) -> None:
-        """Raise `WeightsError` where the file cannot be read or changed meanwhile; build nothing."""
+        """Raise `WeightsError` if the file cannot be read or changed meanwhile; build nothing."""
         self._read()
 
     def _read(self) -> bytes:
@@ -51,7 +51,7 @@ class ChosenDetector:
 def choose(params: FacesParams, weights: Path) -> ChosenDetector:
     """Pick the detector that `params.detector` asks for, and verify its weights.
 
-    `auto` takes SCRFD where its weights are installed, CenterFace elsewhere. Raises `WeightsError` where weights that were
+    `auto` takes SCRFD where its weights are installed, CenterFace elsewhere. Raises `WeightsError` if weights that were
     asked for or installed are missing, or are not listed in `SHA256SUMS`; `load` raises it where they differ from that.
     """
     if params.detector == "centerface":
@@ -74,7 +74,7 @@ def resolve(params: FacesParams, weights: Path) -> Detector:
 
 
 def build(name: str, model: bytes, sha256: str, path: Path, params: FacesParams) -> Detector:
-    """Build a detector from its weights; raise `WeightsError` where they are no such detector."""
+    """Build a detector from its weights; raise `WeightsError` if they are no such detector."""
     kind = Scrfd if name == Scrfd.name else centerface.CenterFace
     try:
         detector = kind(model, sha256, det_size=params.det_size, score=params.score)
@@ -85,7 +85,7 @@ def build(name: str, model: bytes, sha256: str, path: Path, params: FacesParams)
 
 
 def sums(weights: Path) -> dict[str, str]:
-    """Read `SHA256SUMS` (the format of `sha256sum -c`): hash by file name; empty where there is none."""
+    """Read `SHA256SUMS` (the format of `sha256sum -c`): hash by file name; empty if there is none."""
     path = weights / SUMS_FILE
     if not path.is_file():
         return {}

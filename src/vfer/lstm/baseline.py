@@ -50,7 +50,7 @@ class Statistics:
 class Reference:
     """Where everybody's embeddings lie, every person weighed alike: float32 (d,) each.
 
-    `neutral` is the mean over the neutral clips alone; None where none are known.
+    `neutral` is the mean over the neutral clips alone; None if none are known.
     """
 
     mean: Vector
@@ -115,7 +115,7 @@ def from_clips(statistics: Statistics | None, reference: Reference) -> Baseline:
     change nothing.
 
     Args:
-        statistics: Those of the person's clips; None where there are none.
+        statistics: Those of the person's clips; None if there are none.
         reference: Everybody's.
     """
     if statistics is None:
@@ -165,7 +165,7 @@ class Moments:
         self._moments = np.array([_moments(clip) for clip in clips if len(clip)], np.float64)
 
     def statistics(self, selection: NDArray[np.bool_] | None = None) -> Statistics | None:
-        """Return the statistics of the `chosen` clips, bool (n,), or of all; None where none of them shows a frame."""
+        """Return the statistics of the `chosen` clips, bool (n,), or of all; None if none of them shows a frame."""
         return join(self.by_recording(selection)[1])
 
     def of_others(self, selection: NDArray[np.bool_] | None = None) -> list[Statistics | None]:
@@ -196,7 +196,7 @@ def join(rows: NDArray[np.float64]) -> Statistics | None:
 
 
 def statistics(clips: Clips, recordings: Sequence[str] | None = None) -> Statistics | None:
-    """Return the statistics of a person's clips; None where none shows a frame. For the arguments see `Moments`."""
+    """Return the statistics of a person's clips; None if none shows a frame. For the arguments see `Moments`."""
     return Moments(clips, recordings).statistics()
 
 
@@ -204,8 +204,8 @@ def everybody(people: Sequence[Statistics | None], neutral: Sequence[Statistics 
     """Return the reference of the people that a model is trained on, one at least.
 
     Args:
-        people: Statistics of each person's clips; None where none shows a frame.
-        neutral: Statistics of each person's neutral clips; None where there are none.
+        people: Statistics of each person's clips; None if none shows a frame.
+        neutral: Statistics of each person's neutral clips; None if there are none.
     """
     spreads = [np.square(person.spread, dtype=np.float64) for person in people if person]
     resting = [person.mean for person in neutral if person]
@@ -244,7 +244,7 @@ def find_neutral(clips: Clips, reference: Reference, answer: Callable[[Clips], N
         answer: Returns the probability of neutral, (n,), of each of n clips that show a frame, given their moved embeddings.
 
     Returns:
-        Which clips are the most neutral quarter, one at least, bool (n,); none where no clip shows a frame.
+        Which clips are the most neutral quarter, one at least, bool (n,); none if no clip shows a frame.
     """
     visible = [row for row, clip in enumerate(clips) if len(clip)]
     neutral = np.zeros(len(clips), bool)

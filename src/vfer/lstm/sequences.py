@@ -32,7 +32,7 @@ def pad(clips: Sequence[Embeddings], length: int) -> dict[str, NDArray[np.float3
         length: Frames of each padded clip; a longer clip is thinned evenly.
 
     Returns:
-        `embeddings`, float32 (clips, length, d), 0 where there is no frame, and `time`, float32 (clips, length), seconds since the first
+        `embeddings`, float32 (clips, length, d), 0 if there is no frame, and `time`, float32 (clips, length), seconds since the first
         frame of the clip, -1 where there is none.
     """
     embeddings = np.zeros((len(clips), length, clips[0].values.shape[1]), np.float32)

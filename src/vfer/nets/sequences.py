@@ -39,7 +39,7 @@ def scaling(values: NDArray[np.float32], step: float) -> Scaling:
 class Frames:
     """What a network sees of padded clips.
 
-    `x` is (batch, time, d), zero where a clip is padded; `shown` is bool (batch, time), False there; `place` is (batch, time), the time
+    `x` is (batch, time, d), zero if a clip is padded; `shown` is bool (batch, time), False there; `place` is (batch, time), the time
     since the first frame in steps of the training clips.
     """
 

@@ -29,7 +29,7 @@ class Session:
 
     It knows the names of its classes, those of the classes of an output `votes`, and all else that its `metadata` holds.
 
-    Raises `WeightsError` where the file is missing or is not an ONNX model.
+    Raises `WeightsError` if the file is missing or is not an ONNX model.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:

@@ -49,7 +49,7 @@ def fit(
     It stops after `patience` epochs without a better one, but not within the first `least`. With `averaging`, the decay a step, the
     weights that are validated and kept are a running average of those that are trained. With a checkpoint folder, a run that was killed
     goes on after its last whole epoch.
-    Raises `VferError` where the loss is no longer a number; it names the step, and the weights of the last whole epoch.
+    Raises `VferError` if the loss is no longer a number; it names the step, and the weights of the last whole epoch.
     """
     average = Average(model, averaging)
     # Its state comes with a checkpoint, and a first step that made it would be traced twice.
@@ -91,7 +91,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self._average.follow()
 
     def check(self, loss: float, step: int) -> None:
-        """Raise `VferError` where the loss after a step, counted from 1, is not a number."""
+        """Raise `VferError` if the loss after a step, counted from 1, is not a number."""
         if not math.isfinite(loss):
             raise VferError(
                 f"epoch {self._epoch + 1}, step {step}: the loss is no longer a number; lower the learning rate{self._location}"

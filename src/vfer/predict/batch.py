@@ -49,7 +49,7 @@ class ClipJob:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """An answer, the hash of the video that it belongs to, empty where the file cannot be used, and what was recognised, where kept."""
+    """An answer, the hash of the video that it belongs to, empty if the file cannot be used, and what was recognised, where kept."""
 
     prediction: Prediction
     sha256: str

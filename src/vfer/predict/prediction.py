@@ -14,7 +14,7 @@ PARTLY = "face missing"
 class Prediction:
     """The answer to one clip.
 
-    `expression` is the most probable one, None where no frame shows a face or the clip cannot be used; `error` then says why.
+    `expression` is the most probable one, None if no frame shows a face or the clip cannot be used; `error` then says why.
     `probabilities` and `confidence` are the model's, `coverage` is the share of the sampled frames that show the face, `frames` their
     number, and `seconds` the clip's length. `flags` are reasons to doubt the answer. Where the person's own baseline was used, `plain`
     holds the probabilities without it, and `baseline` says what it was taken from.

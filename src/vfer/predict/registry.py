@@ -58,9 +58,9 @@ def project_name(start: Path) -> str:
 
 
 def find(reference: str, address: str) -> Registered | None:
-    """Return the version that `models:/name@alias`, `models:/name/version` or `models:/name/latest` names; None where there is none.
+    """Return the version that `models:/name@alias`, `models:/name/version` or `models:/name/latest` names; None if there is none.
 
-    Raises `TrackingError` where the reference is malformed or the store at the address cannot be asked.
+    Raises `TrackingError` if the reference is malformed or the store at the address cannot be asked.
     """
     match = REFERENCE.fullmatch(reference)
     if not match:
@@ -77,7 +77,7 @@ def find(reference: str, address: str) -> Registered | None:
 
 
 def database(address: str) -> Path:
-    """Return the file of an address `sqlite:///PATH`; raise `TrackingError` where it names none."""
+    """Return the file of an address `sqlite:///PATH`; raise `TrackingError` if it names none."""
     path = store_address.database(address)
     if path is None:
         raise TrackingError(f"{address}: names no file; expected sqlite:///PATH")

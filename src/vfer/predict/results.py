@@ -1,4 +1,4 @@
-"""The table of predictions, one row a clip: written as CSV, JSON, JSON lines or Parquet, and read back to go on where a run ended."""
+"""The table of predictions, one row per clip: written as CSV, JSON, JSON lines or Parquet, and read back to go on where a run ended."""
 
 import csv
 import io
@@ -120,7 +120,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def read(path: Path) -> list[Row]:
-    """Return the rows of a table that `write` wrote; none where there is no file.
+    """Return the rows of a table that `write` wrote; none if there is no file.
 
     Raises:
         DataError: If the file holds something else.

@@ -20,9 +20,9 @@ REMEDY = "start the server, unset MLFLOW_TRACKING_URI, or name a model folder wi
 
 
 def find(address: str, name: str, alias: str, version: str) -> tuple[str, str, str] | None:
-    """Return the version, run id and location of a registered model; None where the server knows none.
+    """Return the version, run id and location of a registered model; None if the server knows none.
 
-    Raises `TrackingError` where the server does not answer, or refuses.
+    Raises `TrackingError` if the server does not answer, or refuses.
     """
     if alias:
         answer = _ask(address, "registered-models/alias", name=name, alias=alias)

@@ -49,7 +49,7 @@ def frames(video: Path, span: Span, max_side: int, fps: float | None = None) -> 
 
 
 def fps(video: Path, every: int | None) -> float | None:
-    """Return the frames a second that one frame in `every` makes; None where `every` is."""
+    """Return the frames a second that one frame in `every` makes; None if `every` is."""
     if every is None:
         return None
     return EVERY_FRAME if every == 1 else decode.probe(video).rate / every

@@ -28,7 +28,7 @@ class TimelineRow:
     """One sampled frame and one person in it; `person` is None in a frame without anybody.
 
     `box` is float32 (4,) in pixels of the upright source; `raw` and `smooth` are probabilities, float32 (classes,), and `best` is the
-    most probable class of the latter. All are None where the person is not seen. `plain` holds both without the person's baseline,
+    most probable class of the latter. All are None if the person is not seen. `plain` holds both without the person's baseline,
     where one was used.
     """
 

@@ -17,7 +17,7 @@ FOLDER, NAME = "folder", "name"
 
 
 def persons(inputs: Sequence[Input], source: str) -> dict[str, str]:
-    """Return the person of each clip, empty where it is not said.
+    """Return the person of each clip, empty if it is not said.
 
     Args:
         listed: The clips.

@@ -90,7 +90,7 @@ def read(path: Path, folder: Path) -> tuple[CollectedFaces, int]:
     """Return the faces in a Parquet file with the columns `subject` and `image` (grey, 48x48, encoded), and how many rows have no subject.
 
     Where there is a column `usage`, only rows of usage train count, since the backbone must not see what the CNN is tested on.
-    Raises `DataError` where it is no such file, or no row has a subject.
+    Raises `DataError` if it is no such file, or no row has a subject.
     """
     unnamed: list[int] = []
     try:

@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         pa.field("crop", pa.binary(SIDE * SIDE)),
     )
 )
-"""A row a picture: its 48x48 grey face, or the reason why it has none."""
+"""One row per picture: its 48x48 grey face, or the reason why it has none."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def database(address: str) -> Path | None:
 
 
 def artifacts(root: Path) -> Path | None:
-    """Return the folder in which new experiments keep their artifacts; None where a server decides."""
+    """Return the folder in which new experiments keep their artifacts; None if a server decides."""
     address = uri(root)
     if path := database(address):
         return (path.parent / ARTIFACTS).resolve()

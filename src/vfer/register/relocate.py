@@ -38,7 +38,7 @@ def relocate(database: Path, project: str, artifacts: Path) -> Relocated | None:
         artifacts: The folder in which they are now.
 
     Returns:
-        What was changed; None where nothing has to be.
+        What was changed; None if nothing has to be.
 
     Raises:
         sqlite3.Error: The file is not a database, or another process keeps it locked.
@@ -63,7 +63,7 @@ def relocate(database: Path, project: str, artifacts: Path) -> Relocated | None:
 
 
 def former_artifacts(connection: sqlite3.Connection, project: str) -> Path | None:
-    """Return the folder in which a database says that the artifacts of a project are; None where it does not know the project."""
+    """Return the folder in which a database says that the artifacts of a project are; None if it does not know the project."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return None
     row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (project,)).fetchone()

@@ -58,7 +58,7 @@ def opened(path: Path, codec: Mapping[str, str] | None = None) -> Iterator[tuple
 
 
 def check_file(path: Path) -> None:
-    """Raise `ClipError` where a path cannot be accessed, or is not a regular file within the limit on bytes."""
+    """Raise `ClipError` if a path cannot be accessed, or is not a regular file within the limit on bytes."""
     try:
         state = path.stat()
     except FileNotFoundError as error:

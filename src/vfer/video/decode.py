@@ -45,7 +45,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Video:
-    """What a video's header says: frames a second, seconds (0 where unknown), and the width and height at which it is shown.
+    """What a video's header says: frames a second, seconds (0 if unknown), and the width and height at which it is shown.
 
     `still` says that it is a picture, such as a PNG.
     """
@@ -82,7 +82,7 @@ class DecodedFrame:
 
 
 def probe(path: Path) -> Video:
-    """Return what a video is; raise `ClipError` where not even its first frame decodes."""
+    """Return what a video is; raise `ClipError` if not even its first frame decodes."""
     with opened(path) as (container, stream):
         rate, seconds = _rate(stream), _seconds(stream) or float((container.duration or 0) / 1e6)
         still = container.format.name.endswith("_pipe")
@@ -198,7 +198,7 @@ def _decoded(
 
 
 def _lacking(count: int, declared: int, end: float, seconds: float, tally: Mapping[bool, int]) -> str:
-    """Return what too much of a video lacks; nothing where it is whole enough."""
+    """Return what too much of a video lacks; nothing if it is whole enough."""
     if not count:
         return "holds no frame that can be decoded"
     # An edit list hides frames of a clip that was trimmed without encoding it again; the seconds know of it, the count does not.
@@ -239,7 +239,7 @@ def _rate(stream: VideoStream) -> float:
 
 
 def _seconds(stream: VideoStream) -> float:
-    """Return how long a stream is by its header; 0 where that is not said."""
+    """Return how long a stream is by its header; 0 if that is not said."""
     try:
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")  # Matroska, as FFmpeg writes it
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

@@ -68,7 +68,7 @@ class Clock:
 
 
 class Order:
-    """The presentation times of a video's packets in order, and which of them no tick takes; empty where packets lack them."""
+    """The presentation times of a video's packets in order, and which of them no tick takes; empty if packets lack them."""
 
     def __init__(self, times: NDArray[np.int64] | None = None, spare: NDArray[np.bool_] | None = None) -> None:
         self._times = np.empty(0, np.int64) if times is None else times

@@ -16,7 +16,7 @@ INSTALL = "create the environment again: delete .venv and run `make repro`"
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found; `remedy` says what to do, and is empty where nothing is."""
+    """What one check found; `remedy` says what to do, and is empty if nothing is."""
 
     name: str
     status: Status

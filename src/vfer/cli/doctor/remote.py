@@ -43,7 +43,7 @@ def remote(root: Path) -> Verdict:
 
 
 def _pushed(pointer: Path) -> str:
-    """Return the hash of the dataset that belongs on the default remote; nothing where there is none, or it has its own."""
+    """Return the hash of the dataset that belongs on the default remote; nothing if there is none, or it has its own."""
     if not pointer.is_file():
         return ""
     out = yaml.safe_load(pointer.read_bytes())["outs"][0]

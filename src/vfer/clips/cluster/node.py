@@ -51,7 +51,7 @@ def do(start: Given, job: Any) -> Any:
 
 @ray.remote(num_cpus=0, max_retries=0)  # a node whose CPUs are taken answers, too
 def look(start: Given) -> None:
-    """Raise `ClusterError` where this node cannot do the work."""
+    """Raise `ClusterError` if this node cannot do the work."""
     check(ray.get(start[0]))
 
 
@@ -87,7 +87,7 @@ class _Process:
 
 
 def check(start: Start) -> None:
-    """Raise `ClusterError` where this node does not see the driver's workspace, or runs other code."""
+    """Raise `ClusterError` if this node does not see the driver's workspace, or runs other code."""
     if not (start.workspace / start.token).is_file():
         mend = "mount the storage that holds it on each node, under the same path"
         raise ClusterError(f"Ray node {_name()}: does not see {start.workspace} as the driver does; {mend}")

@@ -66,7 +66,7 @@ def _video(path: Path, linked: Mapping[str, str], videos: Mapping[str, Path]) ->
 
 
 def _faces(path: Path) -> Faces:
-    """Return each person's times and boxes, float32 (n, 4), from the table beside a file; none where there is no table."""
+    """Return each person's times and boxes, float32 (n, 4), from the table beside a file; none if there is no table."""
     parquet, table = (path.with_name(f"{path.stem}.frames.{suffix}") for suffix in ("parquet", "csv"))
     columns = ["person", "time", *CORNERS]
     try:

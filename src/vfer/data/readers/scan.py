@@ -23,7 +23,7 @@ def scan(paths: Sequence[Path]) -> tuple[list[Entry], list[Refused]]:
     """Return every file under the paths, in the order of the paths and sorted within each, and what cannot be used.
 
     Hidden files are left out. Symbolic links to folders are followed. A file that is reached twice is refused the second time.
-    Raises `DataError` where a path does not exist, may not be looked at, or is an archive of another kind than zip.
+    Raises `DataError` if a path does not exist, may not be looked at, or is an archive of another kind than zip.
     """
     entries: dict[str, Entry] = {}
     refusals: list[Refused] = []
@@ -119,7 +119,7 @@ def _zip(path: Path) -> Iterator[Entry | Refused]:
 
 
 def _check_index(path: Path) -> None:
-    """Raise `DataError` where a zip's index is too large to be held; it is read whole."""
+    """Raise `DataError` if a zip's index is too large to be held; it is read whole."""
     with path.open("rb") as stream:
         end = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # the only way to look before it is loaded
     if end and end[zipfile._ECD_SIZE] > MAX_INDEX:  # type: ignore[attr-defined]

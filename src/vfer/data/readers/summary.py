@@ -27,7 +27,7 @@ def clips_table(data: Path) -> Table | None:
 
 
 def stills_table(data: Path) -> Table | None:
-    """Return the stills by source, expression and usage, or None where there are none."""
+    """Return the stills by source, expression and usage, or None if there are none."""
     path = data / "stills.parquet"
     rows = stills.labels(path).to_pylist() if path.exists() else []
     if not rows:

@@ -21,7 +21,7 @@ def repository(data: Path) -> Path:
 
 
 def check_out(data: Path) -> None:
-    """Raise `DataError` where DVC tracks the dataset and its files are not there, since adding would drop what is tracked.
+    """Raise `DataError` if DVC tracks the dataset and its files are not there, since adding would drop what is tracked.
 
     The embedded sample, which gives way to real data, need not be there.
     """
@@ -54,7 +54,7 @@ def check(data: Path, root: Path) -> None:
 
 
 def version(data: Path) -> str | None:
-    """Return the hash of the dataset that DVC tracks, or None where it tracks none."""
+    """Return the hash of the dataset that DVC tracks, or None if it tracks none."""
     out = _out(data)
     return None if out is None else str(out["md5"])
 
@@ -85,7 +85,7 @@ def track(data: Path, root: Path) -> str:
 
 
 def _out(data: Path) -> dict[str, object] | None:
-    """Return what DVC's file says of the dataset, or None where there is no such file."""
+    """Return what DVC's file says of the dataset, or None if there is no such file."""
     path = _pointer(data)
     if not path.exists():
         return None

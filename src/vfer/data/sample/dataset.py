@@ -64,7 +64,7 @@ def write(
 
     `recordings` is per actor and expression, `size` is (width, height), `stills` is per class to train on.
     `started` hears the number of steps, `advance` each one done. The same arguments give the same bytes,
-    whatever `workers`. Raises `DataError` where the folder is not empty or an argument is out of range.
+    whatever `workers`. Raises `DataError` if the folder is not empty or an argument is out of range.
     """
     modalities = tuple(modalities)
     _check(actors, recordings, size, seconds, fps, stills, seed, modalities)
