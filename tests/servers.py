@@ -1,5 +1,6 @@
 """Servers that tests start and stop: S3 (moto), PostgreSQL, and MLflow over both."""
 
+import http.server
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -45,6 +47,28 @@ class S3:
 
         key, secret, region = KEYS.values()
         return boto3.client("s3", endpoint_url=self.address, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret)
+
+
+@contextmanager
+def answering(status: int, body: str, kind: str) -> Iterator[str]:
+    """Run a server that gives everybody the same answer, and yield its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{service.server_address[1]}"
+        service.shutdown()
 
 
 @contextmanager

@@ -22,15 +22,9 @@ from vfer.errors import DataError
 LABELS = LabelsParams(stills="all", clips="all")
 
 
-def divided(protocol: str) -> list[SplitRow]:
-    clips = toys.clips(8, 2, twins=True)
-    params = SplitParams(protocol=protocol, folds=4, fold=1)  # type: ignore[arg-type]
-    return split.split(clips, [clip.expression for clip in clips], params, 7, Path("clips.csv"))
-
-
 def test_nothing_leaks_by_subject_and_much_at_random() -> None:
-    assert leakage(divided("subject")) == {"content": 0, "recording": 0, "subject": 0}
-    random = leakage(divided("random"))
+    assert leakage(toys.split_rows("subject")) == {"content": 0, "recording": 0, "subject": 0}
+    random = leakage(toys.split_rows("random"))
     assert random["recording"] > 0.5
     assert random["subject"] == 1
 
@@ -120,7 +114,7 @@ def test_what_was_learned_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_command_tells_every_kind(tmp_path: Path) -> None:
-    rows = [replace(row, digest="same") for row in divided("subject")]
+    rows = [replace(row, digest="same") for row in toys.split_rows("subject")]
     split.write(tmp_path / "outputs" / "lstm" / "split.parquet", rows)
     learned.write(
         tmp_path / "outputs" / "cnn" / "learned.parquet",

@@ -1,7 +1,6 @@
 """`vfer doctor`'s checks, each on a repository that is healthy and on ones that are broken in one way."""
 
 import hashlib
-import http.server
 import json
 import os
 import shutil
@@ -9,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib import metadata
@@ -19,6 +17,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+import servers
 import yaml
 from dvc.repo import Repo
 
@@ -346,21 +345,9 @@ def test_a_server_that_is_down_fails(root: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def server() -> Iterator[str]:
     """An MLflow server of one experiment, as far as a look at it goes."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            experiment = {"experiment_id": "1", "name": "any", "artifact_location": "x", "lifecycle_stage": "active"}
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"experiment": experiment}).encode())
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as service:
-        threading.Thread(target=service.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{service.server_address[1]}"
-        service.shutdown()
+    experiment = {"experiment_id": "1", "name": "any", "artifact_location": "x", "lifecycle_stage": "active"}
+    with servers.answering(200, json.dumps({"experiment": experiment}), "application/json") as address:
+        yield address
 
 
 def test_a_server_that_answers_is_fine(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,6 @@ from vfer import features, files
 from vfer.cnn import predictions
 from vfer.data import learned, split, stills
 from vfer.data.learned import Example
-from vfer.data.split import SplitParams, SplitRow
 from vfer.errors import DataError
 from vfer.evaluate import figures, page, plots
 from vfer.evaluate.scores import confusion, score
@@ -94,12 +93,6 @@ def test_a_model_too_sure_of_itself_has_the_gap_as_calibration_error_and_faceles
     assert figures.calibration(np.zeros(2, int), np.full((2, 2), np.nan, np.float32)) == (0, [])
 
 
-def divided(protocol: str) -> list[SplitRow]:
-    clips = toys.clips(8, 2, twins=True)
-    params = SplitParams(protocol=protocol, folds=4, fold=1)  # type: ignore[arg-type]
-    return split.split(clips, [clip.expression for clip in clips], params, 7, Path("clips.csv"))
-
-
 def test_subjects_are_scored_apart() -> None:
     rows = figures.per_subject(np.array([0, 1, 0]), np.array([0, 1, 1]), ["b", "a", "b"], 2)
     assert [(row["subject"], row["clips"], row["accuracy"]) for row in rows] == [("a", 1, 1.0), ("b", 2, 0.5)]
@@ -141,7 +134,7 @@ def test_a_plot_is_a_picture_whose_bytes_depend_on_the_figures_alone(name: str, 
 @pytest.fixture
 def cached(tmp_path: Path) -> Path:
     """A folder with a model, a split by subject, and the cache of its clips; the first test clip shows no face."""
-    cnn, rows = Session(toys.cnn(tmp_path / "cnn" / "model.onnx")), divided("subject")
+    cnn, rows = Session(toys.cnn(tmp_path / "cnn" / "model.onnx")), toys.split_rows("subject")
     faceless = next(row.clip for row in rows if row.part == "test")
     split.write(tmp_path / "lstm" / "split.parquet", rows)
     features.write(
@@ -219,7 +212,7 @@ def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
     assert re.search(r"<th>95 % interval</th>.*<td>accuracy</td><td>0\.938</td><td>too few subjects</td>", text)
     assert "nothing says whom the stills that trained the CNN show" in text
     assert "warning" not in text.split("</style>")[1]
-    split.write(cached / "lstm" / "split.parquet", divided("random"))
+    split.write(cached / "lstm" / "split.parquet", toys.split_rows("random"))
     assert "100% of the test clips are of a subject seen in training" in (evaluate(cached) / "report.html").read_text()
 
 

@@ -1,18 +1,17 @@
 """MLflow's store where houses move: copies, renames, odd folders, other servers, deleted experiments, inherited runs."""
 
-import http.server
 import os
 import re
 import shutil
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click.testing
 import pytest
+import servers
 from typer.testing import CliRunner
 
 from vfer.cli.app import app
@@ -198,28 +197,6 @@ def test_a_run_that_a_job_hands_down_stays_the_jobs(original: Path, monkeypatch:
     assert not client.get_run(job).data.metrics
 
 
-@contextmanager
-def answering(status: int, body: str, kind: str) -> Iterator[str]:
-    """A server that gives everybody the same answer."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as service:
-        threading.Thread(target=service.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{service.server_address[1]}"
-        service.shutdown()
-
-
 PAGE = "<!DOCTYPE html><html><body>Please log in</body></html>"
 
 
@@ -235,7 +212,7 @@ PAGE = "<!DOCTYPE html><html><body>Please log in</body></html>"
 def test_a_server_that_lets_nobody_in_says_what_to_set(
     status: int, body: str, kind: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with answering(status, body, kind) as server:
+    with servers.answering(status, body, kind) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
         with pytest.raises(TrackingError) as asked:
             connect(tmp_path)

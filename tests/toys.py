@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from vfer.cnn import predictions
 from vfer.cnn.data import StillPart
-from vfer.data import manifest, places, stills
+from vfer.data import manifest, places, split, stills
 from vfer.data.manifest import Clip
 from vfer.data.sample.dataset import Recording
 from vfer.data.sample.dataset import frames as rendered
@@ -33,6 +33,13 @@ def lstm_params(**changed: object) -> LstmParams:
     size = {"architecture": "lstm", "units": 16, "epochs": 15, "patience": 15, "batch_size": 16, "learning_rate": 0.02, "max_frames": 20}
     people = {"baseline": "none", "neutral": "neutral", "neutral_clips": 1}
     return LstmParams.model_validate(plain | size | people | {"refit": False, "class_balance": 1, "deterministic": False} | changed)
+
+
+def split_rows(protocol: split.Protocol) -> list[split.SplitRow]:
+    """Return the split of the clips of eight people, with twins, by a protocol."""
+    some = clips(8, 2, twins=True)
+    params = split.SplitParams(protocol=protocol, folds=4, fold=1)
+    return split.split(some, [clip.expression for clip in some], params, 7, Path("clips.csv"))
 
 
 def _constant(name: str, values: "NDArray[np.generic]") -> onnx.TensorProto:
