@@ -18,7 +18,7 @@ from vfer.data.tables.reading import Reading
 from vfer.data.tables.tool import TOOLS
 from vfer.data.tables.work import Counts, TableJob
 from vfer.errors import ClipError, DataError
-from vfer.features import FeaturesJob, Worker
+from vfer.features import FeaturesJob, FeaturesWorker
 from vfer.nets.session import Session
 
 CODE = ("vfer.features",)
@@ -73,7 +73,7 @@ def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_si
     """Make the parts of the clips."""
     with console.progress() as bar:
         task = bar.add_task("features", total=len(jobs))
-        for _, result in kept.each(Worker.work, jobs, features.rows_in, Worker.start, (model, batch_size)):
+        for _, result in kept.each(FeaturesWorker.work, jobs, features.rows_in, FeaturesWorker.start, (model, batch_size)):
             if isinstance(result, ClipError):
                 raise result  # a faces table that cannot be read is not a clip's fault
             bar.advance(task)

@@ -108,7 +108,7 @@ def seen(entry: MethodEntry, faces: Path, moves: Path) -> list[Path]:
     return [path for word, path in (("crops", faces), ("motion", moves)) if word in entry.sees]
 
 
-def check(method: str, entry: Entry, faces: Path, settings: Path) -> None:
+def check(method: str, entry: MethodEntry, faces: Path, settings: Path) -> None:
     """Raise `DataError` for a method that sees pictures where the features are those of another tool, which has none for us."""
     if entry.sees != "embeddings" and not any(faces.rglob("*.parquet")):
         raise DataError(f"{settings}: {method} sees {entry.sees}, and {faces} holds none; remove it from compare.methods")

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -111,6 +112,17 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
 def test_the_pipeline_is_read_at_a_glance() -> None:
     assert len((HOME / "dvc.yaml").read_text().splitlines()) <= 85
     assert len([path for path in LIBRARY.iterdir() if path.name != "__pycache__"]) <= 20
+
+
+def test_a_class_name_stands_for_one_idea() -> None:
+    names = [
+        (node.name.strip("_"), name)
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    counts = Counter(name for name, _ in names)
+    assert {name: [module for one, module in names if one == name] for name, count in counts.items() if count > 1} == {}
 
 
 def test_every_package_that_is_imported_is_known_to_compute_or_not_to() -> None:

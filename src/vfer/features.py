@@ -86,7 +86,7 @@ class FeaturesJob:
     about: str = ""
 
 
-class Worker:
+class FeaturesWorker:
     """Makes the parts of clips with one session of the cut CNN, which a process loads once."""
 
     session: Session

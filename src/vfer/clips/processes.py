@@ -35,7 +35,7 @@ def each_clip(
         return
     queue = deque(jobs)
     count = min(workers, len(jobs))
-    with _workers([_Worker(work, initializer, initargs, seconds) for _ in range(count)]) as submit:
+    with _workers([_WorkerProcess(work, initializer, initargs, seconds) for _ in range(count)]) as submit:
         pending: dict[Future[R | ClipError], J] = {}
         while queue or pending:
             while queue and len(pending) < AHEAD * workers:
@@ -46,9 +46,9 @@ def each_clip(
 
 
 @contextmanager
-def _workers(workers: "list[_Worker[J, R]]") -> Iterator[Callable[[J], "Future[R | ClipError]"]]:
+def _workers(workers: "list[_WorkerProcess[J, R]]") -> Iterator[Callable[[J], "Future[R | ClipError]"]]:
     """Give a function that hands a job to the next idle worker, each of which is waited for by a thread."""
-    idle: SimpleQueue[_Worker[J, R]] = SimpleQueue()
+    idle: SimpleQueue[_WorkerProcess[J, R]] = SimpleQueue()
     for worker in workers:
         idle.put(worker)
 
@@ -72,7 +72,7 @@ class _DeadWorkerError(Exception):
     """The worker process has ended."""
 
 
-class _Worker(Generic[J, R]):
+class _WorkerProcess(Generic[J, R]):
     """A worker process with a pipe of its own, so that its death breaks nothing that others use and is known to be this job's.
 
     Pools whose workers share one pipe lose a job whose worker dies before the pool has read that it took it.
