@@ -30,7 +30,7 @@ FRAME = "frame"
 
 
 @dataclass(frozen=True)
-class _Head:
+class _TableColumns:
     """The columns of a table, by their names in small letters, the names as they are written, the delimiter, and the header's line."""
 
     places: dict[str, int]
@@ -83,7 +83,7 @@ def read(path: Path, clip: str, how: Reading) -> features.Sequence:
 class _Rows:
     """The rows of a table, checked one by one."""
 
-    def __init__(self, head: _Head, tool: Tool, how: Reading) -> None:
+    def __init__(self, head: _TableColumns, tool: Tool, how: Reading) -> None:
         self._how, self._tool, self._head = how, tool, head
         self._units = [head.places[unit] for unit in how.units]
         self._frame, self._time = head.places.get(FRAME), head.places.get(tool.time)
@@ -193,7 +193,7 @@ def _regular(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _head(text: Iterator[str], tool: Tool) -> _Head:
+def _head(text: Iterator[str], tool: Tool) -> _TableColumns:
     number, first = next(
         ((number, line) for number, line in enumerate(text, start=1) if line.strip() and not line.lower().startswith("sep=")), (0, "")
     )  # of a spreadsheet, the first line may name the delimiter
@@ -212,10 +212,10 @@ def _head(text: Iterator[str], tool: Tool) -> _Head:
     used = (*units, FRAME, tool.time, tool.success, tool.confidence)
     if twice := [name for name, count in Counter(lowered).items() if count > 1 and name in used]:
         raise ClipError(f"has two columns {names[lowered.index(twice[0])]}; remove one")
-    return _Head({name: place for place, name in enumerate(lowered) if name in used}, names, delimiter, units, number)
+    return _TableColumns({name: place for place, name in enumerate(lowered) if name in used}, names, delimiter, units, number)
 
 
-def _cells(text: Iterator[str], head: _Head) -> Iterator[tuple[int, list[str]]]:
+def _cells(text: Iterator[str], head: _TableColumns) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows with their lines, which may end with empty cells that have no column; blank lines are left out."""
     reader: Any = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
     for cells in reader:
