@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 MADE_IN := $(shell sed -n 's/^command = .* -m venv \(--clear \)\?//p' $(VENV)/pyvenv.cfg 2>/dev/null)
 MOVED := $(if $(MADE_IN),$(shell [ "$(MADE_IN)" = "$(CURDIR)/$(VENV)" ] || echo --clear))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# In another encoding, DVC cannot name all files.
+export PYTHONUTF8 := 1
 
 .PHONY: $(if $(MOVED),$(READY)) help env repro test test-slow coverage check deps compare bench fuzz ui sample teachers network ship
 

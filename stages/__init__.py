@@ -16,6 +16,7 @@ def launch(main: Callable[..., Any]) -> None:
     from vfer.clips import packages
     from vfer.errors import VferError
 
+    console.use_utf8()
     try:
         packages.check(HOME / packages.FILE)
     except VferError as error:

@@ -82,7 +82,7 @@ def cache() -> Path:
 
 def multiplies_bfloat16() -> bool:
     """Whether this machine's processor does, by what Linux tells of it."""
-    flags = CPU.read_text() if CPU.is_file() else ""
+    flags = CPU.read_text(encoding="utf-8") if CPU.is_file() else ""
     return re.search(r"\b(avx512_bf16|amx_bf16)\b", flags) is not None
 
 

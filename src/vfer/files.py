@@ -1,6 +1,7 @@
 """Writes the small files of a stage atomically, so that a killed stage leaves none half-written."""
 
 import csv
+import errno
 import io
 import json
 import logging
@@ -14,6 +15,9 @@ from vfer.errors import DataError
 
 log = logging.getLogger(__name__)
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (*FULL, errno.EROFS)
+"""What no file is to blame for: the disk, or the quota of it, is full, or it may only be read."""
 LEFTOVER = ".tmp"
 LONGEST = 200  # characters of a file name that a temporary one keeps; file systems take 255 bytes
 SHOWN = 10
@@ -70,7 +74,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 
 def read_figures(path: Path) -> list[dict[str, float]]:
     """Read a CSV file of numbers that `write_csv` wrote, such as a training's history."""
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 

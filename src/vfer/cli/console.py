@@ -1,6 +1,5 @@
 """What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
 
-import errno
 import io
 import logging
 import os
@@ -17,8 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from vfer.errors import VferError
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
+from vfer.files import FULL
 
 
 class PlainConsole(Console):
@@ -36,6 +34,16 @@ def plain(text: str) -> str:
 
 console = PlainConsole(highlight=False, soft_wrap=True)
 errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+def use_utf8() -> None:
+    """Begin this process again in Python's UTF-8 mode where the locale has another encoding, in which not every file can be named.
+
+    The names in `clips.csv` and in DVC's cache are UTF-8 on every machine.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def begin() -> None:

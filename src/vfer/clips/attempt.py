@@ -1,13 +1,11 @@
 """One clip's work, attempted: whatever it raises becomes that clip's error, unless it is not a clip's fault."""
 
-import errno
 import traceback
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from vfer.errors import ClipError, UnexpectedError, VferError
-
-NOT_THE_CLIPS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a full or read-only disk would set every clip aside
+from vfer.files import UNWRITABLE
 
 
 class Job(Protocol):
@@ -38,8 +36,8 @@ def attempt(work: Callable[[J], R], job: J) -> R | ClipError:
     except VferError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NOT_THE_CLIPS:
-            raise
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise  # it would set every clip aside
         unexpected = UnexpectedError.of(job.clip, error)
         unexpected.trace = traceback.format_exc()
         return unexpected

@@ -121,8 +121,11 @@ class _WorkerProcess(Generic[J, R]):
         for _ in range(STARTS):
             try:
                 pipe = self._start()
+            except OSError:  # there is no memory for it
+                continue
+            try:
                 self._received(pipe)
-            except (_DeadWorkerError, OSError):
+            except _DeadWorkerError:
                 continue
             return pipe
         raise VferError("worker processes die before they start; free some memory, or set VFER_WORKERS=1")
@@ -132,7 +135,7 @@ class _WorkerProcess(Generic[J, R]):
         self._pipe, theirs = context.Pipe()
         with self._lock, theirs:
             if self._stopped:
-                raise _DeadWorkerError
+                raise VferError("the workers are stopped")
             self._process = context.Process(target=_serve, args=(theirs, *self._given), daemon=True)
             self._process.start()
         return self._pipe

@@ -1,6 +1,5 @@
 """Keeps two runs from writing the same files."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vfer.errors import DataError
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
+from vfer.files import FULL
 
 
 @contextmanager

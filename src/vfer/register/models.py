@@ -81,7 +81,7 @@ def _log_system(name: str, inputs: Inputs, challenger: Record, detector: ChosenD
 
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
-        settings.write_text(_settings(inputs, detector).to_json())
+        settings.write_text(_settings(inputs, detector).to_json(), encoding="utf-8")
         record.write(Path(folder) / "record", challenger)
         files = {stage: inputs.model(stage, "onnx") for stage in inputs.networks}
         files |= {"settings": settings, "record": Path(folder) / "record"}

@@ -232,7 +232,7 @@ def _run_id(client: "MlflowClient", experiment: str, name: str, params: Mapping[
 
     if memory and memory.is_file():
         try:
-            run = client.get_run(memory.read_text())
+            run = client.get_run(memory.read_text(encoding="utf-8"))
             if run.info.lifecycle_stage == "active":
                 client.update_run(run.info.run_id, status="RUNNING")
                 return str(run.info.run_id)
@@ -242,7 +242,7 @@ def _run_id(client: "MlflowClient", experiment: str, name: str, params: Mapping[
     run = client.create_run(experiment, run_name=name, tags=tags)
     client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
     if memory:
-        memory.write_text(run.info.run_id)
+        memory.write_text(run.info.run_id, encoding="utf-8")
     return str(run.info.run_id)
 
 

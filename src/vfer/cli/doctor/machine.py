@@ -126,5 +126,5 @@ def _advice(setting: str, *, has_bf16: bool) -> Verdict:
 
 def _processor_flags() -> set[str]:
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split(":", 1)[1].split()}

@@ -1,6 +1,5 @@
 """Takes what a reader found into a normalised dataset: `clips/`, `clips.csv` and `stills.parquet`."""
 
-import errno
 import fcntl
 import os
 import shutil
@@ -14,8 +13,7 @@ from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_wo
 from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions
 from vfer.data.readers.pictures import StillIntake
 from vfer.errors import DataError, VferError
-
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+from vfer.files import UNWRITABLE
 
 
 def intake(

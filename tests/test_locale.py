@@ -1,0 +1,63 @@
+"""The pipeline under a locale of ASCII and a strict standard output, with clips, subjects and recordings of other alphabets."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from repository import HOME, STAGES, build, render
+
+from vfer.data import manifest, places
+
+STRICT = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"}
+ASCII = STRICT | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def foreign(data: Path) -> None:
+    """Fills a dataset of 28 clips, the names of whose files, subjects and recordings are German and Korean."""
+    render(data)
+    rows = []
+    for number, clip in enumerate(manifest.read(data / "clips.csv")):
+        path = Path(clip.path).with_name(f"김민수 Zoë-{number}.mp4")
+        (data / clip.path).rename(data / path)
+        subject, recording = (name.replace("sample/", "sample/이-ü") for name in (clip.subject, clip.recording))
+        rows.append(replace(clip, path=str(path), subject=subject, recording=recording))
+    manifest.write(data / "clips.csv", rows)
+    (data / places.FILE).unlink()
+    places.update(data, rows)
+
+
+def run(folder: Path, *command: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "VFER_"))}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=kept | {"PYTHONPATH": str(HOME)} | ASCII, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (done.stdout + done.stderr).decode("ascii")
+
+
+def test_stages_and_predictions_take_names_that_the_locale_cannot_write(tmp_path: Path) -> None:
+    foreign(tmp_path / "data")
+    said = run(tmp_path, "-m", "stages.frames", "--clips", "data/clips.csv", "--params", str(HOME / "params.yaml"), "--out", "frames")
+    assert "frames: 28 clips" in said
+    assert json.loads((tmp_path / "frames" / "metrics.json").read_text())["set_aside"] == 0
+    clips = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "data" / "clips" / "sample").iterdir())[:2]]
+    vfer = ("-c", "from vfer.cli.app import main; main()")
+    said = run(tmp_path, *vfer, "predict", *clips, "--model", "shipped", "--output", "Köpfe.csv")
+    assert "predict: 2 answered" in said
+    table = (tmp_path / "Köpfe.csv").read_text(encoding="utf-8")
+    assert all(clip in table for clip in clips)
+    (tmp_path / "Köpfe").mkdir()
+    assert "timeline: 1 done" in run(tmp_path, *vfer, "timeline", clips[0], "--model", "shipped", "--output", "Köpfe")
+    assert (tmp_path / "Köpfe" / f"{Path(clips[0]).stem}.eaf").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["strict", "ascii"])
+def test_the_whole_pipeline_runs(kind: str, tmp_path: Path) -> None:
+    """DVC itself cannot track names that the locale cannot write: where Python may not use UTF-8, the files have plain names."""
+    repository = build(tmp_path, STRICT if kind == "strict" else ASCII, foreign if kind == "strict" else render)
+    assert sorted(repository.ran("repro")) == sorted(STAGES)
+    assert repository.metrics("frames")["clips"] == 28
+    assert len(repository.experiments()) == 1
