@@ -1,10 +1,13 @@
 """A toy step over clips; in a module of its own, since each worker imports it."""
 
+import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from vfer.errors import ClipError
+from vfer.files import replacing
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,17 @@ def copy(job: Toy) -> int:
     job.target.write_bytes(content + job.about.encode())
     (job.source.parents[1] / "made" / f"{job.clip}-{time.time_ns()}").touch()
     return len(content)
+
+
+def die_once(job: Toy) -> int:
+    """Copies the source, at the second attempt: at the first, the process is killed while it writes."""
+    mark = job.source.parents[1] / "died"
+    if not mark.exists():
+        mark.touch()
+        with replacing(job.target) as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    return copy(job)
 
 
 def size(path: Path) -> int:

@@ -167,7 +167,7 @@ class Contract:
         jobs = [Toy(str(number), folder=tmp_path, seconds=0.2) for number in range(60)]
         pairs = each_clip(work, jobs, workers=2)
         next(pairs)
-        pairs.close()  # type: ignore[attr-defined]
+        pairs.close()
         count = len(list(tmp_path.iterdir()))
         assert count <= 6
         time.sleep(0.5)

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -43,6 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def sweep(path: Path) -> None:
     """Delete what a process that died left of `path` under way."""
     for leftover in path.parent.glob(f".{path.name[:LONGEST]}.*{LEFTOVER}"):
+        leftover.unlink(missing_ok=True)
+
+
+def sweep_folders(folders: Iterable[Path]) -> None:
+    """Delete all that processes which died left in some folders."""
+    for leftover in (path for folder in folders for path in folder.glob(f".*{LEFTOVER}")):
         leftover.unlink(missing_ok=True)
 
 

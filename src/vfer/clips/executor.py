@@ -1,6 +1,6 @@
 """Maps a function over clips, one clip a job: in processes of this machine, or on a Ray cluster where one is set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from vfer import env
@@ -17,7 +17,7 @@ def each_clip(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     seconds: float | None = None,
-) -> Iterator[tuple[J, R | ClipError]]:
+) -> Generator[tuple[J, R | ClipError], None, None]:
     """Yield each job with its result, or with the `ClipError` that sets its clip aside, in the order of completion.
 
     At most a few jobs a worker are under way at once, so memory does not grow with their number. Whatever goes wrong with a clip

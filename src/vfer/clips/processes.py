@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -29,7 +29,7 @@ def each_clip(
     initializer: Callable[..., None] | None,
     initargs: tuple[Any, ...],
     seconds: float | None,
-) -> Iterator[tuple[J, R | ClipError]]:
+) -> Generator[tuple[J, R | ClipError], None, None]:
     """Run `executor.each_clip` in processes of this machine; a clip whose worker dies is tried again, and costs only itself."""
     if not jobs:
         return

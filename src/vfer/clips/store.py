@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from vfer.clips.executor import each_clip
 from vfer.clips.failures import Failures
 from vfer.clips.fingerprint import fingerprint
 from vfer.errors import ClipError
-from vfer.files import replacing, sweep
+from vfer.files import replacing, sweep_folders
 
 log = logging.getLogger(__name__)
 
@@ -209,9 +209,13 @@ class Clips(Generic[J]):
         firsts = [twins[0] for twins in to_make.values()]
         make = partial(_make, work, self.store, self.recipe)
         results = each_clip(make, firsts, workers=self.workers, initializer=initializer, initargs=initargs, seconds=self.seconds)
-        for keyed, outcome in results:
-            self._failures.add(keyed.clip, outcome)
-            yield from self._twins([twin.job for twin in to_make.pop(keyed.key or keyed.clip)], outcome)
+        try:
+            with closing(results):
+                for keyed, outcome in results:
+                    self._failures.add(keyed.clip, outcome)
+                    yield from self._twins([twin.job for twin in to_make.pop(keyed.key or keyed.clip)], outcome)
+        finally:
+            sweep_folders({keyed.job.target.parent for keyed in firsts})  # of workers that died or were ended
         self._failures.check()
 
     def _take(self, digests: Digests, summary: Callable[[Path], R], job: J) -> tuple[J, str | None, R | None]:
@@ -224,7 +228,6 @@ class Clips(Generic[J]):
     def _twins(self, twins: list[J], outcome: "tuple[R, str] | ClipError") -> Iterator[tuple[J, R | ClipError]]:
         first = twins[0]
         if isinstance(outcome, ClipError):
-            sweep(first.target)
             yield first, outcome
             for twin in twins[1:]:
                 yield twin, ClipError(f"{twin.source}: has the content of {first.clip}, which was set aside; fix or remove both")

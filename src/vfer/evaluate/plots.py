@@ -1,5 +1,6 @@
 """The pictures of an evaluation."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def canvas(width: float, height: float, columns: int = 1, rows: int = 1) -> tupl
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as a PNG file, the same bytes for the same figure."""
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the tables beside it have the name
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def each_clip(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     seconds: float | None = None,
-) -> Iterator[tuple[J, R | ClipError]]:
+) -> Generator[tuple[J, R | ClipError], None, None]:
     """Run `executor.each_clip` on the cluster at `address`.
 
     Each node must see the driver's current directory under the same path, since jobs hold paths relative to it, and must

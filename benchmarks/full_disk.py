@@ -1,0 +1,166 @@
+"""Fills the disk under each stage and some commands, then lets them end: `python -m benchmarks.full_disk` (Linux).
+
+The repository and the temporary files lie on a small file system in memory, in a user namespace where need be. Each command runs with
+no space left, with a little, and with half of what its outputs take. It must end with one line or, where that suffices, with its whole
+outputs, must leave no file half-written, and must make the same bytes once there is space.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import processes
+from benchmarks.kills import FAST
+from benchmarks.repository import HOME, Repository
+from vfer.cli import console
+from vfer.data import sample
+from vfer.errors import VferError
+
+STAGES = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
+UNLIKE = ("run.json", "register.json", "report.json")  # which hold ids of MLflow's
+SIZE = "1500m"
+LITTLE = 64 << 10
+INSIDE = "--inside"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, the folder of its outputs, and whether these are the same bytes each time."""
+
+    name: str
+    words: list[str]
+    out: Path
+
+
+class Disk:
+    """The small file system with a repository on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repository = Repository.new(folder / "repository", [])
+        for section, values in FAST.items():
+            self.repository.set(section, **values)
+        sample.write(self.repository.data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+        (folder / "tmp").mkdir()
+
+    def commands(self) -> Iterator[Command]:
+        """Yield what is run, in its order."""
+        root = self.repository.root
+        for stage in STAGES:
+            yield Command(stage, self.repository.command(stage), root / "outputs" / stage)
+        vfer = [sys.executable, "-c", "from vfer.cli.app import main; main()"]
+        clips = [str(path) for path in sorted((root / "data" / "clips").rglob("*.mp4"))[:4]]
+        yield Command("predict", [*vfer, "predict", *clips, "--model", "shipped", "--output", "predict/clips.csv"], root / "predict")
+        options = ["--model", "shipped", "--output", "timeline", "--annotate", "timeline/film.mp4"]
+        (root / "timeline").mkdir()
+        yield Command("timeline", [*vfer, "timeline", clips[0], *options], root / "timeline")
+        source = root / "source"
+        shutil.copytree(root / "data" / "clips", source / "happy")
+        yield Command("data add", [*vfer, "data", "add", "folder", str(source), "--data", "added"], root / "added")
+
+    def run(self, command: Command) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        environment = processes.environment({"DVC_ROOT": str(self.repository.root), "TMPDIR": str(self.folder / "tmp")})
+        return subprocess.run(command.words, cwd=self.repository.root, env=environment, capture_output=True, text=True, check=False)
+
+    @contextmanager
+    def filled(self, free: int) -> Iterator[None]:
+        """Leave so many bytes."""
+        ballast = self.folder / "ballast"
+        state = os.statvfs(self.folder)
+        with ballast.open("wb") as stream:
+            if (size := state.f_bavail * state.f_frsize - free) > 0:
+                os.posix_fallocate(stream.fileno(), 0, size)
+        try:
+            yield
+        finally:
+            ballast.unlink()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the hash of each file."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def fault(disk: Disk, command: Command, free: int, whole: dict[str, str]) -> str:
+    """Run a command on a full disk; return what is wrong of how it ends or what it leaves, or nothing."""
+    with disk.filled(free):
+        ended = disk.run(command)
+        left = contents(command.out)
+    lines = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
+    if ended.returncode:
+        if "Traceback" in ended.stderr:
+            return f"a traceback: {processes.plain(lines[-1])}"
+        if sum(line.startswith("error: ") for line in lines) != 1:
+            return f"no line that says why: {processes.plain(lines[-1]) if lines else 'it said nothing'}"
+    wrong = [name for name, value in left.items() if not name.endswith(UNLIKE) and whole.get(name) != value]
+    if not ended.returncode and set(left) != set(whole):
+        return f"success, though {len(set(whole) - set(left))} files are missing"
+    return f"{', '.join(wrong[:3])} half-written" if wrong else ""
+
+
+def examine(disk: Disk, command: Command) -> list[str]:
+    """Return what is wrong of one command: with too little space, and afterwards."""
+    first = disk.run(command)
+    if first.returncode:
+        raise VferError(f"{command.name}: fails with space too: {processes.last_line(first.stderr or first.stdout)}")
+    whole = contents(command.out)
+    size = sum((command.out / name).stat().st_size for name in whole)
+    faults = []
+    for free in (0, min(LITTLE, size // 4), size // 2):
+        shutil.rmtree(disk.repository.root / ".dvc", ignore_errors=True)  # the clip store would spare the work
+        shutil.rmtree(command.out)
+        if command.name == "timeline":
+            command.out.mkdir()
+        found = fault(disk, command, free, whole)
+        faults += [f"{command.name} with {free} bytes left: {found}"] if found else []
+        again = disk.run(command)
+        after = contents(command.out)
+        differ = [name for name in whole if not name.endswith(UNLIKE) and after.get(name) != whole[name]]
+        if again.returncode or differ or set(after) != set(whole):
+            told = processes.last_line(again.stderr or again.stdout) if again.returncode else ", ".join(differ or set(after) ^ set(whole))
+            faults.append(f"{command.name} after {free} bytes were left: {told}")
+    return faults
+
+
+def main(
+    inside: Annotated[bool, typer.Option(INSIDE, hidden=True)] = False,
+    scratch: Annotated[Path, typer.Option(help="Folder where the small file system is mounted.")] = HOME / ".bench" / "full",
+    only: Annotated[str, typer.Option(help="Only this stage or command, after those before it.")] = "",
+) -> None:
+    """Fill the disk under each stage; fail where one ends badly or leaves something half-written."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    if not inside:
+        mount = f'mount -t tmpfs -o size={SIZE} vfer "$0" && exec "$@"'
+        again = [sys.executable, "-m", "benchmarks.full_disk", INSIDE, "--scratch", str(scratch), *(["--only", only] if only else [])]
+        raise typer.Exit(subprocess.run(["unshare", "-rm", "sh", "-c", mount, str(scratch), *again], check=False).returncode)
+    with console.Stage("full disk") as stage:
+        disk = Disk(scratch)
+        faults: list[str] = []
+        done = 0
+        for command in disk.commands():
+            if only and command.name != only:
+                disk.run(command)
+                continue
+            found = examine(disk, command)
+            done += 1
+            for one in found or [f"{command.name}: ends with one line or its whole outputs, and goes on"]:
+                console.console.print(one, markup=False)
+            faults += found
+        stage.made = f"{done} commands, each with three amounts of space: {len(faults)} faults"
+        if faults:
+            raise VferError(f"full disk: {len(faults)} faults")
+
+
+if __name__ == "__main__":
+    console.run(main)
