@@ -2,22 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
 import toys
 from test_cli import vfer
 
-from vfer.data import audit, identical, learned, manifest, places, split, stills
+from vfer.data import audit, footage, identical, learned, manifest, places, split, stills
 from vfer.data.audit import leakage
+from vfer.data.footage import Footage
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.learned import Example
 from vfer.data.manifest import Clip
 from vfer.data.split import SplitParams, SplitRow
 from vfer.errors import DataError
+from vfer.faces import clip as faces_clip
+from vfer.faces import table, weights
+from vfer.faces.params import FacesParams
+from vfer.predict.settings import FRAMES
+from vfer.video import frames
+from vfer.video.frames import FramesJob
 
 LABELS = LabelsParams(stills="all", clips="all")
 
@@ -135,3 +144,75 @@ def test_a_dataset_without_places_says_how_to_decide_them(tmp_path: Path) -> Non
     ended = vfer("data", "places", "--data", tmp_path, "--no-dvc")
     assert "15 new places" in ended.stdout
     assert places.read(tmp_path / "places.csv") == places.extended({}, clips)
+
+
+# Copies in other bytes
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of clips: one, a copy of a part of it in another quality, and another take of the same person."""
+    folder = tmp_path_factory.mktemp("films")
+    first = toys.render(folder / "take1.mp4", "happy", seconds=3)
+    toys.render(folder / "take2.mp4", "sad", seconds=3)
+    with av.open(str(first)) as source:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
+    with toys.Writer(folder / "copy.mp4", (160, 120), 15, crf=32, sound=False) as writer:
+        for picture in pictures[7:-3]:
+            writer.add(picture)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def footage_of(films: Path) -> Callable[[str], Footage]:
+    faces = FacesParams(detector="centerface")
+    detector = weights.resolve(faces, films)
+
+    @cache
+    def load(name: str) -> Footage:
+        frames.write(FramesJob(name, films / f"{name}.mp4", films / f"{name}.frames", "scene", FRAMES))
+        table.write(films / f"{name}.parquet", faces_clip.find_in(films / f"{name}.frames", detector, faces))
+        return Footage.of(table.read(films / f"{name}.parquet"))
+
+    return load
+
+
+def test_a_copy_is_found_by_its_likeness_and_another_take_is_none(footage_of: Callable[[str], Footage]) -> None:
+    assert dict(footage.copies(["copy", "take2"], ["take1"], footage_of)) == {"copy": "take1"}
+    assert dict(footage.copies(["take1"], ["take2", "copy"], footage_of)) == {"take1": "copy"}
+    assert dict(footage.copies(["take1"], [], footage_of)) == {}
+
+
+def test_the_command_counts_copies_in_other_bytes(films: Path, footage_of: Callable[[str], Footage], tmp_path: Path) -> None:
+    parts = {"take1": "train", "copy": "test", "take2": "test", "same": "test"}
+    rows = [Row(name, "dark", f"s{name}", name, "toy", part, digest=name) for name, part in parts.items()]
+    rows[-1] = replace(rows[-1], digest="take1")
+    split.write(tmp_path / "outputs" / "lstm" / "split.parquet", rows)
+    assert "copies in other bytes were not looked for" in vfer("audit", "--root", tmp_path).stdout
+    folder = tmp_path / "outputs" / "faces" / "clips"
+    folder.mkdir(parents=True)
+    for name in parts:
+        source = "take1" if name == "same" else name
+        assert len(footage_of(source).time) > 10
+        (folder / f"{name}.parquet").symlink_to(films / f"{source}.parquet")
+    shown = vfer("audit", "--root", tmp_path).stdout
+    assert "33% of the test clips have the very bytes of a clip seen in training" in shown
+    assert "33% of the test clips show the same footage as a clip seen in training, encoded anew or trimmed" in shown
+    assert "warning: copy: shows the same footage as take1" in shown
+    assert "take2: shows" not in shown
+
+
+def test_copies_of_real_clips_are_found(real_data: Path, tmp_path: Path) -> None:
+    """RAVDESS's twins, the same footage with and without sound, are; other takes of the actor are not."""
+    faces, loaded = FacesParams(detector="centerface"), {}
+    detector = weights.resolve(faces, tmp_path)
+    for path in sorted((real_data / "ravdess" / "Actor_01").glob("*.mp4")):
+        frames.write(FramesJob(path.stem, path, tmp_path / "frames", "scene", FRAMES))
+        table.write(tmp_path / "faces", faces_clip.find_in(tmp_path / "frames", detector, faces))
+        loaded[path.stem] = Footage.of(table.read(tmp_path / "faces"))
+    with_sound = [name for name in loaded if name.startswith("01-")]
+    silent = [name for name in loaded if name.startswith("02-")]
+    twins = {name: f"02{name[2:]}" for name in with_sound if f"02{name[2:]}" in loaded}
+    assert len(twins) == 2
+    assert dict(footage.copies(with_sound, silent, loaded.__getitem__)) == twins
+    assert dict(footage.copies(silent[:2], silent[2:], loaded.__getitem__)) == {}

@@ -103,7 +103,7 @@ def test_the_index_finds_exactly_the_hashes_within_the_distance() -> None:
             hashes[other] = hashes[row] ^ np.bitwise_xor.reduce(np.left_shift(np.uint64(1), bits.astype(np.uint64)), initial=np.uint64(0))
     distance = np.bitwise_count(hashes[:, None] ^ hashes[None])
     expected = np.argwhere(np.triu(distance <= duplicates.DISTANCE, k=1))
-    result = np.stack(np.divmod(duplicates._close(hashes, hashes), 1500), axis=1)
+    result = np.stack(np.divmod(duplicates._pairs(hashes, hashes), 1500), axis=1)
     assert len(expected) > 500
     np.testing.assert_array_equal(result, expected)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from vfer.files import SHOWN
+
 if TYPE_CHECKING:
     from vfer.data.split import SplitRow
 
@@ -32,10 +34,15 @@ def audit(
     console.print(sides)
     examples = root / "outputs" / "cnn" / learned.FILE
     network = learned.read(examples) if examples.is_file() else []
-    for kind, share in leakage.leakage(rows, network).items():
+    copies = _copies(rows, root / "outputs" / "faces" / "clips")
+    for kind, share in leakage.leakage(rows, network, copies).items():
         console.print(f"{share:.0%} of the test clips {leakage.SEEN[kind]}", markup=False)
     for note in leakage.unnamed(network):
         console.print(note, markup=False)
+    for clip, other in list((copies or {}).items())[:SHOWN]:
+        warn(f"{clip}: shows the same footage as {other}; give both the same recording and subject, or remove one")
+    if copies is None:
+        console.print("copies in other bytes were not looked for: outputs/faces/clips lacks clips; run `dvc repro faces`", markup=False)
     for lacking in split.absent(rows):
         warn(lacking)
     console.print()
@@ -49,6 +56,25 @@ def audit(
     console.print(table)
     if not figures:
         console.print("what that is worth: `make compare` trains the same methods under every protocol", markup=False)
+
+
+def _copies(rows: "list[Row]", faces: Path) -> dict[str, str] | None:
+    """Returns the test clips that are copies of clips seen in training, in other bytes, with these; None where there are no crops."""
+    from vfer.cli.console import progress
+    from vfer.data.footage import Footage, copies
+    from vfer.faces import table
+
+    if not all((faces / f"{row.clip}.parquet").is_file() for row in rows):
+        return None
+    digests = {row.digest for row in rows if row.part != "test"} - {""}
+    test = [row.clip for row in rows if row.part == "test" and row.digest not in digests]
+    with progress() as bar:
+        found = copies(
+            bar.track(test, description="audit"),
+            [row.clip for row in rows if row.part != "test"],
+            lambda clip: Footage.of(table.read(faces / f"{clip}.parquet")),
+        )
+        return dict(found)
 
 
 def _compared(path: Path) -> dict[str, dict[str, Any]]:

@@ -74,16 +74,16 @@ def near(pixels: NDArray[np.uint8], subjects: NDArray[np.int64]) -> NDArray[np.i
 
     Candidates are found by a perceptual hash, also of crops a pixel apart, and confirmed by their correlation, best within `MARGIN` pixels.
     """
-    hashes = _hashes(pixels, 0, 0)
-    keys = np.unique(np.concatenate([_close(_hashes(pixels, *shift), hashes) for shift in SHIFTS]))
+    keys = np.unique(np.concatenate([_pairs(hashes(pixels, *shift), hashes(pixels)) for shift in SHIFTS]))
     pairs = np.stack(np.divmod(keys, max(1, len(pixels))), axis=1)
     who = subjects[pairs]
     pairs = pairs[(who[:, 0] == who[:, 1]) | (who < 0).any(axis=1)]
-    alike = np.array([_correlation(pixels[a], pixels[b]) >= ALIKE for a, b in pairs], bool)
+    alike = np.array([correlation(pixels[a], pixels[b]) >= ALIKE for a, b in pairs], bool)
     return np.asarray(pairs[alike])
 
 
-def _hashes(pixels: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint64]:
+def hashes(pixels: NDArray[np.uint8], down: int = 0, right: int = 0) -> NDArray[np.uint64]:
+    """Return the hash of each picture without its margin, as `phash` does, or of a crop that lies so many pixels beside that."""
     inner = SIDE - MARGIN
     return phash(pixels[:, MARGIN + down : inner + down, MARGIN + right : inner + right])
 
@@ -102,18 +102,24 @@ def phash(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(np.concatenate(bits), axis=1).view(np.uint64).ravel()
 
 
-def _close(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the pairs within `DISTANCE` bits, a number each: the lower row times n plus the higher one.
+def _pairs(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the pairs of close hashes of the same n pictures, a number each: the lower row times n plus the higher one."""
+    found = [np.empty(0, np.int64)]
+    for rows, places in close(some, others):
+        unlike = rows != places
+        found.append(np.minimum(rows, places)[unlike] * len(some) + np.maximum(rows, places)[unlike])
+    return np.unique(np.concatenate(found))
+
+
+def close(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the rows of `some` and of `others` whose hashes differ in `DISTANCE` bits at most; a pair may come several times.
 
     Source: Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", 2012.
     """
-    found = [np.empty(0, np.int64)]
     for band in range(0, 64, BAND):
-        for rows, places in _meetings((hashes >> np.uint64(band)).astype(np.uint16), (others >> np.uint64(band)).astype(np.uint16)):
-            close = (np.bitwise_count(hashes[rows] ^ others[places]) <= DISTANCE) & (rows != places)
-            rows, places = rows[close], places[close]
-            found.append(np.minimum(rows, places) * len(hashes) + np.maximum(rows, places))
-    return np.unique(np.concatenate(found))
+        for rows, places in _meetings((some >> np.uint64(band)).astype(np.uint16), (others >> np.uint64(band)).astype(np.uint16)):
+            few = np.bitwise_count(some[rows] ^ others[places]) <= DISTANCE
+            yield rows[few], places[few]
 
 
 def _meetings(bands: NDArray[np.uint16], others: NDArray[np.uint16]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -128,6 +134,7 @@ def _meetings(bands: NDArray[np.uint16], others: NDArray[np.uint16]) -> Iterator
         yield rows, order[np.arange(len(rows)) + np.repeat(starts[keys] - np.cumsum(many) + many, many)]
 
 
-def _correlation(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+def correlation(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Return the correlation of two pictures, best within `MARGIN` pixels."""
     inner = picture[MARGIN:-MARGIN, MARGIN:-MARGIN]
     return float(cv2.matchTemplate(other, inner, cv2.TM_CCOEFF_NORMED).max())

@@ -1,12 +1,13 @@
 """What a model has seen of its test clips: their bytes, their recordings, and their subjects in each of its training sets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from vfer.data.learned import Example
 from vfer.data.split import SplitRow
 
 SEEN = {
     "content": "have the very bytes of a clip seen in training",
+    "likeness": "show the same footage as a clip seen in training, encoded anew or trimmed",
     "recording": "are of a recording seen in training",
     "subject": "are of a subject seen in training",
     "stills": "are of a subject whose stills trained the CNN",
@@ -15,15 +16,18 @@ SEEN = {
 """What it means for a test clip to count in each share of `leakage`."""
 
 
-def leakage(rows: Sequence[SplitRow], network: Sequence[Example] = ()) -> dict[str, float]:
+def leakage(rows: Sequence[SplitRow], network: Sequence[Example] = (), copies: Collection[str] | None = None) -> dict[str, float]:
     """Return the shares of the test clips, by what of them was seen in training or validation.
 
-    `content` is a clip of the same bytes, `recording` and `subject` another clip of these. `stills` and `identities`, of what the CNN under
+    `content` is a clip of the same bytes, `likeness` one of the same footage, where it is known of which test clips there are `copies`, and
+    `recording` and `subject` another clip of these. `stills` and `identities`, of what the CNN under
     the `network` has learned from, are those of the subject; each is left out where nothing of its kind says whom it shows.
     """
     test, seen = [row for row in rows if row.part == "test"], [row for row in rows if row.part != "test"]
     contents = {row.digest for row in seen} - {""}
     shares = {"content": _share(row.digest in contents for row in test)}
+    if copies is not None:
+        shares["likeness"] = _share(row.clip in copies for row in test)
     for kind in ("recording", "subject"):
         names = {getattr(row, kind) for row in seen}
         shares[kind] = _share(getattr(row, kind) in names for row in test)
