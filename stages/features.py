@@ -37,8 +37,10 @@ def main(
     with console.Stage("features") as stage:
         parts = out / "clips"
         shutil.rmtree(parts, ignore_errors=True)
-        summary = embed(faces, model, section, out, parts) if section.source == "cnn" else read_tables(clips, section, out, parts)
-        shutil.rmtree(parts)
+        try:
+            summary = embed(faces, model, section, out, parts) if section.source == "cnn" else read_tables(clips, section, out, parts)
+        finally:
+            shutil.rmtree(parts, ignore_errors=True)
         stage.summary = f"{summary} -> {out / 'features.parquet'}"
 
 

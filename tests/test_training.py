@@ -1,9 +1,12 @@
 """The training loop, its batches, and the export: Keras on toy nets."""
 
+import errno
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +366,25 @@ def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path)
     export.save_keras(named(), tmp_path / "first.keras")
     assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.keras", "second.keras"]
+
+
+def test_the_same_weights_give_the_same_export_whatever_the_process_did_before(tmp_path: Path) -> None:
+    """TensorFlow numbers the functions of a process; a training that goes on after a kill comes to the export with others."""
+    for name in ("first.onnx", "second.onnx"):
+        export.save_onnx(named(), tmp_path / name, sample(), ["a", "b"])
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("save", [export.save_keras, partial(export.save_onnx, sample=sample(), classes=["a", "b"])])
+def test_a_disk_that_is_full_leaves_no_part_of_a_model(save: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    monkeypatch.setattr(export.onnx, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        save(named(), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def audit(
         console.print("what that is worth: `make compare` trains the same methods under every protocol", markup=False)
 
 
-def _copies(rows: "list[Row]", faces: Path) -> dict[str, str] | None:
+def _copies(rows: "list[SplitRow]", faces: Path) -> dict[str, str] | None:
     """Returns the test clips that are copies of clips seen in training, in other bytes, with these; None where there are no crops."""
     from vfer.cli.console import progress
     from vfer.data.footage import Footage, copies

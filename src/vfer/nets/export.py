@@ -35,18 +35,19 @@ def save(model: keras.Model, folder: Path, sample: Sample, classes: list[str]) -
 
 def save_keras(model: keras.Model, path: Path) -> None:
     """Save a model so that the same weights give the same bytes; Keras writes dates and addresses in memory."""
-    raw, temporary = path.with_name("raw-" + path.name), path.with_name("tmp-" + path.name)
-    model.save(raw)
-    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
-        for name in sorted(source.namelist()):
-            content = source.read(name)
-            if name == "metadata.json":
-                content = json.dumps(json.loads(content) | {"date_saved": ""}, sort_keys=True).encode()
-            if name == "config.json":
-                content = _renumbered(content)
-            target.writestr(zipfile.ZipInfo(name), content)
-    raw.unlink()
-    temporary.replace(path)
+    raw = path.with_name(f".{path.name}.raw.keras")
+    try:
+        model.save(raw)
+        with replacing(path) as temporary, zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
+            for name in sorted(source.namelist()):
+                content = source.read(name)
+                if name == "metadata.json":
+                    content = json.dumps(json.loads(content) | {"date_saved": ""}, sort_keys=True).encode()
+                if name == "config.json":
+                    content = _renumbered(content)
+                target.writestr(zipfile.ZipInfo(name), content)
+    finally:
+        raw.unlink(missing_ok=True)
 
 
 def _renumbered(config: bytes) -> bytes:
@@ -60,23 +61,21 @@ def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]
     expected = {name: np.asarray(value) for name, value in model(sample, training=False).items()}
     # Called once more in inference mode, or the BatchNorm of nets from keras.applications is exported in training mode.
     frozen = keras.Model(list(model.inputs), model(model.input, training=False), name=model.name)
-    temporary = path.with_name("tmp-" + path.name)
     frozen([sample[tensor.name] for tensor in model.inputs] if isinstance(sample, Mapping) else [sample])
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
-        frozen.export(temporary, format="onnx", verbose=False)
-    exported = onnx.load(temporary)
-    settle(exported.graph)
-    onnx.helper.set_model_props(exported, {"classes": json.dumps(classes)})
-    onnx.save(exported, temporary)
-    onnx_outputs = Session(temporary)(sample)
-    for name, value in expected.items():
-        difference = float(np.abs(value - onnx_outputs[name]).max())
-        if not difference <= TOLERANCE:
-            temporary.unlink()
-            raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)  # Keras's own shim
+            frozen.export(temporary, format="onnx", verbose=False)
+        exported = onnx.load(temporary)
+        settle(exported.graph)
+        onnx.helper.set_model_props(exported, {"classes": json.dumps(classes)})
+        onnx.save(exported, temporary)
+        onnx_outputs = Session(temporary)(sample)
+        for name, value in expected.items():
+            difference = float(np.abs(value - onnx_outputs[name]).max())
+            if not difference <= TOLERANCE:
+                raise WeightsError(f"{path}: the ONNX export differs from Keras by {difference:.2g} in {name}; it was not kept")
 
 
 def annotate(path: Path, metadata: Mapping[str, str]) -> None:
@@ -91,11 +90,26 @@ def annotate(path: Path, metadata: Mapping[str, str]) -> None:
 def settle(graph: onnx.GraphProto) -> None:
     """Orders a graph's nodes by its outputs, and names values and nodes by that order, so that the same weights give the same bytes.
 
-    tf2onnx orders and numbers them by sets, otherwise in each process. Inputs and outputs keep their names.
+    tf2onnx orders and numbers them by sets, otherwise in each process, and describes the graph by a number of TensorFlow's, which is
+    another one after a training that went on. Inputs and outputs keep their names.
     """
+    graph.doc_string = ""
     _order(graph)
     names: dict[str, str] = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
     _rename(graph, lambda name: names.setdefault(name, f"value_{len(names)}"))
+    sizes: dict[str, str] = {}
+    _rename_sizes(graph, lambda name: sizes.setdefault(name, f"size_{len(sizes)}"))
+
+
+def _rename_sizes(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
+    """Number the sizes that are not known, which tf2onnx counts through all exports of a process."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param.startswith("unk__"):
+                size.dim_param = new(size.dim_param)
+    for node in graph.node:
+        for inner in _inner(node):
+            _rename_sizes(inner, new)
 
 
 def _order(graph: onnx.GraphProto) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from vfer.errors import TrackingError
+from vfer.files import FULL
 from vfer.register import address
 
 MOST = 160  # characters of another library's message
@@ -41,6 +42,8 @@ def deleted(store: str, project: str, number: str) -> TrackingError:
 def unwritable(path: Path, error: Exception) -> TrackingError:
     """Return the error of a lock or a database that may not be written."""
     why = getattr(error, "strerror", None) or one_line(error)
+    if getattr(error, "errno", None) in FULL:
+        return TrackingError(f"{path}: cannot be written, because the disk, or your quota of it, is full; free some space and run again")
     return TrackingError(f"{path}: is not writable ({why}); make it writable, or set MLFLOW_TRACKING_URI to another store")
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from vfer import env
 from vfer.cli import console
 from vfer.errors import TrackingError
+from vfer.files import write_bytes
 from vfer.register import address, refusal, relocate
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def connect(root: Path, project: str = "vfer") -> tuple["MlflowClient", str]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # MLflow passes it on while it opens a database
 
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors reach the caller, and become one line
     logging.getLogger("alembic").setLevel(logging.WARNING)
     store, artifacts = address.uri(root), address.artifacts(root)
     try:
@@ -201,12 +202,17 @@ def training(root: Path, name: str, params: Mapping[str, object], key: str, epoc
     Raises `TrackingError`, before any work, where the store does not answer.
     """
     client, experiment = connect(root, project)
+    from mlflow.exceptions import MlflowException
+
     folder = root / ".dvc" / "tmp" / "vfer" / f"{name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"), blocking=False)
     with ExitStack() as stack:
         alone = _enter(stack, lock)  # of two trainings of the same thing at once, only the first keeps a checkpoint
-        run = LiveRun(client, _run_id(client, experiment, name, params, folder / "run" if alone else None))
+        try:
+            run = LiveRun(client, _run_id(client, experiment, name, params, folder / "run" if alone else None))
+        except MlflowException as error:
+            raise refusal.unreachable(address.uri(root), error) from error
         try:
             with console.progress() as bar:
                 yield Training(name, run, folder if alone else None, epochs, bar)
@@ -242,7 +248,7 @@ def _run_id(client: "MlflowClient", experiment: str, name: str, params: Mapping[
     run = client.create_run(experiment, run_name=name, tags=tags)
     client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
     if memory:
-        memory.write_text(run.info.run_id, encoding="utf-8")
+        write_bytes(memory, run.info.run_id.encode())
     return str(run.info.run_id)
 
 
