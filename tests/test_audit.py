@@ -185,7 +185,7 @@ def test_a_copy_is_found_by_its_likeness_and_another_take_is_none(footage_of: Ca
 
 def test_the_command_counts_copies_in_other_bytes(films: Path, footage_of: Callable[[str], Footage], tmp_path: Path) -> None:
     parts = {"take1": "train", "copy": "test", "take2": "test", "same": "test"}
-    rows = [Row(name, "dark", f"s{name}", name, "toy", part, digest=name) for name, part in parts.items()]
+    rows = [SplitRow(name, "dark", f"s{name}", name, "toy", part, digest=name) for name, part in parts.items()]
     rows[-1] = replace(rows[-1], digest="take1")
     split.write(tmp_path / "outputs" / "lstm" / "split.parquet", rows)
     assert "copies in other bytes were not looked for" in vfer("audit", "--root", tmp_path).stdout
