@@ -24,10 +24,10 @@ from vfer.errors import DataError
 from vfer.faces import clip as faces_clip
 from vfer.faces import table, weights
 from vfer.faces.params import FacesParams
-from vfer.predict.settings import FRAMES
 from vfer.video import frames
-from vfer.video.frames import FramesJob
+from vfer.video.frames import FramesJob, FramesParams
 
+FRAMES = FramesParams()
 LABELS = LabelsParams(stills="all", clips="all")
 
 
