@@ -22,7 +22,7 @@ from vfer.data.readers.found import FoundClip
 from vfer.errors import VferError
 from vfer.evaluate.intervals import FEW, intervals
 from vfer.nets.session import Session
-from vfer.predict import model as models
+from vfer.predict.models import model as models
 from vfer.predict.recogniser import Recogniser
 
 CLASSES = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]

@@ -22,10 +22,10 @@ from benchmarks.films import Film, Role, Truth
 from benchmarks.rows import Goal, Row, missing, row
 from vfer.data.sample.course import COURSES
 from vfer.faces.track import iou
-from vfer.predict import model as models
+from vfer.predict.models import model as models
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.recogniser import Recogniser
-from vfer.predict.timeline import Timeline
+from vfer.predict.timeline.timeline import Timeline
 
 SIZE, FPS, SECONDS, UNIT = (480, 360), 25, 24, 44
 SEEDS = (1, 2, 3)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import vfer
 from benchmarks import films
 from benchmarks.films import Film, Role, Truth
-from vfer.predict import annotate, drawing
-from vfer.predict import people as persons
+from vfer.predict.render import annotate, drawing
+from vfer.predict.timeline import people as persons
 from vfer.video.write import FilmWriter
 
 SIZE, FPS = (320, 240), 12

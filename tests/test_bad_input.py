@@ -22,7 +22,7 @@ from vfer import files
 from vfer.cli.app import app
 from vfer.errors import VferError
 from vfer.predict import locks, results
-from vfer.predict.timeline import NOTICE
+from vfer.predict.timeline.timeline import NOTICE
 
 Luma = list[NDArray[np.uint8]]
 Maker = Callable[[Path, Luma], object]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vfer.cli.app import app
 from vfer.errors import TrackingError
-from vfer.predict import registry
+from vfer.predict.models import registry
 from vfer.register import address, relocate, tracking
 
 if TYPE_CHECKING:

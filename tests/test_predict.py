@@ -30,8 +30,9 @@ import vfer
 from vfer.cli.app import app
 from vfer.errors import DataError, TrackingError, WeightsError
 from vfer.faces import centerface
-from vfer.predict import inputs, registry, results
-from vfer.predict import model as models
+from vfer.predict import inputs, results
+from vfer.predict.models import model as models
+from vfer.predict.models import registry
 from vfer.predict.prediction import Prediction
 from vfer.predict.results import PredictionsFile
 from vfer.predict.settings import DetectorFile, Settings, Windows, threshold, windows

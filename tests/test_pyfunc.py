@@ -12,7 +12,7 @@ import toys
 from benchmarks.clips import repeated
 from vfer.data.manifest import Framing
 from vfer.faces import centerface
-from vfer.predict import model as models
+from vfer.predict.models import model as models
 from vfer.predict.recogniser import Recogniser
 from vfer.predict.settings import DetectorFile, Settings
 

@@ -19,7 +19,7 @@ from repository import Repository
 
 from stages.register import main
 from vfer.errors import DataError
-from vfer.predict import model as models
+from vfer.predict.models import model as models
 from vfer.register import address, experiment, tracking
 from vfer.register import project as names
 from vfer.register.inputs import collect

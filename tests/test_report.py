@@ -13,8 +13,9 @@ import vfer
 from benchmarks import films
 from benchmarks.films import Act, Film, Role
 from vfer.cli.app import app
-from vfer.predict import annotate, formats, pages
+from vfer.predict import formats
 from vfer.predict.baselines import BaselineSource
+from vfer.predict.render import annotate, pages
 
 PLAYS = """document.createElement('video').canPlayType('video/mp4; codecs="avc1.42E01E"')"""
 SIZE, FPS = (320, 240), 12

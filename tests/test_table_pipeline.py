@@ -17,7 +17,7 @@ from vfer.compare.table import ENTRIES
 from vfer.data import manifest, places
 from vfer.data.manifest import Clip
 from vfer.errors import DataError, WeightsError
-from vfer.predict import model as models
+from vfer.predict.models import model as models
 from vfer.predict.recogniser import Recogniser
 from vfer.register import record
 

@@ -26,16 +26,17 @@ from vfer.cli.app import app
 from vfer.faces.likeness import SearchedFrame
 from vfer.faces.track import iou
 from vfer.lstm.baseline import identity
-from vfer.predict import formats, observe
-from vfer.predict import people as persons
+from vfer.predict import formats
 from vfer.predict.baselines import BaselineSource
-from vfer.predict.observe import Observation
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.segments import Segment, Segmenter
 from vfer.predict.settings import Windows
-from vfer.predict.timeline import NOTICE, Timeline, TimelineRow
-from vfer.predict.tracking import Linker, follow
-from vfer.predict.windows import FrameAnswer, Stretch
+from vfer.predict.timeline import observe
+from vfer.predict.timeline import people as persons
+from vfer.predict.timeline.observe import Observation
+from vfer.predict.timeline.segments import Segment, Segmenter
+from vfer.predict.timeline.timeline import NOTICE, Timeline, TimelineRow
+from vfer.predict.timeline.tracking import Linker, follow
+from vfer.predict.timeline.windows import FrameAnswer, Stretch
 from vfer.video import decode
 
 HOME = Path(__file__).resolve().parents[1]
@@ -197,7 +198,7 @@ def answers(frames: list[Observation], length: float, hop: float, *, single: boo
 def test_answers_do_not_hang_on_how_many_frames_are_gathered(single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = observed(np.arange(400) / 10)
     whole = answers(frames, 2.0, 0.2, single=single)
-    monkeypatch.setattr("vfer.predict.windows.AHEAD", 7)
+    monkeypatch.setattr("vfer.predict.timeline.windows.AHEAD", 7)
     parts = answers(frames, 2.0, 0.2, single=single)
     assert [one.observation.frame for one in parts] == list(range(400))
     np.testing.assert_allclose([one.smooth for one in parts], [one.smooth for one in whole], rtol=1e-5)
@@ -488,7 +489,7 @@ def test_a_small_face_is_flagged(film: tuple[Path, list[Truth]], recogniser: vfe
 
 def test_memory_does_not_grow_with_the_rows() -> None:
     """Rows that are spooled come back as they were, also where two readers take turns."""
-    from vfer.predict.spool import ROWS, Spool
+    from vfer.predict.timeline.spool import ROWS, Spool
 
     spool: Spool[TimelineRow] = Spool()
     for number in range(3 * ROWS + 5):

@@ -17,11 +17,11 @@ from vfer.errors import ClipError, ClusterError, DataError, ParamsError, Trackin
 if TYPE_CHECKING:
     from vfer.predict.api import load
     from vfer.predict.baselines import BaselineSource
-    from vfer.predict.narrate import TimelineOptions
     from vfer.predict.prediction import Prediction
     from vfer.predict.recogniser import Recogniser
     from vfer.predict.source import Span
-    from vfer.predict.timeline import Timeline
+    from vfer.predict.timeline.narrate import TimelineOptions
+    from vfer.predict.timeline.timeline import Timeline
 
 __all__ = [
     "BaselineSource",
@@ -46,8 +46,8 @@ _HOMES = {
     "Prediction": "vfer.predict.prediction",
     "Recogniser": "vfer.predict.recogniser",
     "Span": "vfer.predict.source",
-    "Timeline": "vfer.predict.timeline",
-    "TimelineOptions": "vfer.predict.narrate",
+    "Timeline": "vfer.predict.timeline.timeline",
+    "TimelineOptions": "vfer.predict.timeline.narrate",
     "load": "vfer.predict.api",
 }
 

@@ -42,7 +42,7 @@ def predict(
     """
     from vfer.data.readers.found import VIDEOS
     from vfer.predict import batch, inputs, together
-    from vfer.predict import model as models
+    from vfer.predict.models import model as models
     from vfer.predict.results import PredictionsFile
 
     began = time.perf_counter()

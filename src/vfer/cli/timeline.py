@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vfer.predict.baselines import BaselineSource
-    from vfer.predict.films import FilmSummary
+    from vfer.predict.timeline.films import FilmSummary
 
 ALL = "csv,parquet,segments,eaf,textgrid,srt,vtt,labelstudio,html,provenance"
 
@@ -47,11 +47,12 @@ def timeline(
 
     The exit status is 0 if all videos could be analysed, 2 if some could not, and 1 if none could.
     """
-    from vfer.predict import films, inputs, narrate
     from vfer.predict import formats as kinds
-    from vfer.predict import model as models
-    from vfer.predict import people as persons
+    from vfer.predict import inputs
     from vfer.predict.locks import locked
+    from vfer.predict.models import model as models
+    from vfer.predict.timeline import films, narrate
+    from vfer.predict.timeline import people as persons
 
     began = time.perf_counter()
     items = inputs.videos(videos)
@@ -108,7 +109,7 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
 
 def show(summary: "FilmSummary") -> None:
     """Print what one video shows."""
-    from vfer.predict.pages import clock
+    from vfer.predict.render.pages import clock
 
     if summary.error:
         console.console.print(f"{summary.clip}: {summary.error.removeprefix(summary.clip + ': ')}", markup=False)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vfer.predict import model as models
+from vfer.predict.models import model as models
 from vfer.predict.recogniser import Recogniser
 
 

@@ -11,9 +11,9 @@ from vfer.clips.digests import digest
 from vfer.errors import ClipError, DataError
 from vfer.lstm.baseline import Baseline
 from vfer.predict.answering import EmbeddedFrames
-from vfer.predict.looks import Sample
-from vfer.predict.observe import Observation
 from vfer.predict.source import Span
+from vfer.predict.timeline.looks import Sample
+from vfer.predict.timeline.observe import Observation
 
 if TYPE_CHECKING:
     from vfer.predict.recogniser import Recogniser

@@ -13,7 +13,7 @@ from vfer.data.manifest import Framing
 from vfer.errors import ClipError
 from vfer.predict import source
 from vfer.predict.clip import NoClipError
-from vfer.predict.model import Model
+from vfer.predict.models.model import Model
 from vfer.predict.prediction import Prediction
 from vfer.predict.recogniser import Recogniser, Recognition
 from vfer.predict.source import WHOLE, Span

@@ -16,9 +16,10 @@ from vfer.faces.clip import Picture, find
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.nets.session import Session
-from vfer.predict import quality, shots, source
+from vfer.predict import quality, source
 from vfer.predict.prediction import LONG, SHOTS
 from vfer.predict.source import Span
+from vfer.predict.timeline import shots
 from vfer.video import decode, jpeg
 from vfer.video.frames import FramesParams
 

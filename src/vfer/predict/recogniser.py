@@ -17,17 +17,18 @@ from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
 from vfer.lstm.baseline import Baseline
 from vfer.nets.session import Session
-from vfer.predict import baselines, clip, narrate
+from vfer.predict import baselines, clip
 from vfer.predict.answering import Answerer, EmbeddedFrames
 from vfer.predict.clip import Limits, NoClipError
-from vfer.predict.model import Model
-from vfer.predict.narrate import PLAIN, TimelineOptions
-from vfer.predict.observe import Observation, Observer
+from vfer.predict.models.model import Model
 from vfer.predict.prediction import PARTLY, SEVERAL, UNCERTAIN, Prediction
 from vfer.predict.settings import Settings
 from vfer.predict.source import WHOLE, Span
-from vfer.predict.timeline import Timeline
-from vfer.predict.windows import Stretch
+from vfer.predict.timeline import narrate
+from vfer.predict.timeline.narrate import PLAIN, TimelineOptions
+from vfer.predict.timeline.observe import Observation, Observer
+from vfer.predict.timeline.timeline import Timeline
+from vfer.predict.timeline.windows import Stretch
 from vfer.video.decode import Video
 from vfer.video.frames import FramesParams
 

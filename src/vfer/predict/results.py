@@ -17,7 +17,7 @@ from vfer.predict.batch import BatchResult
 from vfer.predict.inputs import Input
 from vfer.predict.locks import locked
 from vfer.predict.prediction import Prediction
-from vfer.predict.timeline import NOTICE
+from vfer.predict.timeline.timeline import NOTICE
 
 Row = dict[str, Any]
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")

@@ -10,7 +10,7 @@ from vfer.errors import DataError
 from vfer.predict.answering import EmbeddedFrames
 from vfer.predict.batch import BatchResult
 from vfer.predict.inputs import Input
-from vfer.predict.model import Model
+from vfer.predict.models.model import Model
 from vfer.predict.recogniser import Recogniser
 
 FOLDER, NAME = "folder", "name"

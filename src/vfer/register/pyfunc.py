@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from vfer.errors import ClipError, UnexpectedError
 from vfer.predict.clip import NoClipError
-from vfer.predict.model import from_artifacts
+from vfer.predict.models.model import from_artifacts
 from vfer.predict.recogniser import Recogniser, Recognition
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vfer.errors import DataError
 
 if TYPE_CHECKING:
-    from vfer.predict.timeline import Timeline
+    from vfer.predict.timeline.timeline import Timeline
 
 
 @dataclass(frozen=True)

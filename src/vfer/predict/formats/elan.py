@@ -10,8 +10,8 @@ from urllib.parse import quote
 from vfer.data.readers.elan import AUTHOR, KIND
 from vfer.files import replacing, write_bytes
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.segments import Segment
-from vfer.predict.timeline import Timeline
+from vfer.predict.timeline.segments import Segment
+from vfer.predict.timeline.timeline import Timeline
 
 VOCABULARY = "expressions"
 LANGUAGE = "und"

@@ -7,7 +7,7 @@ from typing import Any
 
 from vfer.files import write_bytes
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.timeline import Timeline, TimelineRow
+from vfer.predict.timeline.timeline import Timeline, TimelineRow
 
 EVERY = 0.5  # seconds between two key frames of a box
 CONFIG = """<View>

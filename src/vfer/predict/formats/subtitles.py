@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vfer.files import write_bytes
-from vfer.predict.timeline import Timeline
+from vfer.predict.timeline.timeline import Timeline
 
 
 def write(path: Path, timeline: Timeline) -> None:

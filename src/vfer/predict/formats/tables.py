@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vfer.files import replacing, write_bytes, write_json
-from vfer.predict.timeline import Timeline, TimelineRow
+from vfer.predict.timeline.timeline import Timeline, TimelineRow
 
 GROUP = 8192  # rows of a group
 CORNERS = ("x0", "y0", "x1", "y1")

@@ -13,14 +13,16 @@ from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
 from vfer.errors import ClipError, DataError
 from vfer.files import sweep
-from vfer.predict import annotate, narrate, people, source
+from vfer.predict import source
 from vfer.predict.formats import FORMATS, Format, of
 from vfer.predict.inputs import Input
-from vfer.predict.model import Model
-from vfer.predict.narrate import TimelineOptions
+from vfer.predict.models.model import Model
 from vfer.predict.recogniser import Recogniser
-from vfer.predict.segments import Segment
-from vfer.predict.timeline import Timeline
+from vfer.predict.render import annotate
+from vfer.predict.timeline import narrate, people
+from vfer.predict.timeline.narrate import TimelineOptions
+from vfer.predict.timeline.segments import Segment
+from vfer.predict.timeline.timeline import Timeline
 from vfer.video.container import check_file
 
 PEOPLE = ".people.csv"

@@ -13,16 +13,16 @@ import numpy as np
 from vfer.clips.digests import digest
 from vfer.data.manifest import Framing
 from vfer.predict import baselines, quality, source
-from vfer.predict import people as persons
 from vfer.predict.baselines import BaselineSource
-from vfer.predict.observe import NOBODY, Observation
-from vfer.predict.people import PersonEntry
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.segments import Segment, Segmenter
 from vfer.predict.source import WHOLE, Span
-from vfer.predict.spool import Spool
-from vfer.predict.timeline import NOTICE, SCHEMA, Timeline, TimelineRow
-from vfer.predict.windows import FrameAnswer, Stretch
+from vfer.predict.timeline import people as persons
+from vfer.predict.timeline.observe import NOBODY, Observation
+from vfer.predict.timeline.people import PersonEntry
+from vfer.predict.timeline.segments import Segment, Segmenter
+from vfer.predict.timeline.spool import Spool
+from vfer.predict.timeline.timeline import NOTICE, SCHEMA, Timeline, TimelineRow
+from vfer.predict.timeline.windows import FrameAnswer, Stretch
 
 if TYPE_CHECKING:
     from vfer.predict.recogniser import Recogniser

@@ -10,8 +10,8 @@ import numpy as np
 from vfer.errors import DataError
 from vfer.faces.track import iou
 from vfer.files import write_csv
-from vfer.predict.looks import likeness
-from vfer.predict.observe import NOBODY, Observation, Tracklet
+from vfer.predict.timeline.looks import likeness
+from vfer.predict.timeline.observe import NOBODY, Observation, Tracklet
 
 FEWEST = 3  # sampled frames of a track; one of fewer is a false alarm, unless all of its shot is that short
 LOST = 3.0  # seconds after which a face that comes back is another person, unless people are recognised

@@ -17,12 +17,13 @@ from vfer.faces.likeness import SearchedFrame
 from vfer.faces.params import FacesParams
 from vfer.faces.search import search
 from vfer.nets.session import Session
-from vfer.predict import looks, quality, source
+from vfer.predict import quality, source
 from vfer.predict.ahead import ahead
-from vfer.predict.pictures import thumbnail
-from vfer.predict.shots import shots
+from vfer.predict.render.pictures import thumbnail
 from vfer.predict.source import WHOLE, Span
-from vfer.predict.tracking import Linker, Place, TrackedFrame, follow
+from vfer.predict.timeline import looks
+from vfer.predict.timeline.shots import shots
+from vfer.predict.timeline.tracking import Linker, Place, TrackedFrame, follow
 from vfer.video import jpeg
 from vfer.video.decode import Frame, Video
 from vfer.video.frames import FramesParams

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from vfer.errors import TrackingError, WeightsError
 from vfer.faces import centerface, weights
 from vfer.faces.weights import ChosenDetector
-from vfer.predict import registry
+from vfer.predict.models import registry
 from vfer.predict.settings import Settings
 
 SHIPPED = "shipped"

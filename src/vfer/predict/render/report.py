@@ -10,10 +10,10 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.predict import pages
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.quality import FLAGS
-from vfer.predict.timeline import NOTICE, Timeline, TimelineRow
+from vfer.predict.render import pages
+from vfer.predict.timeline.timeline import NOTICE, Timeline, TimelineRow
 
 MOST = 36_000  # frames of a person in the page: an hour at ten a second; of more, as many are shown, evenly
 COLOURS = {

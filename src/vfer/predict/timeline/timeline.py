@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.predict.observe import Observation
-from vfer.predict.people import Person, PersonEntry
-from vfer.predict.segments import Segment
-from vfer.predict.spool import Spool
+from vfer.predict.timeline.observe import Observation
+from vfer.predict.timeline.people import Person, PersonEntry
+from vfer.predict.timeline.segments import Segment
+from vfer.predict.timeline.spool import Spool
 from vfer.video.decode import Video
 
 SCHEMA = 1

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 
 from vfer import env
 from vfer.errors import TrackingError
-from vfer.predict import server
+from vfer.predict.models import server
 from vfer.register import address as store_address
 from vfer.register import project
 

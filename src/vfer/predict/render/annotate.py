@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.errors import ClipError
-from vfer.predict import drawing
-from vfer.predict.report import colours, ink
-from vfer.predict.segments import Segment
+from vfer.predict.render import drawing
+from vfer.predict.render.report import colours, ink
 from vfer.predict.source import Span
-from vfer.predict.timeline import NOTICE, Timeline
+from vfer.predict.timeline.segments import Segment
+from vfer.predict.timeline.timeline import NOTICE, Timeline
 from vfer.video import decode
 from vfer.video.container import opened
 from vfer.video.write import FilmWriter

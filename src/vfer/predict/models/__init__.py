@@ -1,0 +1,1 @@
+"""Where the models come from: a folder, a registry, or the package."""

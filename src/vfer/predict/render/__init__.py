@@ -1,0 +1,1 @@
+"""What shows a timeline: the report and the annotated film."""

@@ -1,0 +1,1 @@
+"""Everybody in a video through time: from frames to tracks, people, windows and segments."""
