@@ -35,7 +35,7 @@ FORMATS = {
     "srt": Format(".srt", "formats.subtitles", "write"),
     "vtt": Format(".vtt", "formats.subtitles", "write"),
     "labelstudio": Format(".labelstudio.json", "formats.labelstudio", "write"),
-    "html": Format(".html", "report", "write"),
+    "html": Format(".html", "render.report", "write"),
     "provenance": Format(".provenance.json", "formats.tables", "write_provenance"),
 }
 
