@@ -1,4 +1,4 @@
-"""Every error that a user can fix; each message is one line: what is wrong, where, and what to do."""
+"""The errors that a user can fix; each message is one line: what is wrong, where, and what to do."""
 
 
 class VferError(Exception):

@@ -1,4 +1,4 @@
-"""Writes the small files of a stage atomically, so that a killed stage leaves none half-written."""
+"""Write the small files of a stage atomically, so that a killed stage leaves none half-written."""
 
 import csv
 import errno

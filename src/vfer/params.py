@@ -1,4 +1,4 @@
-"""Reads params.yaml: one frozen, checked class per section."""
+"""Read params.yaml: one frozen, checked class per section."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lets `python -m vfer.cli` do what `vfer` does."""
+"""Let `python -m vfer.cli` do what `vfer` does."""
 
 from vfer.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The command line, `vfer`: the dataset, the detector, and a look at what works."""
+"""The command line `vfer`: the dataset, the detector, predictions, and checks of the installation."""
 
 import sys
 from typing import Annotated

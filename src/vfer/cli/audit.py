@@ -1,4 +1,4 @@
-"""`vfer audit`: who stands on both sides of a split, and what that is worth."""
+"""`vfer audit`: which subjects and recordings a split has on both sides, and what that is worth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args

@@ -1,4 +1,4 @@
-"""What a person sees: one entry point for errors, progress bars, and the closing line of a stage."""
+"""What commands and stages print: errors, progress bars, and the closing line of a stage."""
 
 import io
 import logging

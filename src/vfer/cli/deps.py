@@ -1,4 +1,4 @@
-"""`vfer deps`: keeps what DVC knows of the code and of the packages in step with what the stages import."""
+"""`vfer deps`: write to dvc.yaml the code and the packages that each stage imports."""
 
 import sys
 import textwrap

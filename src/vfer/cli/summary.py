@@ -1,4 +1,4 @@
-"""`vfer summary`: what the last run of the pipeline made."""
+"""`vfer summary`: the results of the last run of the pipeline."""
 
 import json
 from pathlib import Path

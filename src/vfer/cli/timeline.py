@@ -1,4 +1,4 @@
-"""`vfer timeline`: everybody in a video through time."""
+"""`vfer timeline`: the expressions of everybody in a video over time."""
 
 import time
 from contextlib import ExitStack

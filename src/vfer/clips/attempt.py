@@ -1,4 +1,4 @@
-"""One clip's work, attempted: whatever it raises becomes that clip's error, unless it is not a clip's fault."""
+"""The work on one clip: an error that it raises is set aside with that clip, unless it concerns all clips."""
 
 import traceback
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which code and which packages a module's work is made of, told from its imports without running them."""
+"""The code and the packages that a module's work depends on, found by its imports without running them."""
 
 import ast
 import hashlib

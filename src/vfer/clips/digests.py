@@ -1,4 +1,4 @@
-"""The sha256 of files and folders, remembered by what the file system says of them, so that large clips are read once."""
+"""The sha256 of files and folders, cached by their size and times, so that large clips are read once."""
 
 import errno
 import hashlib

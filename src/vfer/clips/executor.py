@@ -1,4 +1,4 @@
-"""Maps a function over clips, one clip a job: in processes of this machine, or on a Ray cluster where one is set."""
+"""Map a function over clips, one clip per job: in processes of this machine, or on a Ray cluster where one is set."""
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The errors that nobody foresaw among the results of a stage: a log of their tracebacks, and whether they are a bug in vfer."""
+"""Unexpected errors of a stage: a log of their tracebacks, and whether they are a bug in vfer."""
 
 from collections import Counter
 from pathlib import Path

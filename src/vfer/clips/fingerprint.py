@@ -1,4 +1,4 @@
-"""The hash of all that a piece of work is made of: for the clip store, a training's checkpoint, and an experiment's key."""
+"""The hash of everything that a result depends on: for the clip store, checkpoints of trainings, and the key of an experiment."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""`packages.yaml`: the versions of the packages that compute, as DVC knows them."""
+"""`packages.yaml`: the versions of the packages that decide results, as DVC knows them."""
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version

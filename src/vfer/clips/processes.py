@@ -1,4 +1,4 @@
-"""Maps a function over clips, one clip a job, in processes of this machine."""
+"""Map a function over clips, one clip per job, in processes of this machine."""
 
 import multiprocessing
 import signal

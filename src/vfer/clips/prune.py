@@ -1,4 +1,4 @@
-"""Takes the entries of a clip store that nothing has used for long, or that are too many, off the disk."""
+"""Delete the entries of a clip store that have not been used for long, or that exceed a limit."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The clip store: what a step made of one clip, kept under what it was made from, so that it is made once."""
+"""The clip store: the result of a step for one clip, stored under everything it depends on, so that it is computed once."""
 
 import logging
 import os

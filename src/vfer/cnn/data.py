@@ -1,4 +1,4 @@
-"""Turns the stills table into arrays for training."""
+"""Turn the stills table into arrays for training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Finds stills that show the same photo: bytes are told apart by another crop, scale, brightness or compression, and hide most of them."""
+"""Find stills that show the same photo in another crop, scale, brightness or compression."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The CNN's own classifier as a function of embeddings, for those that a person's baseline has moved; it needs no TensorFlow."""
+"""The CNN's classifier as a function of embeddings, for those moved by a person's baseline; it needs no TensorFlow."""
 
 import json
 from dataclasses import dataclass

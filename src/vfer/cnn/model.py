@@ -1,4 +1,4 @@
-"""Builds the CNN: a backbone, a fully connected `embedding` layer where it is later cut, and its classifiers."""
+"""Build the CNN: a backbone, a fully connected `embedding` layer where it is later cut, and its classifiers."""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What the CNN says of stills that it did not learn from: one row per still, in one Parquet file."""
+"""The CNN's predictions for stills that it did not learn from: one row per still, in one Parquet file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

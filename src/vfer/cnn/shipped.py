@@ -1,4 +1,4 @@
-"""The network that comes with vfer, trained on FER2013: for who has clips and no stills. docs/model-card.md says what it is."""
+"""The network that comes with vfer, trained on FER2013, for users who have clips but no stills; see docs/model-card.md."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Distillation: a CNN learns from the answers of larger ones, beside the labels."""
+"""Distillation: targets are mixed with the predictions of larger networks."""
 
 from collections.abc import Sequence
 from dataclasses import replace

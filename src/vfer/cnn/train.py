@@ -1,4 +1,4 @@
-"""Trains the CNN on stills."""
+"""Train the CNN on stills."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,4 +1,4 @@
-"""Gives the CNN's backbone the weights of another training: of `pretrain`, or of any Keras model of the same architecture."""
+"""Initialise the CNN's backbone with other weights: those of `pretrain`, or of any Keras model of the same architecture."""
 
 from collections import Counter
 from collections.abc import Iterator

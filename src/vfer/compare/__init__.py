@@ -1,1 +1,1 @@
-"""Every method under every protocol: what each says of each clip, fold by fold, and the table of them all."""
+"""The comparison: every method under every protocol, fold by fold, and the table of the results."""

@@ -1,4 +1,4 @@
-"""What a method says of the clips that it was tested on: one row per clip, in one Parquet file, with what it cost."""
+"""A method's predictions for its test clips and its cost: one row per clip, in one Parquet file."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Trains a method on one fold's clips and lets it answer for the tested ones."""
+"""Train a method on one fold and predict its test clips."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

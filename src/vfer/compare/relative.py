@@ -1,4 +1,4 @@
-"""The clips of a fold relative to each person's own baseline, for methods that know nothing of people."""
+"""The clips of a fold relative to each person's own baseline, for methods without a notion of people."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The figures of every method under every protocol, from what each says of the tested clips."""
+"""The figures of every method under every protocol, from its predictions for the test clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

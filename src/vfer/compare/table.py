@@ -1,4 +1,4 @@
-"""The methods by name: what the comparison can run, what each sees of a clip, and which code makes it."""
+"""The methods by name: title, input, and code."""
 
 from dataclasses import dataclass
 from importlib import import_module

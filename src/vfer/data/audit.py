@@ -1,4 +1,4 @@
-"""What a model has seen of its test clips: their bytes, their recordings, and their subjects in each of its training sets."""
+"""Leakage: the share of test clips whose bytes, recording or subject are in one of the model's training sets."""
 
 from collections.abc import Collection, Iterable, Sequence
 

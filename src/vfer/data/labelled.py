@@ -1,4 +1,4 @@
-"""The clips that a sequence model can learn from, with what each of them shows."""
+"""The clips that a sequence model can learn from, with their expressions."""
 
 from collections.abc import Container
 from dataclasses import dataclass

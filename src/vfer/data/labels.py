@@ -1,4 +1,4 @@
-"""Which expressions a model tells apart: the `labels` section of params.yaml."""
+"""The classes of the models: the `labels` section of params.yaml."""
 
 from collections.abc import Iterable
 from pathlib import Path

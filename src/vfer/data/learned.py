@@ -1,4 +1,4 @@
-"""What a model has learned from: whom its clips, stills and identities show, and the digests of their files."""
+"""What a model has learned from: the subjects of its clips, stills and identities, and the digests of their files."""
 
 import hashlib
 from collections.abc import Iterable

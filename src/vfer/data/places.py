@@ -1,4 +1,4 @@
-"""The places of subjects, recordings and clips in the order that splits deal out; decided once and stored with the data."""
+"""The places of subjects, recordings and clips in the order in which splits deal them out; decided once and stored with the data."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Splits clips into train, validation and test, by a protocol that says who may be on both sides."""
+"""Split clips into train, validation and test, by a protocol that says who may be on both sides."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

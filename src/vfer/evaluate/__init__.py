@@ -1,1 +1,1 @@
-"""Honest evaluation: figures with intervals, leakage, calibration, and the vote of single frames to compare with."""
+"""Evaluation: figures with intervals, leakage, calibration, and the vote of single frames for comparison."""

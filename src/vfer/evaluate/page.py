@@ -1,4 +1,4 @@
-"""A page of HTML that stands alone: its pictures are inside, and it asks no network."""
+"""A self-contained page of HTML: its pictures are inside, and it loads nothing."""
 
 import base64
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the CNN makes of single stills: intervals, classes, calibration, and its worst mistakes."""
+"""The evaluation of the CNN on single stills: intervals, classes, calibration, and its worst mistakes."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A classifier of single frames, and what its answers say of a clip by vote."""
+"""A classifier of single frames, and the vote of its predictions over a clip."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,1 +1,1 @@
-"""Finds one face a clip, follows it, and cuts it out: the `faces` step."""
+"""The `faces` step: find one face per clip, follow it, and crop it."""

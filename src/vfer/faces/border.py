@@ -1,4 +1,4 @@
-"""A second look at pictures in which a detector finds nothing: smaller, with a border, for faces that fill the picture."""
+"""A second search of pictures in which a detector finds nothing: smaller and with a border, for faces that fill the picture."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""One clip's work: finds its face, follows it, crops it; what a worker process runs."""
+"""The work on one clip, in a worker process: find its face, follow it, and crop it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass

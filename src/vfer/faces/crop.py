@@ -1,4 +1,4 @@
-"""Cuts the 48x48 face out of a picture."""
+"""Cut the 48x48 face out of a picture."""
 
 import numpy as np
 from numpy.typing import NDArray

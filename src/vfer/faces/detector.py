@@ -1,4 +1,4 @@
-"""What a face detector is, and what the two of them share: fitting a picture, mending a graph, and a session on one thread."""
+"""The interface of a face detector, and what both detectors share: scaling a picture, repairing a graph, and a session on one thread."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""Puts SCRFD weights into the weights folder, under DVC, and takes them out again."""
+"""Install SCRFD weights in the weights folder, under DVC, and remove them."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Follows faces between two key frames by their looks, or says that they are in doubt."""
+"""Follow faces between two key frames by their appearance, or report that they are in doubt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

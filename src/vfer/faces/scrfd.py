@@ -1,4 +1,4 @@
-"""SCRFD, insightface's detector (Guo et al., 2021, arXiv 2105.04714), on an ONNX file of one's own."""
+"""SCRFD, insightface's detector (Guo et al., 2021, arXiv 2105.04714), with the user's own ONNX file."""
 
 from typing import TYPE_CHECKING
 

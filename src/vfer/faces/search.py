@@ -1,4 +1,4 @@
-"""Searches a clip's pictures for faces: detects them in key frames, and follows them between."""
+"""Search a clip's pictures for faces: detect them in key frames, and follow them in between."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Follows one face through a clip, from the boxes that a detector found in each frame."""
+"""Follow one face through a clip, from the boxes that a detector found in each frame."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field

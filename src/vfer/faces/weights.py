@@ -1,4 +1,4 @@
-"""Chooses the detector, and checks its weights against their sha256 before they are loaded."""
+"""Choose the detector, and check its weights against their sha256 before they are loaded."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Learns a sequence model from the clips of a split: training, people's baselines, and the temperature of its answers."""
+"""Learn a sequence model from the clips of a split: training, people's baselines, and the temperature of its answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

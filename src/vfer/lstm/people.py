@@ -1,4 +1,4 @@
-"""The people of a set of clips, and the baseline of each clip: of its person's other clips, as far as they are known."""
+"""The people of a set of clips, and the baseline of each clip, made from the other clips of its person."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

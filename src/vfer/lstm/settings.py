@@ -1,4 +1,4 @@
-"""How a sequence model is to be used, as its ONNX file says."""
+"""The settings of a sequence model, as its ONNX file holds them."""
 
 from pydantic import ValidationError
 

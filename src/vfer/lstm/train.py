@@ -1,4 +1,4 @@
-"""Trains the sequence model on the clips' embeddings."""
+"""Train the sequence model on the clips' embeddings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

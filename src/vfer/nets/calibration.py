@@ -1,4 +1,4 @@
-"""A classifier's temperature: by how much its probabilities must be softened or sharpened to be right as often as they say."""
+"""The temperature of a classifier: how much to soften or sharpen its probabilities to calibrate them."""
 
 from typing import TYPE_CHECKING
 

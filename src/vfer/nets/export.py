@@ -1,4 +1,4 @@
-"""Saves a trained Keras model twice: as a byte-stable `.keras` file and as its ONNX twin, compared with it."""
+"""Save a trained Keras model twice: as a byte-stable `.keras` file and as its ONNX twin, compared with it."""
 
 import json
 import logging

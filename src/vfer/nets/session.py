@@ -1,4 +1,4 @@
-"""Inference in ONNX Runtime: one session a model, on as many threads as asked for."""
+"""Inference in ONNX Runtime: one session per model, on a given number of threads."""
 
 import json
 from collections.abc import Mapping

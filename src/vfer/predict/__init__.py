@@ -1,1 +1,1 @@
-"""Answers to videos from a trained model."""
+"""Predictions for videos by a trained model."""

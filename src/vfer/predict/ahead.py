@@ -1,4 +1,4 @@
-"""Lets one thread decode while another looks at what is decoded."""
+"""Decode in one thread while another works on the frames."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""What a model says of sequences of frames, as they are or relative to a person's own baseline."""
+"""A model's predictions for sequences of frames, plain or relative to a person's own baseline."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The public way to a model: `vfer.load()`."""
+"""The public entry point: `vfer.load()`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Each person's own baseline in a film: from all of the person's footage, from a stretch of time, or from another video or picture."""
+"""Each person's own baseline in a film, from all footage of the person, from a stretch of time, or from another video or picture."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

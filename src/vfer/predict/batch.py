@@ -1,4 +1,4 @@
-"""Answers many clips, in this process or in several."""
+"""Predict many clips, in this process or in several."""
 
 import hashlib
 import json

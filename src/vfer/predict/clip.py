@@ -1,4 +1,4 @@
-"""Looks at one clip as the stages do, to the last bit: sampled, stored as JPEG, one face followed, and embedded."""
+"""Process one clip exactly as the stages do: sample it, store it as JPEG, follow one face, and embed it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

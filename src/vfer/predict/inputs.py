@@ -1,4 +1,4 @@
-"""Lists the videos that a command is given: files, folders, patterns, and CSV files that list videos."""
+"""List the videos that a command is given: files, folders, patterns, and CSV files."""
 
 import csv
 import glob

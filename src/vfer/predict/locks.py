@@ -1,4 +1,4 @@
-"""Keeps two runs from writing the same files."""
+"""Keep two runs from writing the same files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What a model says of one clip."""
+"""A model's prediction for one clip."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

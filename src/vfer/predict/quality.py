@@ -1,4 +1,4 @@
-"""Says of a face what makes an answer to it doubtful: that it is small, blurred, or turned away."""
+"""Flags for faces whose prediction is doubtful: small, blurred, or turned away."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""A trained model put to work on videos: on clips, whose expression it tells, and on films, through whose time it follows everybody."""
+"""A trained model applied to videos: to clips, which have one expression, and to films, in which it follows everybody over time."""
 
 from collections.abc import Callable, Sequence
 from copy import copy

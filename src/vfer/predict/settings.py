@@ -1,4 +1,4 @@
-"""What a model was trained with and is used with, as stored beside it in `settings.json`."""
+"""The settings that a model was trained with and is used with, stored beside it in `settings.json`."""
 
 from collections.abc import Sequence
 from typing import Annotated

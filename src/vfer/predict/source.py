@@ -1,4 +1,4 @@
-"""Reads the part of a video that is asked for."""
+"""Read a part of a video."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

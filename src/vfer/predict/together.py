@@ -1,4 +1,4 @@
-"""Answers the clips of each person together: each clip relative to the baseline that the person's other clips make, unlabelled."""
+"""Predict all clips of a person together: each relative to the baseline of the person's other clips, unlabelled."""
 
 import hashlib
 from collections import Counter, defaultdict

@@ -1,1 +1,1 @@
-"""Trains the CNN's backbone on whose face it sees: the `pretrain` step."""
+"""The `pretrain` step: train the CNN's backbone to recognise people."""

@@ -1,4 +1,4 @@
-"""Converts the network `faceres-deep`, which tells people apart, to weights of the architecture `mobilenet`.
+"""Convert the network `faceres-deep`, which tells people apart, to weights of the architecture `mobilenet`.
 
 It is a MobileNetV1 that was trained on the identities of VGGFace2, then on age and gender (Savchenko, "Efficient Facial Representations for
 Age, Gender and Identity Recognition in Organizing Photo Albums using Multi-output ConvNet", 2019), as a graph model of TensorFlow.js.

@@ -1,4 +1,4 @@
-"""Faces whose subject is known: collected, chosen, and parted into those to train on and those held out."""
+"""Faces with known subjects: collected, selected, and divided into those to train on and those held out."""
 
 import os
 import tempfile

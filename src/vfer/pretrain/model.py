@@ -1,4 +1,4 @@
-"""The net of the pre-training: the CNN's backbone, an embedding, and a head that tells the subjects apart."""
+"""The network of the pretraining: the CNN's backbone, an embedding, and a head that tells the subjects apart."""
 
 from typing import Any
 

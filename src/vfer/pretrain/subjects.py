@@ -1,4 +1,4 @@
-"""One subject's pictures: the face in each is found and cropped; what a worker process runs."""
+"""The work on one subject's pictures, in a worker process: find and crop the face in each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

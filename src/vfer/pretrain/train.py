@@ -1,4 +1,4 @@
-"""Trains the CNN's backbone to tell subjects apart."""
+"""Train the CNN's backbone to tell subjects apart."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Verification: are two faces of one subject? Told by the cosine of their embeddings."""
+"""Verification: whether two faces are of one subject, by the cosine of their embeddings."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Where the MLflow store is: its address, and the folder of its artifacts."""
+"""The address of the MLflow store, and the folder of its artifacts."""
 
 import re
 from pathlib import Path

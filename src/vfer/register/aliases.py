@@ -1,4 +1,4 @@
-"""The aliases of the registered models: `challenger` is the newest, `champion` the best that a contest has shown."""
+"""The aliases of the registered models: `challenger` is the newest, `champion` the best so far by a contest."""
 
 from collections.abc import Callable
 from time import sleep

@@ -1,4 +1,4 @@
-"""A contest with the registered champion: its record, its answers, and the account of who has looked at the test clips."""
+"""A contest with the registered champion: its record, its predictions, and a count of the looks at the test clips."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""One MLflow run an experiment, found again by the hash of what it is made of."""
+"""One MLflow run per experiment, identified by the hash of everything it depends on."""
 
 import json
 import subprocess

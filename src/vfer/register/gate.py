@@ -1,4 +1,4 @@
-"""The gate to the alias `champion`: two systems on clips of people whom neither has learned from, by one paired test."""
+"""The gate to the alias `champion`: one paired test of two systems on clips of people whom neither has learned from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Everything that an experiment is made of, read from the stages' outputs."""
+"""The outputs of the stages that an experiment consists of."""
 
 import json
 from dataclasses import dataclass

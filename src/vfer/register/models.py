@@ -1,4 +1,4 @@
-"""Logs the models of an experiment into its MLflow run and registers them."""
+"""Log the models of an experiment into its MLflow run and register them."""
 
 import tempfile
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What a registered model keeps for later contests: whom it has learned from, and what it says of its test clips."""
+"""What a registered model stores for later contests: whom it has learned from, and its predictions for its test clips."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What to raise where the MLflow store cannot be used: one line that says why, with a remedy that loses nothing."""
+"""The errors of an MLflow store that cannot be used: one line with the reason, and a remedy that loses nothing."""
 
 import re
 from pathlib import Path

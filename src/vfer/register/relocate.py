@@ -1,4 +1,4 @@
-"""Makes the places of artifacts in the repository's own MLflow store follow a repository that was moved, copied or renamed."""
+"""Update the places of artifacts in the repository's own MLflow store after the repository was moved, copied or renamed."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Lets a registered model answer videos as it would in use: in a process of its own, by the code and the settings stored with it."""
+"""Predict videos with a registered model as in use: in its own process, with the code and the settings stored with it."""
 
 import json
 import logging

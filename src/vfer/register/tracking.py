@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, that it answers, and the live run of a training."""
+"""The MLflow store: connection, locks, and the live run of a training."""
 
 import errno
 import logging

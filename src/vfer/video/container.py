@@ -1,4 +1,4 @@
-"""Opens video files, and only those: regular files of known formats, within limits, and none that leads to another file."""
+"""Open video files, and only those: regular files of known formats within limits, none of which leads to another file."""
 
 import os
 import stat

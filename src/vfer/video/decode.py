@@ -1,4 +1,4 @@
-"""Decodes a video front to back in bounded memory: the one decoding pass under the pipeline and everything that looks at videos."""
+"""Decode a video from start to end in bounded memory: the one decoder of the pipeline and of predictions."""
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The JPEG pictures as which frames are stored."""
+"""The JPEG encoding of stored frames."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""How a clip's face moves, by the motion vectors that its codec left in the file: no flow has to be computed."""
+"""The motion of a clip's face by the motion vectors of its codec: no optical flow is computed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Turns decoded frames into pictures as people see them: upright, with square pixels, progressive, and of standard dynamic range."""
+"""Convert decoded frames into pictures as people see them: upright, with square pixels, progressive, and of standard dynamic range."""
 
 from dataclasses import dataclass
 from fractions import Fraction

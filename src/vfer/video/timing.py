@@ -1,4 +1,4 @@
-"""When the frames of a video are shown, and which of them a sampling takes."""
+"""The presentation times of a video's frames, and which of them a sampling takes."""
 
 from array import array
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Writes a film frame by frame at the times of another, with that one's sound: H.264 in an MP4 that is playable however the run ends."""
+"""Write a film frame by frame at the times of another, with its sound: H.264 in an MP4 that plays however the run ends."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""`vfer doctor`: what works on this machine and in this repository, and what to do where it does not."""
+"""`vfer doctor`: check this machine and this repository, and name a remedy for each problem."""

@@ -1,4 +1,4 @@
-"""What a check finds, and how it is kept from stopping the others."""
+"""A check, its result, and how one that fails is kept from stopping the others."""
 
 import functools
 from collections.abc import Callable

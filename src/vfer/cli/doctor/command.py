@@ -1,4 +1,4 @@
-"""`vfer doctor`: what works here, and what to do where it does not."""
+"""The command `vfer doctor`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

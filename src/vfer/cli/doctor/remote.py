@@ -1,4 +1,4 @@
-"""Check of the default DVC remote: does it answer, and does it hold the dataset?"""
+"""Check of the default DVC remote: it answers and holds the dataset."""
 
 import json
 import os

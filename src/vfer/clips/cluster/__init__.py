@@ -1,4 +1,4 @@
-"""Maps a function over clips, one clip a job, on a Ray cluster; Ray is loaded here and nowhere else."""
+"""Map a function over clips, one clip per job, on a Ray cluster; Ray is loaded here and nowhere else."""
 
 from vfer.clips.cluster.driver import each_clip
 

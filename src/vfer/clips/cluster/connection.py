@@ -1,4 +1,4 @@
-"""Connects this process to a Ray cluster, and tells in one line what is wrong with it."""
+"""Connect this process to a Ray cluster, and tell in one line what is wrong with it."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Hands the jobs to the cluster, a few at a time, and takes their results."""
+"""Hand the jobs to the cluster, a few at a time, and take their results."""
 
 import logging
 import tempfile

@@ -1,4 +1,4 @@
-"""What runs on a node of the cluster: it checks that the node can do the work, begins once a process, and does a job."""
+"""What runs on a node of the cluster: a check of the node, the start of each process, and the jobs."""
 
 import faulthandler
 import hashlib

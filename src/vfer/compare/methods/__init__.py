@@ -1,1 +1,1 @@
-"""Ways to tell a clip's expression: all learn from the same clips, and answer with probabilities."""
+"""The methods of the comparison: all learn from the same clips and predict probabilities."""

@@ -1,4 +1,4 @@
-"""What every method is given, and what it gives back."""
+"""What every method takes and returns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

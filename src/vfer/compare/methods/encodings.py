@@ -1,4 +1,4 @@
-"""One vector a clip, and a linear support vector machine behind it: pooled, VLAD, and Fisher vectors of a Gaussian mixture."""
+"""One vector per clip and a linear support vector machine: pooling, VLAD, and Fisher vectors of a Gaussian mixture."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Without time: a linear classifier on the cut CNN's embedding of each frame, whose answers are averaged or put to the vote."""
+"""Methods without time: a linear classifier of the embedding of each frame, whose probabilities are averaged or whose classes vote."""
 
 from collections.abc import Callable
 from typing import Any

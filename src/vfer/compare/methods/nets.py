@@ -1,4 +1,4 @@
-"""Trains a Keras network over clips and lets it answer; the networks themselves are in the modules beside."""
+"""Train a Keras network on clips and predict with it; the networks are in the modules beside this one."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Fisher vectors of a variational auto-encoder, which takes the place of the Gaussian mixture."""
+"""Fisher vectors of a variational auto-encoder in place of the Gaussian mixture."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What people have said of videos, whatever tool they said it in."""
+"""Annotations of videos, whatever tool they were made with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Adds found clips to `clips/` and `clips.csv`."""
+"""Add found clips to `clips/` and `clips.csv`."""
 
 import hashlib
 import shutil

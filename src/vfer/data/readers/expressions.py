@@ -1,4 +1,4 @@
-"""The words for expressions, and the other words that datasets use for them."""
+"""The names of expressions, and their synonyms in datasets."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A folder of one's own: `<expression>/<subject>_*.mp4`, at any depth."""
+"""Your own folder of clips: `<expression>/<subject>_*.mp4`, at any depth."""
 
 from collections.abc import Iterator, Sequence
 

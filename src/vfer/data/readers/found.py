@@ -1,4 +1,4 @@
-"""What a dataset is made of: the files a reader is given, and what it makes of them."""
+"""The files that a reader takes, and the clips and stills that it yields."""
 
 import hashlib
 import os

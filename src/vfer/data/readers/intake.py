@@ -1,4 +1,4 @@
-"""Takes what a reader found into a normalised dataset: `clips/`, `clips.csv` and `stills.parquet`."""
+"""Add what a reader found to a normalised dataset: `clips/`, `clips.csv` and `stills.parquet`."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A manifest of one's own: a CSV file that lists clips, their paths relative to it."""
+"""Your own manifest: a CSV file that lists clips, with paths relative to it."""
 
 import csv
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What an intake did, for the report to the user."""
+"""The result of adding a dataset, for the report to the user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

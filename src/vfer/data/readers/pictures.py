@@ -1,4 +1,4 @@
-"""Adds found stills to `stills.parquet`."""
+"""Add found stills to `stills.parquet`."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Lists the files under the paths that a user gives, folders and zips alike; zips are read in place, never unpacked."""
+"""List the files under the paths that a user gives, folders and zips alike; zips are read in place, never unpacked."""
 
 import zipfile
 import zlib

@@ -1,4 +1,4 @@
-"""Sequences of pictures: a folder of numbered pictures a clip, as CASME, Oulu-CASIA and MMI publish them."""
+"""Sequences of pictures: one folder of numbered pictures per clip, as CASME, Oulu-CASIA and MMI are published."""
 
 import csv
 import re

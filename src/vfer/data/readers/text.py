@@ -1,4 +1,4 @@
-"""Reads tables of other tools line by line, in bounded memory."""
+"""Read tables of other tools line by line, in bounded memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Keeps the dataset under DVC: as one output, `<data>.dvc`, pushed to the user's own remote."""
+"""Keep the dataset under DVC: as one output, `<data>.dvc`, pushed to the user's own remote."""
 
 import os
 from pathlib import Path

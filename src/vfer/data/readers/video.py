@@ -1,4 +1,4 @@
-"""Looks into a clip before it is taken in, and makes lossless clips of picture sequences."""
+"""Check a clip before it is added, and encode picture sequences as lossless clips."""
 
 from collections.abc import Iterable
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Renders the embedded sample: faces of several actors whose action units move, as a RAVDESS-shaped dataset."""
+"""Render the embedded sample: faces of several actors whose action units move, as a RAVDESS-shaped dataset."""
 
 from vfer.data.sample.dataset import CODES, write
 

@@ -1,4 +1,4 @@
-"""What a face does: action units, the looks they make, and the course of each expression through its looks."""
+"""The movement of a face: action units, the looks they make, and the course of each expression through its looks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Writes the rendered sample as a normalised dataset: clips, their manifest, and stills."""
+"""Write the rendered sample as a normalised dataset: clips, their manifest, and stills."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Draws one head from an identity and its action units."""
+"""Draw one head from an identity and its action units."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Who is drawn, and where: the random traits of a face and of the picture around it."""
+"""The random traits of a face and of the picture around it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Puts a drawn head into a picture: background, shoulders, motion and grain."""
+"""Put a drawn head into a picture: background, shoulders, motion and grain."""
 
 from dataclasses import dataclass
 

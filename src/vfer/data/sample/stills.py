@@ -1,4 +1,4 @@
-"""Renders face stills as the `faces` stage would crop them: tight, grey, 48x48."""
+"""Render face stills as the `faces` stage would crop them: tight, grey, 48x48."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

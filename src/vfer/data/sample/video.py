@@ -1,4 +1,4 @@
-"""Encodes frames as small H.264 files whose bytes depend on the frames alone."""
+"""Encode frames as small H.264 files whose bytes depend on the frames alone."""
 
 from fractions import Fraction
 from pathlib import Path

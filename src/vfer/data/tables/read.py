@@ -1,4 +1,4 @@
-"""Reads the feature table of one clip: its action units by name, and the time of each frame."""
+"""Read the feature table of one clip: its action units by name, and the time of each frame."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""How feature tables are read: what a model on them must hold."""
+"""How feature tables are read, as a model that was trained on them must store it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Reads text files of other programs line by line, in bounded memory."""
+"""Read text files of other programs line by line, in bounded memory."""
 
 import io
 from collections.abc import Iterator

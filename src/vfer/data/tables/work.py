@@ -1,4 +1,4 @@
-"""Turns the tables of a dataset into parts of the feature cache, one clip at a time."""
+"""Turn the tables of a dataset into parts of the feature cache, one clip at a time."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Files that a timeline is written to, for other tools: one module a family, one row of `FORMATS` a format."""
+"""The file formats of timelines: one module per family, one row of `FORMATS` per format."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A timeline's segments for people who annotate by hand: ELAN's `.eaf`, a tier a person, and Praat's TextGrid."""
+"""A timeline's segments for manual annotation: ELAN's `.eaf`, one tier per person, and Praat's TextGrid."""
 
 import json
 import os

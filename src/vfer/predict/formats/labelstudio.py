@@ -1,4 +1,4 @@
-"""A timeline as a task for Label Studio: one box a segment, which moves with the face and is labelled with the expression."""
+"""A timeline as a task for Label Studio: one box per segment, which moves with the face and is labelled with the expression."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A timeline as tables: a row a sampled frame and person, and a row a segment; docs/schema.md describes the columns."""
+"""A timeline as tables: one row per sampled frame and person, and one row per segment; docs/schema.md describes the columns."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Opens a model for use: a registered version, a folder, or the network that comes with vfer."""
+"""Open a model for use: a registered version, a folder, or the network that comes with vfer."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Finds registered models without importing MLflow, which takes seconds: one query of its SQLite database, or one call of its server."""
+"""Find registered models without importing MLflow, which takes seconds: one query of its SQLite database, or one call of its server."""
 
 import re
 import sqlite3

@@ -1,4 +1,4 @@
-"""Asks an MLflow server over REST for a registered model, and fetches its files through the server's artifact proxy."""
+"""Ask an MLflow server over REST for a registered model, and fetch its files through the server's artifact proxy."""
 
 import hashlib
 import shutil

@@ -1,1 +1,1 @@
-"""What shows a timeline: the report and the annotated film."""
+"""Presentations of a timeline: the report and the annotated film."""

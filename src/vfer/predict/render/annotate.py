@@ -1,4 +1,4 @@
-"""Writes a film with what its timeline says drawn on it, or with faces made unrecognisable, at its own times and with its own sound."""
+"""Write a film with its timeline drawn on it, or with blurred faces, with its own frame times and sound."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence

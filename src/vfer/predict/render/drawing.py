@@ -1,4 +1,4 @@
-"""Draws on the frames of a film: boxes, names in any script, and curves; and makes faces unrecognisable."""
+"""Draw on the frames of a film: boxes, names in any script, and curves; and blur faces."""
 
 import importlib.util
 from collections.abc import Sequence

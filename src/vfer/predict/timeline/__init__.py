@@ -1,1 +1,1 @@
-"""Everybody in a video through time: from frames to tracks, people, windows and segments."""
+"""The expressions of everybody in a video over time: from frames to tracks, people, windows and segments."""

@@ -1,4 +1,4 @@
-"""Makes the timelines of many videos, and writes their files; one that cannot be used does not stop the others."""
+"""Make the timelines of many videos, and write their files; one that cannot be used does not stop the others."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Describes how a face looks, to tell people apart within one video: never written out, and of no use across cameras."""
+"""Describe the appearance of a face, to tell people apart within one video; it is never written out, and useless across cameras."""
 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar

@@ -1,4 +1,4 @@
-"""Looks at a video once, and tells what everybody in it shows: rows and segments, made in one more pass over what was observed."""
+"""Make the timeline of a video: observe it in one pass, then make rows and segments in a second pass over the observations."""
 
 import logging
 from collections import deque

@@ -1,4 +1,4 @@
-"""Watches a video once and yields every face of every sampled frame: where it is, whose track it is, and what the CNN says."""
+"""Watch a video once and yield every face of every sampled frame: its place, its track, and the CNN's output."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Says which tracks are one person, and keeps the names that people give them."""
+"""Decide which tracks are one person, and keep the names that users give to people."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Joins a person's frames into segments of one expression, with hysteresis, so that a tie between two does not flicker."""
+"""Join a person's frames into segments of one expression, with hysteresis, so that a tie between two does not flicker."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

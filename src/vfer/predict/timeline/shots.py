@@ -1,4 +1,4 @@
-"""Splits a video into its shots at the cuts that PySceneDetect's adaptive detector finds in our own grey frames."""
+"""Split a video into its shots at the cuts that PySceneDetect's adaptive detector finds in our own grey frames."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

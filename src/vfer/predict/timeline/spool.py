@@ -1,4 +1,4 @@
-"""Keeps more things than memory should hold, in a file without a name that is gone with the process."""
+"""Keep more items than fit into memory, in an anonymous file that disappears with the process."""
 
 import pickle
 import tempfile

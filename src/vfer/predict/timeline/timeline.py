@@ -1,4 +1,4 @@
-"""Everybody in a video through time: the frames with their answers, the segments, the people, and what all of it was made from."""
+"""The timeline of a video: its frames with their predictions, the segments, the people, and its provenance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Links the faces of one shot into tracks, frame by frame at the video's own rate, guessing each face's place by its velocity."""
+"""Link the faces of one shot into tracks, frame by frame at the video's own rate, guessing each face's place by its velocity."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

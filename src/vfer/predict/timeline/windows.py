@@ -1,4 +1,4 @@
-"""Turns a person's frames into answers through time: of the sequence model to overlapping windows, or of the CNN to each frame."""
+"""Predict a person's frames over time: overlapping windows by the sequence model, or each frame by the CNN."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Pages of HTML that stand alone: styles, scripts, data and pictures are inside, and no network is asked."""
+"""Self-contained pages of HTML: styles, scripts, data and pictures are inside, and nothing is loaded."""
 
 import base64
 import json
