@@ -19,7 +19,7 @@ FULL = "full.json"
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures the full run and the runs with one clip more."""
+    """Measure the full run and the runs with one clip more."""
     spare = clips.rendered(scratch / "cache", clips.SHORT, max(NUMBERS) + ROUNDS)[max(NUMBERS) :]
     single, alone = grown(scratch, 1)
     own = max(0.0, alone - single.repro("--force", "--single-item", *TO_FEATURES, runs=TO_FEATURES))
@@ -44,7 +44,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
 
 
 def grown(scratch: Path, number: int) -> tuple[Versioned, float]:
-    """Returns a repository of so many clips up to their features, and how long its full run took; the first call of a run makes it."""
+    """Return a repository of so many clips up to their features, and how long its full run took; the first call of a run makes it."""
     root = scratch / "run" / "repositories" / str(number)
     if (root / FULL).exists():
         return Versioned(root), float(json.loads((root / FULL).read_text()))

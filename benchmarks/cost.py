@@ -73,7 +73,7 @@ class Timed:
         self.name, self.sha256 = detector.name, detector.sha256
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        """Detects as the detector does."""
+        """Detect as the detector does."""
         start = time.process_time()
         found = self.detector(*given, **named)
         self.seconds, self.calls = self.seconds + time.process_time() - start, self.calls + 1
@@ -90,7 +90,7 @@ class Steps:
         FacesWorker.start(lambda: self.detector, settings)
 
     def measure(self, source: Path) -> Clip:
-        """Returns the medians of several rounds."""
+        """Return the medians of several rounds."""
         rounds = [self._once(source) for _ in range(ROUNDS)]
         return Clip(*(_merged([getattr(clip, name) for clip in rounds], median) for name in ("seconds", "stored", "frames")))
 
@@ -137,7 +137,7 @@ def main(
     use: Annotated[float, typer.Option(help="Share of the paid time in which a vCPU works.")] = 0.9,
     video: Annotated[float, typer.Option(help="MB a clip of the source.")] = 3.8,
 ) -> None:
-    """Measures each step, and prints what 5 thousand, a million and a billion clips cost by that."""
+    """Measure each step, and print what 5 thousand, a million and a billion clips cost by that."""
     if not model.is_file():
         raise DataError(f"{model}: there is no such model; run `dvc repro cnn`, or give one with --model")
     with tempfile.TemporaryDirectory(prefix="cost-") as scratch:
@@ -159,13 +159,13 @@ def main(
 
 
 def rendered(data: Path) -> list[Path]:
-    """Renders seven clips that are like RAVDESS's in length, size and rate; their bit rate is lower."""
+    """Render seven clips that are like RAVDESS's in length, size and rate; their bit rate is lower."""
     sample.write(data, actors=1, recordings=1, size=(1280, 720), seconds=3.5, fps=30, stills=1, modalities=["02"])
     return sorted(data.rglob("*.mp4"))
 
 
 def detectors(folder: Path) -> Iterator[tuple[weights.ChosenDetector, FacesParams]]:
-    """Yields CenterFace, and SCRFD where its weights are installed, with the other settings of params.yaml."""
+    """Yield CenterFace, and SCRFD where its weights are installed, with the other settings of params.yaml."""
     given = params.load(PARAMS, "faces", FacesParams)
     for name in ("centerface", "scrfd") if (folder / weights.SCRFD_FILE).is_file() else ("centerface",):
         settings = given.model_copy(update={"detector": name})
@@ -173,7 +173,7 @@ def detectors(folder: Path) -> Iterator[tuple[weights.ChosenDetector, FacesParam
 
 
 def run(sources: Sequence[Path], chosen: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> Clip:
-    """Returns the means over the clips; the first is run once before, to warm up."""
+    """Return the means over the clips; the first is run once before, to warm up."""
     each = Steps(chosen, settings, model, scratch)
     each.measure(sources[0])
     clips = [each.measure(source) for source in sources]
@@ -188,7 +188,7 @@ class Empty:
 
 
 def handed_out(count: int = 8000, warm: int = 500) -> float:
-    """Returns how many jobs a second the driver can give to the cluster that `VFER_RAY_ADDRESS` names."""
+    """Return how many jobs a second the driver can give to the cluster that `VFER_RAY_ADDRESS` names."""
     done = each_clip(str, [Empty(str(number)) for number in range(warm + count)], workers=env.workers())
     for _ in range(warm):
         next(done)
@@ -197,14 +197,14 @@ def handed_out(count: int = 8000, warm: int = 500) -> float:
 
 
 def said(count: int, kind: str, cost: Clip) -> str:
-    """Says what was measured, when and where."""
+    """Say what was measured, when and where."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     of = f"{count} {kind} clips, {cost.frames['decoded']:.0f} frames each, of which {cost.frames['sampled']:.0f} are sampled"
     return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}: {of}; peak memory of the process {peak:.0f} MB."
 
 
 def steps(costs: dict[str, Clip]) -> list[str]:
-    """Returns the table of CPU milliseconds a sampled frame."""
+    """Return the table of CPU milliseconds a sampled frame."""
     lines = [f"| CPU ms a sampled frame | {' | '.join(costs)} |", f"|---|{'---|' * len(costs)}"]
     for step, text in STEPS.items():
         lines.append(_row(text, [f"{1000 * cost.seconds[step] / cost.frames['sampled']:.2f}" for cost in costs.values()]))
@@ -217,7 +217,7 @@ def steps(costs: dict[str, Clip]) -> list[str]:
 
 
 def bill(costs: dict[str, Clip], assumed: Assumed) -> list[str]:
-    """Returns the table of hours and dollars."""
+    """Return the table of hours and dollars."""
     hours = " | ".join(f"on {count} vCPUs" for count in CPUS)
     lines = [f"| clips | detector | vCPU-hours | {hours} | computing, $ | stored, TB | storage, $ a month | requests, $ |"]
     lines.append("|---|---|" + "---|" * (len(CPUS) + 5))

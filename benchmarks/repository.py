@@ -31,7 +31,7 @@ class Repository:
 
     @classmethod
     def new(cls, root: Path, sources: Sequence[Path], model: Path | None = None) -> Self:
-        """Makes one in the place of what was there."""
+        """Make one in the place of what was there."""
         shutil.rmtree(root, ignore_errors=True)
         for name in CODE:
             source, target = HOME / name, root / name
@@ -48,29 +48,29 @@ class Repository:
         return cls(root)
 
     def set(self, section: str, **values: object) -> None:
-        """Changes values of params.yaml."""
+        """Change values of params.yaml."""
         path = self.root / "params.yaml"
         params = yaml.safe_load(path.read_text())
         params[section] |= values
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
     def install(self, weights: Path) -> None:
-        """Puts a SCRFD detector in its place."""
+        """Put a SCRFD detector in its place."""
         target = self.root / SCRFD
         shutil.copyfile(weights, target)
         (target.parent / "SHA256SUMS").write_text(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}\n")
 
     def command(self, stage: str) -> list[str]:
-        """Returns a stage's command, as dvc.yaml has it."""
+        """Return a stage's command, as dvc.yaml has it."""
         _, *words = shlex.split(self.stages[stage]["cmd"])
         return [sys.executable, *words]
 
     def seconds(self, stages: Iterable[str] = TO_FEATURES, **more: str) -> dict[str, float]:
-        """Runs stages one after the other, as new processes; returns the wall time of each."""
+        """Run stages one after the other, as new processes; return the wall time of each."""
         return {stage: processes.seconds(self.command(stage), self.root, DVC_ROOT=str(self.root), **more) for stage in stages}
 
     def peak_memory(self, stage: str) -> float:
-        """Runs a stage and returns its peak memory in MB."""
+        """Run a stage and return its peak memory in MB."""
         return processes.peak_memory(self.command(stage), self.root, DVC_ROOT=str(self.root))
 
 
@@ -79,7 +79,7 @@ class Versioned(Repository):
 
     @classmethod
     def new(cls, root: Path, sources: Sequence[Path], model: Path | None = None) -> Self:
-        """Makes one in the place of what was there; its clips are added to DVC."""
+        """Make one in the place of what was there; its clips are added to DVC."""
         made = super().new(root, sources, model)
         (made.data / "stills.parquet").write_text("no stills\n")
         processes.run(["git", "init", "--quiet"], root)
@@ -90,11 +90,11 @@ class Versioned(Repository):
         return made
 
     def dvc(self, *words: str) -> str:
-        """Runs a DVC command and returns what it printed."""
+        """Run a DVC command and return what it printed."""
         return processes.run(["dvc", *words], self.root)
 
     def settle(self, *stages: str) -> None:
-        """Puts a file where each output of the stages should be, where there is none, and tells DVC that they are up to date."""
+        """Put a file where each output of the stages should be, where there is none, and tell DVC that they are up to date."""
         for stage in stages:
             for out in (out for kind in ("outs", "metrics", "plots") for out in self.stages[stage].get(kind, [])):
                 path = self.root / (out if isinstance(out, str) else next(iter(out)))
@@ -105,18 +105,18 @@ class Versioned(Repository):
         self.dvc("commit", "--quiet", "--force", *stages)
 
     def add(self, sources: Sequence[Path]) -> float:
-        """Adds clips to the dataset; returns the time that `dvc add` took."""
+        """Add clips to the dataset; return the time that `dvc add` took."""
         clips.fill(self.data, sources)
         return self.timed("add", "--quiet", "data")
 
     def timed(self, *words: str) -> float:
-        """Runs a DVC command and returns its wall time."""
+        """Run a DVC command and return its wall time."""
         start = time.perf_counter()
         self.dvc(*words)
         return time.perf_counter() - start
 
     def repro(self, *targets: str, runs: Sequence[str]) -> float:
-        """Runs `dvc repro` and returns its wall time; raises `VferError` where it ran other stages than those."""
+        """Run `dvc repro` and return its wall time; raise `VferError` if it ran other stages than those."""
         start = time.perf_counter()
         printed = self.dvc("repro", *targets)
         took = time.perf_counter() - start

@@ -96,9 +96,9 @@ def main(
 
 
 def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]) -> None:
-    """Writes both networks, rounded and packed, and compares them on the sample, float32 (n, 48, 48, 1).
+    """Write both networks, rounded and packed, and compare them on the sample, float32 (n, 48, 48, 1).
 
-    Raises `VferError` where their answers differ by more than `export.TOLERANCE`.
+    Raises `VferError` if their answers differ by more than `export.TOLERANCE`.
     """
     env.prepare_tensorflow("float32")
     with console.hushed():
@@ -133,12 +133,12 @@ def annotate(made: Path, loaded: data.Stills) -> None:
 
 
 def halve(model: "keras.Model") -> None:
-    """Rounds a model's kernels to half precision; biases and what the norms hold, which take little space, stay as they are."""
+    """Round a model's kernels to half precision; biases and what the norms hold, which take little space, stay as they are."""
     model.set_weights([value.astype(np.float16).astype(value.dtype) if value.ndim > 1 else value for value in model.get_weights()])
 
 
 def pack_onnx(path: Path, kernels: list[NDArray[np.float32]]) -> None:
-    """Keeps the kernels of an ONNX network as those of its Keras twin, in half precision, times a scale a filter.
+    """Keep the kernels of an ONNX network as those of its Keras twin, in half precision, times a scale a filter.
 
     The exporter has multiplied the norms into them, and half precision does not hold the products. ONNX Runtime multiplies as it loads
     the network, which is no slower then.
@@ -157,7 +157,7 @@ def pack_onnx(path: Path, kernels: list[NDArray[np.float32]]) -> None:
 
 
 def factors(values: NDArray[Any], kernels: list[NDArray[np.float32]]) -> tuple[NDArray[np.float16], NDArray[np.float32]] | None:
-    """Returns the kernel, and the scale of each filter, whose product the values of an ONNX network are; None where there is none."""
+    """Return the kernel, and the scale of each filter, whose product the values of an ONNX network are; None if there is none."""
     for kernel in kernels:
         for order, filters in LAYOUTS.get(kernel.ndim, []):
             plain = kernel.transpose(order).astype(np.float64)
@@ -171,7 +171,7 @@ def factors(values: NDArray[Any], kernels: list[NDArray[np.float32]]) -> tuple[N
 
 
 def pack_keras(path: Path) -> None:
-    """Keeps in half precision what it holds of a Keras model's weights; Keras casts them as it loads them."""
+    """Keep in half precision what it holds of a Keras model's weights; Keras casts them as it loads them."""
     import h5py
 
     with files.replacing(path) as packed, tempfile.TemporaryDirectory() as folder:
@@ -199,7 +199,7 @@ def _put(file: Any, at: str, item: Any) -> None:
 
 
 def _half(values: NDArray[Any]) -> NDArray[Any]:
-    """Returns float32 values in half precision where that changes none, and others as they are."""
+    """Return float32 values in half precision where that changes none, and others as they are."""
     if values.dtype != np.float32:
         return values
     with np.errstate(over="ignore"):

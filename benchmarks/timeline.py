@@ -49,12 +49,12 @@ class Stretch(NamedTuple):
 
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
-    """Measures accuracy on short films, then time and memory on long ones."""
+    """Measure accuracy on short films, then time and memory on long ones."""
     return [*accuracy(scratch / "run" / "timeline"), *costs(scratch)]
 
 
 def accuracy(folder: Path) -> list[Row]:
-    """Returns the rows of F1, CCC and delay, with the sequence model's windows, where there is one, and with smoothed single frames."""
+    """Return the rows of F1, CCC and delay, with the sequence model's windows, where there is one, and with smoothed single frames."""
     folder.mkdir(parents=True, exist_ok=True)
     model = models.find()
     windows, frames = Recogniser.open(model), Recogniser.open(replace(model, lstm=None))
@@ -79,7 +79,7 @@ def accuracy(folder: Path) -> list[Row]:
 
 
 def film(seed: int, expressions: Sequence[str]) -> Film:
-    """Returns a film of one shot and two people."""
+    """Return a film of one shot and two people."""
     random = np.random.default_rng(seed)
     roles = [
         Role(
@@ -94,7 +94,7 @@ def film(seed: int, expressions: Sequence[str]) -> Film:
 
 
 def measured(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tuple[float, float, float | None]:
-    """Returns F1, CCC and the median delay in seconds on one film; None where no segment is right."""
+    """Return F1, CCC and the median delay in seconds on one film; None if no segment is right."""
     timeline = recogniser.timeline(path)
     who = people(timeline, truth)
     wanted = performances(truth)
@@ -110,7 +110,7 @@ def measured(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tupl
 
 
 def people(timeline: Timeline, truth: Sequence[Truth]) -> dict[str, int]:
-    """Returns the actor that each person of a timeline mostly is."""
+    """Return the actor that each person of a timeline mostly is."""
     votes: dict[str, list[int]] = {}
     at: dict[int, list[Truth]] = {}
     for one in truth:
@@ -123,7 +123,7 @@ def people(timeline: Timeline, truth: Sequence[Truth]) -> dict[str, int]:
 
 
 def performances(truth: Sequence[Truth]) -> list[Stretch]:
-    """Returns the stretches over which an actor performs."""
+    """Return the stretches over which an actor performs."""
     made: list[Stretch] = []
     for actor in sorted({one.actor for one in truth}):
         run_: list[Truth] = []
@@ -138,7 +138,7 @@ def performances(truth: Sequence[Truth]) -> list[Stretch]:
 
 
 def matched(wanted: Sequence[Stretch], found: Sequence[Stretch]) -> list[tuple[Stretch, Stretch]]:
-    """Returns the pairs of a performance and a segment that agree; each segment once."""
+    """Return the pairs of a performance and a segment that agree; each segment once."""
     pairs, left = [], list(found)
     for one in wanted:
         alike = [other for other in left if (other.who, other.expression) == (one.who, one.expression) and overlap(one, other) >= 0.5]
@@ -150,7 +150,7 @@ def matched(wanted: Sequence[Stretch], found: Sequence[Stretch]) -> list[tuple[S
 
 
 def overlap(one: Stretch, other: Stretch) -> float:
-    """Returns the intersection over the union of two stretches of time."""
+    """Return the intersection over the union of two stretches of time."""
     both = min(one.end, other.end) - max(one.start, other.start)
     return max(0.0, both) / (max(one.end, other.end) - min(one.start, other.start))
 
@@ -172,7 +172,7 @@ def curves(timeline: Timeline, truth: Sequence[Truth], who: dict[str, int]) -> t
 
 
 def concordance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Returns Lin's concordance correlation coefficient."""
+    """Return Lin's concordance correlation coefficient."""
     return float(2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
 
 

@@ -41,7 +41,7 @@ RECIPE: dict[str, object] = {
 
 
 def recipe(session: Session, architecture: str, epochs: int, learning_rate: float) -> CnnParams:
-    """Returns the params of fine-tuning a network that `session` runs; the epoch of the lowest validation loss is kept."""
+    """Return the params of fine-tuning a network that `session` runs; the epoch of the lowest validation loss is kept."""
     width = session(np.zeros((1, SIDE, SIDE, 1)))["embedding"].shape[1]
     chosen = {"architecture": architecture, "embedding": width, "epochs": epochs, "patience": epochs, "learning_rate": learning_rate}
     return CnnParams.model_validate(RECIPE | chosen)
@@ -50,7 +50,7 @@ def recipe(session: Session, architecture: str, epochs: int, learning_rate: floa
 def tuned(
     start: Path, rows: list[SplitRow], crops: Mapping[str, Faces], names: list[str], chosen: CnnParams, seed: int, out: Path
 ) -> Session:
-    """Fine-tunes the network `start`, a Keras file, to the clips of the part train and returns it; those of validation choose the epoch."""
+    """Fine-tune the network `start`, a Keras file, to the clips of the part train and return it; those of validation choose the epoch."""
     parts = {part: stills([row for row in rows if row.part == part], crops, names) for part in ("train", "validation")}
     env.prepare_tensorflow(chosen.precision)
     with console.hushed():
@@ -68,7 +68,7 @@ def tuned(
 
 
 def stills(rows: list[SplitRow], crops: Mapping[str, Faces], names: list[str]) -> StillPart:
-    """Returns all crops with a face of the clips, each under its clip's expression."""
+    """Return all crops with a face of the clips, each under its clip's expression."""
     shown = [(row, crops[row.clip].crop[crops[row.clip].present]) for row in rows if row.clip in crops]
     labels = np.concatenate([np.full(len(faces), names.index(row.expression)) for row, faces in shown])
     return StillPart(np.concatenate([faces for _, faces in shown]), labels, np.eye(len(names), dtype=np.float32)[labels])

@@ -54,7 +54,7 @@ def main(
 
 
 def list_jobs(clips: Path, tables: Path, section: FramesParams) -> list[FramesJob]:
-    """Return one job a video, sorted by clip.
+    """Return one job per video, sorted by clip.
 
     Raises:
         DataError: If the manifest lists feature tables alone.

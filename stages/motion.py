@@ -26,7 +26,7 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables of motion.")],
 ) -> None:
-    """Write one table a clip that has faces."""
+    """Write one table per clip that has faces."""
     margin = params.load(config, "faces", FacesParams).margin
     reason = params.unneeded(config)
     with console.Stage("motion") as stage:
@@ -46,7 +46,7 @@ def main(
 
 
 def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[MotionJob]:
-    """Return one job a clip whose faces are there.
+    """Return one job per clip whose faces are there.
 
     Raises:
         DataError: If there is none.

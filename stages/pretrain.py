@@ -55,7 +55,7 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the history and the metrics.")],
 ) -> None:
-    """Writes the backbone's weights, where there are any, and always what they are, the metrics and the pictures set aside."""
+    """Write the backbone's weights, where there are any, and always what they are, the metrics and the pictures set aside."""
     chosen = params.load(config, "pretrain", PretrainParams)
     reason = params.unneeded(config)
     with console.Stage("pretrain") as stage:
@@ -81,7 +81,7 @@ def main(
 
 
 def take(source: Path, config: Path, folder: Path) -> Made:
-    """Passes the backbone of a Keras model on; raises `WeightsError` where it is of another architecture."""
+    """Pass the backbone of a Keras model on; raise `WeightsError` if it is of another architecture."""
     cnn = params.load(config, "cnn", CnnParams)
     env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
     with console.hushed():
@@ -97,7 +97,7 @@ def take(source: Path, config: Path, folder: Path) -> Made:
 
 
 def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
-    """Turn faceres-deep into the weights of a `mobilenet`; raises `ParamsError` where the CNN is another one."""
+    """Turn faceres-deep into the weights of a `mobilenet`; raise `ParamsError` if the CNN is another one."""
     cnn = params.load(config, "cnn", CnnParams)
     if cnn.architecture != "mobilenet":
         raise ParamsError(f"{config}: cnn.architecture: {source} holds a mobilenet, got {cnn.architecture!r}")
@@ -116,7 +116,7 @@ def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
 
 
 def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
-    """Trains on the faces of a Parquet file or a folder, in its own MLflow run."""
+    """Train on the faces of a Parquet file or a folder, in its own MLflow run."""
     chosen = params.load(config, "pretrain", PretrainParams)
     cnn = params.load(config, "cnn", CnnParams)
     seed = params.seed(config)
@@ -158,7 +158,7 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
 
 
 def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[CollectedFaces, dict[str, object], list[str]]:
-    """Returns the faces, the figures of where they come from, and the digests of the files that hold them."""
+    """Return the faces, the figures of where they come from, and the digests of the files that hold them."""
     if not source.is_dir():
         found, unnamed = identities.read(source, out)
         return found, {"unnamed": unnamed}, [digest(source)]
@@ -180,7 +180,7 @@ def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[Coll
 
 
 def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
-    """Returns one job a folder with pictures, sorted; raises `DataError` where there is none."""
+    """Return one job per folder with pictures, sorted; raise `DataError` if there is none."""
     folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
     jobs = [SubjectJob(path.name, path, tables / f"{path.name}.parquet") for path in folders if subjects.pictures(path)]
     if not jobs:
@@ -189,13 +189,13 @@ def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
 
 
 def recipe_of(chosen: weights.ChosenDetector, section: FacesParams) -> Recipe:
-    """Returns all that decides a subject's faces, beside the pictures."""
+    """Return all that decides a subject's faces, beside the pictures."""
     settings = section.model_dump(include={"score", "det_size", "follow", "margin"})
     return recipe("pretrain", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
 
 
 def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.ChosenDetector, section: FacesParams) -> dict[str, str]:
-    """Makes the subjects' tables; returns why some could not be made, by subject."""
+    """Make the subjects' tables; return why some could not be made, by subject."""
     lost = {}
     with console.progress() as bar:
         task = bar.add_task("pretrain", total=len(jobs))
@@ -209,7 +209,7 @@ def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.Ch
 
 
 def rows(jobs: list[SubjectJob], lost: dict[str, str]) -> Iterator[Row]:
-    """Yields each picture's face, or why it has none."""
+    """Yield each picture's face, or why it has none."""
     for job in jobs:
         if job.clip in lost:
             yield from ((job.clip, f"{job.clip}/{name}", lost[job.clip]) for name in subjects.pictures(job.source))

@@ -32,7 +32,7 @@ def main(
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
     out: Annotated[Path, typer.Option(help="Folder for what was registered.")],
 ) -> None:
-    """Logs the experiment once, however often it runs; makes what is missing of it again, and holds the contest for `champion`."""
+    """Log the experiment once, however often it runs; make what is missing of it again, and hold the contest for `champion`."""
     chosen = params.load(config, "register", RegisterParams)
     with console.Stage("register") as stage:
         inputs = collect(outputs, config, data)
@@ -64,7 +64,7 @@ def main(
 def logged(
     client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.ChosenDetector | None
 ) -> tuple[str, dict[str, str]]:
-    """Returns the experiment's run and the registered versions; makes what is missing, a run only where there is none."""
+    """Return the experiment's run and the registered versions; make what is missing, a run only where there is none."""
     import mlflow
 
     run_id = experiment.find(client, experiment_id, inputs.key, finished=False)
@@ -88,7 +88,7 @@ def logged(
 
 
 def registered(client: "MlflowClient", key: str, run_id: str) -> dict[str, str]:
-    """Returns the versions that an earlier run of the same experiment registered, by name."""
+    """Return the versions that an earlier run of the same experiment registered, by name."""
     found = client.search_model_versions(f"run_id = '{run_id}'")
     return {version.name: str(version.version) for version in found if version.tags.get("vfer.key") == key}
 

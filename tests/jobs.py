@@ -31,7 +31,7 @@ def copy(job: Toy) -> int:
 
 
 def die_once(job: Toy) -> int:
-    """Copies the source, at the second attempt: at the first, the process is killed while it writes."""
+    """Copy the source, at the second attempt: at the first, the process is killed while it writes."""
     mark = job.source.parents[1] / "died"
     if not mark.exists():
         mark.touch()

@@ -42,7 +42,7 @@ class Project:
         return dict(json.loads((self.outputs / "register" / "register.json").read_text()))
 
     def train(self, save: Callable[[Path], Path], validation: float = 0.5, **lstm: object) -> None:
-        """Puts another sequence model in place, with an accuracy on validation and other params of its section, and evaluates it."""
+        """Put another sequence model in place, with an accuracy on validation and other params of its section, and evaluate it."""
         path = self.outputs / "lstm" / "metrics.json"
         write_json(path, json.loads(path.read_text()) | {"validation": {"accuracy": validation}})
         content = yaml.safe_load((HOME / "params.yaml").read_text())
@@ -57,7 +57,7 @@ class Project:
 
 
 def make(root: Path) -> Project:
-    """Makes a project whose sequence model is still to be trained."""
+    """Make a project whose sequence model is still to be trained."""
     (root / "weights").mkdir()
     (root / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
     toys.dataset(root / "data", toys.clips(SUBJECTS, 3))
@@ -66,7 +66,7 @@ def make(root: Path) -> Project:
 
 
 def fill(outputs: Path, data: Path) -> None:
-    """Writes what the stages before `evaluate` make of a dataset and later ones read, but for the sequence model."""
+    """Write what the stages before `evaluate` make of a dataset and later ones read, but for the sequence model."""
     clips = manifest.read(data / "clips.csv")
     digests = identical.digests(clips, data, None, 1)
     params, known = SplitParams(protocol="subject", folds=3, fold=0), places.read(data / places.FILE)

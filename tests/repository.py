@@ -50,7 +50,7 @@ class Repository:
         return done.stdout + done.stderr
 
     def ran(self, *command: str) -> list[str]:
-        """Runs a DVC command and returns the stages that it ran."""
+        """Run a DVC command and return the stages that it ran."""
         return re.findall(r"^Running stage '(\w+)'", self.run("dvc", *command), re.MULTILINE)
 
     def commit(self) -> None:
@@ -77,12 +77,12 @@ class Repository:
 
 
 def render(data: Path) -> None:
-    """Fills a dataset of 28 rendered clips."""
+    """Fill a dataset of 28 rendered clips."""
     sample.write(data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
 
 
 def build(root: Path, environment: dict[str, str] | None = None, fill: Callable[[Path], None] = render) -> Repository:
-    """Makes the repository in an empty folder, with its data tracked and committed, and nothing run yet."""
+    """Make the repository in an empty folder, with its data tracked and committed, and nothing run yet."""
     for name in TRACKED:
         source, target = HOME / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def test_stills_of_unknown_people_are_no_proof_of_no_leakage() -> None:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Callable[[list[Clip]], Path]:
-    """Writes the clips of a dataset, whose bytes are their recordings' names, and its manifest."""
+    """Write the clips of a dataset, whose bytes are their recordings' names, and its manifest."""
 
     def write(clips: list[Clip]) -> Path:
         for clip in clips:

@@ -62,7 +62,7 @@ class Nodes:
         assert self.running[name].wait(timeout=300) == 0, (self.folder / f"{name}.log").read_text()
 
     def kill(self, name: str) -> None:
-        """Ends all processes of a node at once, as a power cut does."""
+        """End all processes of a node at once, as a power cut does."""
         process = self.running.pop(name)
         wait_until(lambda: not [os.kill(member, signal.SIGKILL) for member in members(process.pid)])
         process.wait()
@@ -137,7 +137,7 @@ class Where:
 
 
 def where(job: Where) -> str:
-    """Says which node it runs on, and waits until it may end."""
+    """Say which node it runs on, and wait until it may end."""
     here = str(ray.get_runtime_context().get_node_id())
     (job.folder / f"{job.clip}-{here}").touch()
     wait_until((job.folder / "go").exists)

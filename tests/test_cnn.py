@@ -138,7 +138,7 @@ def test_an_expression_without_votes_is_refused() -> None:
 
 
 def voted(part: StillPart) -> StillPart:
-    """Adds votes for another numbering of the classes, and takes every third still's away."""
+    """Add votes for another numbering of the classes, and take every third still's away."""
     votes = np.eye(3, dtype=np.float32)[2 - 2 * part.labels]
     votes[::3] = 0
     return replace(part, votes=votes)

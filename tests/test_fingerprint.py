@@ -152,7 +152,7 @@ class KeyedError(Exception):
 
 
 def training_key(stage: str, root: Path, changed: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Returns the key under which a stage's training would be found again."""
+    """Return the key under which a stage's training would be found again."""
 
     def stop(*given: Any) -> None:
         raise KeyedError(given[3])

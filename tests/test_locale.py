@@ -18,7 +18,7 @@ ASCII = STRICT | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 def foreign(data: Path) -> None:
-    """Fills a dataset of 28 clips, the names of whose files, subjects and recordings are German and Korean."""
+    """Fill a dataset of 28 clips, the names of whose files, subjects and recordings are German and Korean."""
     render(data)
     rows = []
     for number, clip in enumerate(manifest.read(data / "clips.csv")):

@@ -42,7 +42,7 @@ def s3() -> Iterator[servers.S3]:
 
 
 def configure(repository: Repository, **options: str) -> None:
-    """Gives a repository the default remote `team`, as `dvc remote` does."""
+    """Give a repository the default remote `team`, as `dvc remote` does."""
     lines = "".join(f"    {name} = {value}\n" for name, value in options.items())
     (repository.root / ".dvc" / "config").write_text(f"[core]\n    remote = team\n['remote \"team\"']\n{lines}")
 
@@ -56,7 +56,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def share(repository: Repository, s3: servers.S3, origin: Path) -> None:
-    """Commits what was run and pushes it, the files to S3 and the rest to git."""
+    """Commit what was run and push it, the files to S3 and the rest to git."""
     configure(repository, url="s3://team/vfer", endpointurl=s3.address)
     repository.commit()
     repository.run("dvc", "push", "--quiet")
@@ -70,7 +70,7 @@ def clone(origin: Path, root: Path, s3: servers.S3) -> Repository:
 
 
 def dataset(data: Path) -> None:
-    """Fills a dataset that no stage reads, since what comes of it is put in place."""
+    """Fill a dataset that no stage reads, since what comes of it is put in place."""
     (data / "clips").mkdir(parents=True)
     for name in ("clips/a.mp4", "clips.csv", "places.csv", "stills.parquet"):
         (data / name).write_text(name)

@@ -59,7 +59,7 @@ MODULES = {module_name(path): path for path in sorted([*LIBRARY.rglob("*.py"), *
 
 
 def loaded(modules: Iterable[str], unwanted: Iterable[str], then: str = "") -> set[str]:
-    """Returns which of the unwanted modules a fresh process has after importing the modules and running a line."""
+    """Return which of the unwanted modules a fresh process has after importing the modules and running a line."""
     code = (
         f"import sys\n{''.join(f'import {module}{chr(10)}' for module in modules)}{then}\nprint(sorted({set(unwanted)} & set(sys.modules)))"
     )

@@ -17,13 +17,13 @@ PYFEAT = "frame,FaceScore,AU01,AU12\n0,0.9,0.1,0.2\n1,0.9,0.1,0.3\n"
 
 
 def openface(path: Path, number: int) -> Path:
-    """Writes a table that no other number gives."""
+    """Write a table that no other number gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return written(path, text(rows(number + 2)))
 
 
 def add(data: Path, *arguments: str | Path) -> tuple[str, dict[str, Clip]]:
-    """Returns what was printed, or the error, and the clips by name."""
+    """Return what was printed, or the error, and the clips by name."""
     done = CliRunner().invoke(app, ["add", *map(str, arguments), "--no-dvc", "--data", str(data)], env={"COLUMNS": "300"})
     if done.exception:
         assert isinstance(done.exception, VferError), repr(done.exception)

@@ -34,7 +34,7 @@ pytestmark = [
 
 
 def table(path: Path, expression: str, seed: int, seen: bool = True) -> Path:
-    """Writes the table of a clip in which a smile of some strength comes and goes."""
+    """Write the table of a clip in which a smile of some strength comes and goes."""
     rng = np.random.default_rng(seed)
     smile = SMILES[expression] * np.sin(np.linspace(0.5, 2.5, 12)) + rng.normal(0, 0.1, 12)
     cells = [
@@ -89,7 +89,7 @@ def root(store: Path) -> Path:
 
 
 def run(root: Path) -> None:
-    """Runs the stages as dvc.yaml does; there are no stills, and no weights of a detector."""
+    """Run the stages as dvc.yaml does; there are no stills, and no weights of a detector."""
     out, config, clips, stills = root / "outputs", root / "params.yaml", root / "data" / "clips.csv", root / "data" / "stills.parquet"
     cache, weights = out / "features" / "features.parquet", root / "weights"
     frames.main(clips, config, out / "frames")

@@ -36,7 +36,7 @@ def reading(tool: str = "openface", units: list[str] = UNITS, confidence: float 
 
 
 def rows(count: int = 4) -> list[list[str]]:
-    """Returns the cells of an OpenFace table; of frame n, from 1, AU01_r is n/10, AU12_r n, and AU12_c 1 for odd ones."""
+    """Return the cells of an OpenFace table; of frame n, from 1, AU01_r is n/10, AU12_r n, and AU12_c 1 for odd ones."""
     body = [
         [str(n), "0", f"{(n - 1) / 25:.3f}", "0.98", "1", "0.1", f"{n / 10:.2f}", f"{n:.2f}", f"{n % 2:.2f}"] for n in range(1, count + 1)
     ]

@@ -18,7 +18,7 @@ def cores() -> int:
 
 
 def workers() -> int:
-    """Processes that a map over clips uses: `VFER_WORKERS`, or one a core; raises `VferError` where that is not a number above 0."""
+    """Processes that a map over clips uses: `VFER_WORKERS`, or one a core; raises `VferError` if that is not a number above 0."""
     value = os.environ.get("VFER_WORKERS") or str(cores())
     if not value.isdecimal() or int(value) < 1:
         raise VferError(f"VFER_WORKERS: expected a whole number of at least 1, got {value!r}; fix it, or unset it")
@@ -68,7 +68,7 @@ def tracking_uri() -> str | None:
 
 
 def mlflow_login() -> tuple[str, str, str]:
-    """User, password and token for the MLflow server, as MLflow itself reads them; empty where unset."""
+    """User, password and token for the MLflow server, as MLflow itself reads them; empty if unset."""
     names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
     user, password, token = (os.environ.get(name, "") for name in names)
     return user, password, token
@@ -101,7 +101,7 @@ def prepare_tensorflow(precision: str = "", *, separable: bool = True) -> None:
     """Set what TensorFlow reads when it is imported, where the user has not.
 
     Args:
-        precision: Of the convolutions to come: `float32`, `mixed_bfloat16`, `auto`, or nothing where there are none.
+        precision: Of the convolutions to come: `float32`, `mixed_bfloat16`, `auto`, or nothing if there are none.
         separable: Whether `SeparableConv2D` may be among them. In float32, oneDNN crashes while it trains them (TensorFlow 2.21); all
             others train a third faster with it.
     """

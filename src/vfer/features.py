@@ -1,4 +1,4 @@
-"""The feature cache: one row a frame with its embedding, in one Parquet file for all clips."""
+"""The feature cache: one row per frame with its embedding, in one Parquet file for all clips."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -199,7 +199,7 @@ def _vectors(values: NDArray[np.float32]) -> "pa.Array[Any]":
 def read(path: Path) -> list[Sequence]:
     """Read the cache; return one sequence a clip, in the order of the file.
 
-    Raises `DataError` where the file is missing or is no such table.
+    Raises `DataError` if the file is missing or is no such table.
     """
     table = _read(path, ["clip", "frame", "time", "status", *VECTORS])
     embedding, probabilities = (table[name] for name in VECTORS)
@@ -217,7 +217,7 @@ def embeddings(path: Path) -> dict[str, Embeddings]:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return what the cache says of itself; raise `DataError` where it is missing or damaged."""
+    """Return what the cache says of itself; raise `DataError` if it is missing or damaged."""
     try:
         return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -73,7 +73,7 @@ def seed(path: Path) -> int:
 
 
 def unneeded(path: Path) -> str:
-    """Return why frames, faces and CNN have nothing to do, which is that features come from another tool; empty where they have.
+    """Return why frames, faces and CNN have nothing to do, which is that features come from another tool; empty if they have.
 
     Raises:
         ParamsError: If `features.source` is unknown.

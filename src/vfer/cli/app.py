@@ -37,7 +37,7 @@ app.command()(summary)
 
 
 def main() -> None:
-    """Runs `vfer`; an error that the user can fix ends it with one line and status 1, Ctrl-C with status 130."""
+    """Run `vfer`; an error that the user can fix ends it with one line and status 1, Ctrl-C with status 130."""
     console.use_utf8()
     console.begin()
     try:

@@ -59,7 +59,7 @@ def audit(
 
 
 def _copies(rows: "list[SplitRow]", faces: Path) -> dict[str, str] | None:
-    """Returns the test clips that are copies of clips seen in training, in other bytes, with these; None where there are no crops."""
+    """Return the test clips that are copies of clips seen in training, in other bytes, with these; None if there are no crops."""
     from vfer.cli.console import progress
     from vfer.data.footage import Footage, copies
     from vfer.faces import table
@@ -78,7 +78,7 @@ def _copies(rows: "list[SplitRow]", faces: Path) -> dict[str, str] | None:
 
 
 def _compared(path: Path) -> dict[str, dict[str, Any]]:
-    """Returns the LSTM's figures by protocol; none where nothing was compared."""
+    """Return the LSTM's figures by protocol; none if nothing was compared."""
     import json
 
     from vfer.errors import DataError
@@ -98,7 +98,7 @@ def _worth(figures: dict[str, Any] | None) -> list[str]:
 
 
 def _would(rows: "list[SplitRow]", protocol: str, where: Path) -> dict[str, float] | None:
-    """Returns what the first of some folds would leak; nothing where the clips cannot fill them."""
+    """Return what the first of some folds would leak; nothing if the clips cannot fill them."""
     from vfer.data import audit, split
     from vfer.data.manifest import Clip
     from vfer.errors import DataError

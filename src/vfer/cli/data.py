@@ -106,7 +106,7 @@ def decide_places(
 
 
 def _read(reader: str, entries: "list[Entry]") -> "Iterator[Found]":
-    """Yields what a reader finds; raises `DataError` where it meets a dataset that it cannot make sense of."""
+    """Yield what a reader finds; raise `DataError` if it meets a dataset that it cannot make sense of."""
     try:
         yield from READERS[reader].read(entries)
     except VferError:

@@ -92,7 +92,7 @@ class Store:
         return False
 
     def keep(self, recipe: Recipe, key: str, file: Path) -> str:
-        """Keep a file as the entry of a key; return why that failed, empty where it did not."""
+        """Keep a file as the entry of a key; return why that failed, empty if it did not."""
         if self.root is None:
             return ""
         try:
@@ -147,7 +147,7 @@ def _touch(entry: Path) -> None:
 
 @dataclass(frozen=True)
 class Keyed(Generic[J]):
-    """A job and its key, None where its source cannot be read; what a worker gets."""
+    """A job and its key, None if its source cannot be read; what a worker gets."""
 
     job: J
     key: str | None

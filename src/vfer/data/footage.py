@@ -92,7 +92,7 @@ def _hinted(keys: Footage, owners: NDArray[np.int64], hashes: NDArray[np.uint64]
 def alike(one: Footage, other: Footage) -> float:
     """Return how alike two clips are: the mean correlation of crops of the shorter with those of the longer at the same time.
 
-    The offset between the two is the one that fits best. It is 0 where the clips share too little, or where the crops most alike are at
+    The offset between the two is the one that fits best. It is 0 if the clips share too little, or where the crops most alike are at
     other times.
     """
     short, long = sorted((one, other), key=lambda footage: len(footage.time))

@@ -25,7 +25,7 @@ class LabelledClips:
 
 
 def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: Path | None, threads: int) -> LabelledClips:
-    """Return the clips of a manifest that are in the feature cache and show one of the classes; raises `DataError` as `classes` does.
+    """Return the clips of a manifest that are in the feature cache and show one of the classes; raise `DataError` as `classes` does.
 
     Identical files become one recording of one subject; those that are labelled unlike are left out. The clip `store` remembers digests.
     """

@@ -60,7 +60,7 @@ def _dealt(block: int, kind: Kind, folds: int, seed: int) -> list[int]:
 
 
 def read(path: Path) -> Places:
-    """Read the places; raises `DataError`, with the line, where the file is missing or damaged, or a name or place appears twice."""
+    """Read the places; raise `DataError`, with the line, where the file is missing or damaged, or a name or place appears twice."""
     places: Places = {kind: {} for kind in KINDS}
     taken: set[tuple[Kind, int]] = set()
     try:

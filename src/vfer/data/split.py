@@ -187,7 +187,7 @@ def write(path: Path, rows: list[SplitRow]) -> None:
 
 
 def read(path: Path) -> list[SplitRow]:
-    """Read a split; raises `DataError` if the file is missing or is no such table."""
+    """Read a split; raise `DataError` if the file is missing or is no such table."""
     try:
         table = pq.read_table(path).cast(SPLIT_SCHEMA)  # which refuses other columns and empty values
     except (OSError, ValueError, pa.ArrowException) as error:

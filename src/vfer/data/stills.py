@@ -77,7 +77,7 @@ def write(path: Path, table: pa.Table) -> None:
 
 
 def decode(table: pa.Table, where: str = "stills") -> NDArray[np.uint8]:
-    """Return the pictures, (n, 48, 48) uint8, grey, in the order of the rows; raises `DataError` naming a still that cannot be decoded."""
+    """Return the pictures, (n, 48, 48) uint8, grey, in the order of the rows; raise `DataError` naming a still that cannot be decoded."""
     pixels = np.empty((table.num_rows, SIDE, SIDE), np.uint8)
     for index, data in enumerate(table["image"].to_pylist()):
         picture = _decode(data)

@@ -51,13 +51,13 @@ def save_keras(model: keras.Model, path: Path) -> None:
 
 
 def _renumbered(config: bytes) -> bytes:
-    """Numbers the shared objects of a model's config in the order in which they stand there."""
+    """Number the shared objects of a model's config in the order in which they stand there."""
     numbers: dict[bytes, int] = {}
     return re.sub(rb'(?<="shared_object_id": )\d+', lambda found: b"%d" % numbers.setdefault(found[0], len(numbers)), config)
 
 
 def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]) -> None:
-    """Exports a model of named outputs to ONNX under the same names, and compares the two on the sample."""
+    """Export a model of named outputs to ONNX under the same names, and compare the two on the sample."""
     expected = {name: np.asarray(value) for name, value in model(sample, training=False).items()}
     # Called once more in inference mode, or the BatchNorm of nets from keras.applications is exported in training mode.
     frozen = keras.Model(list(model.inputs), model(model.input, training=False), name=model.name)
@@ -88,7 +88,7 @@ def annotate(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def settle(graph: onnx.GraphProto) -> None:
-    """Orders a graph's nodes by its outputs, and names values and nodes by that order, so that the same weights give the same bytes.
+    """Order a graph's nodes by its outputs, and name values and nodes by that order, so that the same weights give the same bytes.
 
     tf2onnx orders and numbers them by sets, otherwise in each process, and describes the graph by a number of TensorFlow's, which is
     another one after a training that went on. Inputs and outputs keep their names.

@@ -73,7 +73,7 @@ class Answerer:
         return self._head(embeddings)
 
     def reference(self) -> Reference:
-        """Return where everybody's embeddings lie; raises `WeightsError` where the model does not say."""
+        """Return where everybody's embeddings lie; raise `WeightsError` if the model does not say."""
         held = self._lstm is not None and baseline.KEY in self._lstm.metadata
         return baseline.reference_of(self._lstm if held and self._lstm else self._cnn)
 

@@ -38,7 +38,7 @@ def videos(arguments: Sequence[str], suffixes: Sequence[str] = VIDEOS) -> list[I
 
     A path that does not exist is listed as a video, so that it is reported beside the others. With other `suffixes`, those of feature
     tables, the clips are such files, and a CSV file without a column path is one itself.
-    Raises `DataError` where a folder holds no video, a pattern matches nothing, or a table lists none.
+    Raises `DataError` if a folder holds no video, a pattern matches nothing, or a table lists none.
     """
     inputs: dict[str, Input] = {}
     for argument in arguments:

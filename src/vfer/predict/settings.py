@@ -65,11 +65,11 @@ def threshold(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> f
     """Return the confidence below which the answers to validation clips are more often wrong than right.
 
     Args:
-        probabilities: One row a clip, float32 (n, classes); NaN where it shows no face.
+        probabilities: One row per clip, float32 (n, classes); NaN where it shows no face.
         truth: Its class, int64 (n,).
 
     Returns:
-        The largest confidence of which this holds for all answers below it; 0 where it holds of none, or where there are too few.
+        The largest confidence of which this holds for all answers below it; 0 if it holds of none, or where there are too few.
     """
     with_answer = ~np.isnan(probabilities).any(axis=1)
     confidence = probabilities[with_answer].max(axis=1, initial=0)

@@ -27,7 +27,7 @@ class Inputs:
     key: str
 
     def figures(self) -> dict[str, float]:
-        """Returns every figure under a dotted name; those of `evaluate`, on the test clips, stand under `test`."""
+        """Return every figure under a dotted name; those of `evaluate`, on the test clips, stand under `test`."""
         return {
             name: value
             for stage, content in self.metrics.items()
@@ -35,11 +35,11 @@ class Inputs:
         }
 
     def history(self, stage: str) -> list[dict[str, float]]:
-        """Returns the training history of one of the stages `trained`, a row an epoch."""
+        """Return the training history of one of the stages `trained`, one row per epoch."""
         return read_figures(self.outputs / stage / "history.csv")
 
     def model(self, stage: str, kind: str) -> Path:
-        """Returns the path of a trained model; `kind` is `onnx` or `keras`."""
+        """Return the path of a trained model; `kind` is `onnx` or `keras`."""
         return self.outputs / stage / f"model.{kind}"
 
     @property
@@ -54,7 +54,7 @@ class Inputs:
 
 
 def version(data: Path) -> dict[str, Any]:
-    """Returns the hash, the size and the number of files that a DVC file gives; raises `DataError` where it gives none."""
+    """Return the hash, the size and the number of files that a DVC file gives; raise `DataError` if it gives none."""
     try:
         tracked = yaml.safe_load(data.read_bytes())["outs"][0]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
@@ -63,7 +63,7 @@ def version(data: Path) -> dict[str, Any]:
 
 
 def collect(outputs: Path, params: Path, data: Path) -> Inputs:
-    """Reads the outputs of the stages; raises `DataError` where one is missing.
+    """Read the outputs of the stages; raise `DataError` if one is missing.
 
     The key is the fingerprint of params, metrics, models, data version, and the code and packages of the registered model; neither the time
     nor the runs that trained the models count, nor when a model is champion. So the same experiment has the same key wherever it runs.

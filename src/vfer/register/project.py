@@ -35,12 +35,12 @@ class Names:
 
 
 def name(config: Path, root: Path) -> str:
-    """Returns `register.name` of the params file; where that is empty, the repository's name on a shared server."""
+    """Return `register.name` of the params file; where that is empty, the repository's name on a shared server."""
     return params.load(config, "register", RegisterParams).name or default(root)
 
 
 def default(root: Path) -> str:
-    """Returns the name of a project that names itself nowhere, by its remote `origin`, or by its folder."""
+    """Return the name of a project that names itself nowhere, by its remote `origin`, or by its folder."""
     if not address.is_shared(root):
         return DEFAULT
     command = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]

@@ -63,7 +63,7 @@ class Record:
 
 
 def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows: Sequence[SplitRow]) -> Record:
-    """Return the record of the system that the stages before `register` have made; raises `DataError` where an output is missing."""
+    """Return the record of the system that the stages before `register` have made; raise `DataError` if an output is missing."""
     try:
         baseline = str(params["lstm"].get("baseline", "none"))
         answers = _answers(pq.read_table(outputs / "evaluate" / "predictions.parquet"), baseline)
@@ -95,7 +95,7 @@ def write(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path) -> Record:
-    """Read a record; raises `DataError` where the folder holds none."""
+    """Read a record; raise `DataError` if the folder holds none."""
     try:
         content = json.loads((folder / FILE).read_bytes())
         answers = [ClipAnswer(**row) for row in pq.read_table(folder / ANSWERS, columns=list(COLUMNS)).to_pylist()]

@@ -33,7 +33,7 @@ ANSWER, UPLOAD = "20", "600"  # most seconds that the store may take to answer, 
 def connect(root: Path, project: str = "vfer") -> tuple["MlflowClient", str]:
     """Return a client of the store and the id of the project's experiment there; create both on first use.
 
-    Raises `TrackingError` where the store does not answer within seconds.
+    Raises `TrackingError` if the store does not answer within seconds.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -64,7 +64,7 @@ def connect(root: Path, project: str = "vfer") -> tuple["MlflowClient", str]:
 def alone(root: Path, name: str = ".lock", seconds: float = LOCKED) -> Iterator[None]:
     """Hold a lock of the repository at `root` for what two processes must not do at once; a negative number of seconds waits for ever.
 
-    Raises `TrackingError` where the lock, or the database, may not be written.
+    Raises `TrackingError` if the lock, or the database, may not be written.
     """
     path, database = (root / address.ARTIFACTS).resolve() / name, address.database(address.uri(root))
     lock = FileLock(path, timeout=seconds)
@@ -84,7 +84,7 @@ def alone(root: Path, name: str = ".lock", seconds: float = LOCKED) -> Iterator[
 
 
 def _check_writable(database: Path) -> None:
-    """Raise `OSError` where a database may not be written; MLflow would try for two minutes."""
+    """Raise `OSError` if a database may not be written; MLflow would try for two minutes."""
     for path in (database, database.parent):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -93,7 +93,7 @@ def _check_writable(database: Path) -> None:
 
 
 def follow(root: Path, project: str) -> relocate.Relocated | None:
-    """Make the places in the repository's own store follow the repository, and log that; raise `TrackingError` where that fails."""
+    """Make the places in the repository's own store follow the repository, and log that; raise `TrackingError` if that fails."""
     path, artifacts = address.database(address.uri(root)), address.artifacts(root)
     if address.is_shared(root) or path is None or artifacts is None:
         return None
@@ -139,7 +139,7 @@ def again(call: Callable[[], T]) -> T:
 
 
 def allow_uploads() -> None:
-    """Lets a request to the store that has answered take as long as a model's upload, unless the user has set a limit."""
+    """Let a request to the store that has answered take as long as a model's upload, unless the user has set a limit."""
     if os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") == ANSWER:
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = UPLOAD
 
@@ -153,7 +153,7 @@ class LiveRun:
         self.id = run_id
 
     def log(self, figures: Mapping[str, float], step: int = 0) -> None:
-        """Logs the figures of one epoch, or the closing ones."""
+        """Log the figures of one epoch, or the closing ones."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -161,7 +161,7 @@ class LiveRun:
         self._attempt(lambda: self._client.log_batch(self.id, metrics=metrics))
 
     def end(self, status: str) -> None:
-        """Ends the run as `FINISHED`, `FAILED` or `KILLED`."""
+        """End the run as `FINISHED`, `FAILED` or `KILLED`."""
         self._attempt(lambda: self._client.set_terminated(self.id, status=status))
 
     def _attempt(self, call: Callable[[], object]) -> None:
@@ -185,7 +185,7 @@ class Training:
         self._shown = time.monotonic()
 
     def on_epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Logs and shows the figures of an epoch, counted from 0."""
+        """Log and show the figures of an epoch, counted from 0."""
         self.run.log(figures, step=epoch + 1)
         line = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self._bar.update(self._task, completed=epoch + 1, description=f"{self._name} {line}")
@@ -196,7 +196,7 @@ class Training:
 
 @contextmanager
 def training(root: Path, name: str, params: Mapping[str, object], key: str, epochs: int, project: str = "vfer") -> Iterator[Training]:
-    """Opens the live run and the checkpoint folder of the training that `key` names, and closes both.
+    """Open the live run and the checkpoint folder of the training that `key` names, and close both.
 
     A training that was killed finds its checkpoint and its run again; one that ends takes its checkpoint away.
     Raises `TrackingError`, before any work, where the store does not answer.

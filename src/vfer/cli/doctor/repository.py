@@ -133,7 +133,7 @@ def mlflow(root: Path) -> Verdict:
 
 
 def _project(root: Path) -> str:
-    """Returns the project's name in MLflow; where the params do not say it, what it is without them."""
+    """Return the project's name in MLflow; where the params do not say it, what it is without them."""
     try:
         return project.name(root / "params.yaml", root)
     except ParamsError:

@@ -76,7 +76,7 @@ def _item(one: AnnotatedVideo, part: AnnotatedPart) -> Found:
 
 
 def cut(video: Path, part: AnnotatedPart, path: Path) -> None:
-    """Write a part of a video as a lossless grey clip that shows the face and its surroundings; raises `ClipError`."""
+    """Write a part of a video as a lossless grey clip that shows the face and its surroundings; raise `ClipError`."""
     from vfer.video import decode
 
     about = decode.probe(video)

@@ -38,7 +38,7 @@ class ClipIntake:
                 self.stems.setdefault(Path(clip.path).stem, []).append(clip)
 
     def take(self, found: FoundClip) -> None:
-        """Add one clip; raises `DataError` or `ClipError` where it must be refused."""
+        """Add one clip; raise `DataError` or `ClipError` if it must be refused."""
         if found.origin in self.origins:
             raise DataError(f"is given twice, first as clip {self.origins[found.origin]}")
         clip = self._row(found)

@@ -55,7 +55,7 @@ class Entry:
         return Path(self.name).suffix.lower()
 
     def folder(self, up: int = 1) -> str:
-        """Return the name of the folder that holds it, or of one further up; empty where there is none."""
+        """Return the name of the folder that holds it, or of one further up; empty if there is none."""
         return self.parts[-1 - up] if len(self.parts) > up else ""
 
     def read(self) -> bytes:
@@ -146,7 +146,7 @@ class Reader:
 
 
 def check_word(word: str) -> None:
-    """Raise `DataError` where a source or an expression could not stand in a path."""
+    """Raise `DataError` if a source or an expression could not stand in a path."""
     if not WORD.fullmatch(word):
         raise DataError(f"{word!r} is not a safe name; use letters, digits, '.', '_' and '-'")
 

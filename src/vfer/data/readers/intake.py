@@ -23,7 +23,7 @@ def intake(
 
     Files come first and the tables last, each written atomically, so a run that is killed leaves only files without a
     row, and the next one goes on. Where nothing is usable, nothing is changed.
-    Raises `DataError` where the folder cannot be written, its tables are broken, or another intake is at work in it.
+    Raises `DataError` if the folder cannot be written, its tables are broken, or another intake is at work in it.
     """
     options = ReadOptions(source, own, framing, fps)
     for word in (source, *own):

@@ -43,7 +43,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
 
 
 def _rows(entry: Entry) -> list[tuple[int, Row]]:
-    """Return the rows of a manifest with their lines; raises `DataError`, or `csv.Error`, where the table cannot be trusted."""
+    """Return the rows of a manifest with their lines; raise `DataError`, or `csv.Error`, where the table cannot be trusted."""
     with lines(entry) as text:
         head = next(text, "")
         first = 1

@@ -26,7 +26,7 @@ def reader(name: str) -> Callable[[Sequence[Entry]], Iterator[Found]]:
 
 
 def tool_at(path: Path) -> Tool:
-    """Return the tool that made a table; raises `ClipError`, without the path, if the file is none."""
+    """Return the tool that made a table; raise `ClipError`, without the path, if the file is none."""
     reasons = {}
     for tool in TOOLS.values():
         try:

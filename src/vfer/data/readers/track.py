@@ -9,7 +9,7 @@ from vfer.errors import DataError
 
 
 def repository(data: Path) -> Path:
-    """Return the root of the DVC repository that holds the data folder; raises `DataError` outside of one."""
+    """Return the root of the DVC repository that holds the data folder; raise `DataError` outside of one."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 

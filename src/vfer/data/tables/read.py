@@ -92,7 +92,7 @@ class _Rows:
         self._step = 0
 
     def add(self, line: int, cells: list[str]) -> None:
-        """Add the row of a line; raises `ClipError` if it cannot be right."""
+        """Add the row of a line; raise `ClipError` if it cannot be right."""
         if len(self._frames) == MAX_ROWS:
             raise ClipError(f"has more than {MAX_ROWS} rows; split it into shorter clips")
         frame = self._number_of_frame(line, cells)
@@ -109,7 +109,7 @@ class _Rows:
         self._shown.append(shown)
 
     def sequence(self, clip: str) -> features.Sequence:
-        """Return the frames; raises `ClipError` if there are none."""
+        """Return the frames; raise `ClipError` if there are none."""
         if not self._frames:
             raise ClipError("holds no rows; run the tool again on its video")
         shown: NDArray[np.bool_] = np.array(self._shown, bool)

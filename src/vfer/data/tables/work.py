@@ -61,7 +61,7 @@ def _units(path: Path, tool: Tool) -> tuple[str, ...]:
 
 
 def work(job: TableJob) -> Counts:
-    """Write one clip's part; raises `ClipError` if its table cannot be used."""
+    """Write one clip's part; raise `ClipError` if its table cannot be used."""
     sequence = read.read(job.source, job.clip, job.how)
     features.write_part(job.target, [sequence])
     return _counts([sequence])

@@ -106,7 +106,7 @@ def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
     """Return the model whose files are `cnn`, `lstm`, `settings`, and `detector` where it is not CenterFace; on tables, no `cnn`.
 
     Raises:
-        KeyError: If one is not named, and `WeightsError` where the settings are damaged or of another version.
+        KeyError: If one is not named, and `WeightsError` if the settings are damaged or of another version.
     """
     try:
         settings = Settings.model_validate(_json(paths["settings"], "register the model again"))
