@@ -34,11 +34,12 @@ INSIDE = "--inside"
 
 @dataclass(frozen=True)
 class Command:
-    """A command, the folder of its outputs, and whether these are the same bytes each time."""
+    """A command, the folder of its outputs, and what else is deleted so that it has all its work to do."""
 
     name: str
     words: list[str]
     out: Path
+    others: tuple[Path, ...] = ()
 
 
 class Disk:
@@ -51,12 +52,16 @@ class Disk:
             self.repository.set(section, **values)
         sample.write(self.repository.data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
         (folder / "tmp").mkdir()
+        self.environment = {"DVC_ROOT": str(self.repository.root), "TMPDIR": str(folder / "tmp"), "VFER_STORE": str(folder / "store")}
+        for words in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"], ["dvc", "add", "--quiet", "data"]):
+            processes.run(words, self.repository.root)
 
     def commands(self) -> Iterator[Command]:
         """Yield what is run, in its order."""
         root = self.repository.root
         for stage in STAGES:
-            yield Command(stage, self.repository.command(stage), root / "outputs" / stage)
+            others = (root / "mlflow.db", root / "mlruns") if stage == "register" else (self.folder / "store",)
+            yield Command(stage, self.repository.command(stage), root / "outputs" / stage, others)
         vfer = [sys.executable, "-c", "from vfer.cli.app import main; main()"]
         clips = [str(path) for path in sorted((root / "data" / "clips").rglob("*.mp4"))[:4]]
         yield Command("predict", [*vfer, "predict", *clips, "--model", "shipped", "--output", "predict/clips.csv"], root / "predict")
@@ -69,7 +74,7 @@ class Disk:
 
     def run(self, command: Command) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        environment = processes.environment({"DVC_ROOT": str(self.repository.root), "TMPDIR": str(self.folder / "tmp")})
+        environment = processes.environment(self.environment)
         return subprocess.run(command.words, cwd=self.repository.root, env=environment, capture_output=True, text=True, check=False)
 
     @contextmanager
@@ -118,8 +123,8 @@ def examine(disk: Disk, command: Command) -> list[str]:
     size = sum((command.out / name).stat().st_size for name in whole)
     faults = []
     for free in (0, min(LITTLE, size // 4), size // 2):
-        shutil.rmtree(disk.repository.root / ".dvc", ignore_errors=True)  # the clip store would spare the work
-        shutil.rmtree(command.out)
+        for path in (command.out, *command.others):
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
         if command.name == "timeline":
             command.out.mkdir()
         found = fault(disk, command, free, whole)
@@ -157,7 +162,7 @@ def main(
             for one in found or [f"{command.name}: ends with one line or its whole outputs, and goes on"]:
                 console.console.print(one, markup=False)
             faults += found
-        stage.made = f"{done} commands, each with three amounts of space: {len(faults)} faults"
+        stage.summary = f"{done} commands, each with three amounts of space: {len(faults)} faults"
         if faults:
             raise VferError(f"full disk: {len(faults)} faults")
 

@@ -203,3 +203,17 @@ def test_a_damaged_provenance_costs_only_the_work_that_it_spares(face: Path) -> 
     assert run("timeline", face, "-o", "out").exit_code == 0
     assert json.loads(Path("out/face.provenance.json").read_text())["video"] == "face.mp4"
     assert Path("out/face.srt").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", "x" * 240 + ".mp4", "김" * 80 + ".mp4", "a\nline\t.mp4", "[red]b[bold].mp4", "-o.mp4"])
+def test_a_video_of_any_name_is_answered_in_one_line_and_gets_all_its_files(name: str | bytes, face: Path) -> None:
+    video = Path("in", os.fsdecode(name))
+    video.parent.mkdir()
+    video.write_bytes(face.read_bytes())
+    ended = run("predict", "in", "-o", "x.csv")
+    assert (ended.exit_code, len(ended.stdout.splitlines())) == (0, 2), ended.output
+    assert run("timeline", "in", "-o", "out").exit_code == 0
+    files = sorted(path.name for path in Path("out").iterdir())
+    assert len(files) == 12
+    assert not [name for name in files if name.endswith(".tmp")]
+    assert "its files are there already" in run("timeline", "in", "-o", "out").stdout

@@ -2,12 +2,14 @@
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +21,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (*FULL, errno.EROFS)
 """What no file is to blame for: the disk, or the quota of it, is full, or it may only be read."""
 LEFTOVER = ".tmp"
-LONGEST = 200  # characters of a file name that a temporary one keeps; file systems take 255 bytes
+HASHED = 8  # digits
+LONGEST = 200  # bytes of a file name that a temporary one keeps; file systems take 255
 SHOWN = 10
 SKIPPED = "skipped.txt"
 """The file that says why a stage has left a folder without tables; DVC warns of empty outputs."""
@@ -29,7 +32,7 @@ SKIPPED = "skipped.txt"
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`; the file written there takes the place of `path` at the end, and is deleted after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:LONGEST]}.{uuid4().hex[:12]}{LEFTOVER}")
+    temporary = path.with_name(f".{_cut(path.name)}.{uuid4().hex[:12]}{LEFTOVER}")
     try:
         yield temporary
         temporary.replace(path)
@@ -40,9 +43,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _cut(name: str) -> str:
+    content = os.fsencode(name)
+    return name if len(content) <= LONGEST else content[:LONGEST].decode("utf-8", "ignore")
+
+
+def shortened(name: str) -> str:
+    """Return a name of `LONGEST` bytes at most, which ends by a part of its hash where something is left out."""
+    short = _cut(name)
+    return name if short == name else f"{short[: -HASHED - 1]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:HASHED]}"
+
+
 def sweep(path: Path) -> None:
     """Delete what a process that died left of `path` under way."""
-    for leftover in path.parent.glob(f".{path.name[:LONGEST]}.*{LEFTOVER}"):
+    for leftover in path.parent.glob(f".{escape(_cut(path.name))}.*{LEFTOVER}"):
         leftover.unlink(missing_ok=True)
 
 

@@ -127,7 +127,12 @@ def warn(message: str) -> None:
 
 
 def _line(text: str) -> str:
-    return text.replace("\n", "\\n")
+    return text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def show_line(text: str) -> None:
+    """Print one line of results; ends of lines in names of files appear as escapes."""
+    console.print(_line(text), markup=False)
 
 
 class _Warnings(logging.Handler):

@@ -77,7 +77,7 @@ def predict(
 
 def header(width: int) -> None:
     """Print the head of the table."""
-    console.console.print(f"{'clip':{width}}  {'answer':14}  {'next':27}  cover  flags", markup=False)
+    console.show_line(f"{'clip':{width}}  {'answer':14}  {'next':27}  cover  flags")
 
 
 def show(row: "Row", width: int) -> None:
@@ -85,12 +85,12 @@ def show(row: "Row", width: int) -> None:
     name = str(row["path"])
     name = name if len(name) <= width else f"…{name[1 - width :]}"
     if row["error"]:
-        console.console.print(f"{name:{width}}  {'-':14}  {str(row['error']).removeprefix(str(row['path']) + ': ')}", markup=False)
+        console.show_line(f"{name:{width}}  {'-':14}  {str(row['error']).removeprefix(str(row['path']) + ': ')}")
         return
     ranked = sorted(((value, column[2:]) for column, value in row.items() if column.startswith("p_") and value is not None), reverse=True)
     best, *others = [f"{expression} {value:.2f}" for value, expression in ranked]
     line = f"{name:{width}}  {best:14}  {', '.join(others[:OTHERS]):27}  {row['coverage']:5.2f}  {row['flags']}"
-    console.console.print(line.rstrip(), markup=False)
+    console.show_line(line.rstrip())
 
 
 def close(rows: list["Row"], earlier: int, seconds: float, title: str, output: Path | None) -> None:

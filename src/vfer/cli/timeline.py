@@ -112,21 +112,19 @@ def show(summary: "FilmSummary") -> None:
     from vfer.predict.render.pages import clock
 
     if summary.error:
-        console.console.print(f"{summary.clip}: {summary.error.removeprefix(summary.clip + ': ')}", markup=False)
+        console.show_line(f"{summary.clip}: {summary.error.removeprefix(summary.clip + ': ')}")
         return
     if summary.unchanged:
-        console.console.print(
-            f"{summary.clip}: its files are there already, from the same content, people, model and settings", markup=False
-        )
+        console.show_line(f"{summary.clip}: its files are there already, from the same content, people, model and settings")
         return
     counts = [(summary.people, "person", "people"), (summary.shots, "shot", "shots")]
     told_counts = ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts)
-    console.console.print(f"{summary.clip}: {told_counts}, {clock(summary.seconds)}", markup=False)
+    console.show_line(f"{summary.clip}: {told_counts}, {clock(summary.seconds)}")
     width = max([6, *(len(one.person) for one in summary.segments)])
     for one in summary.segments:
         times = f"{clock(one.start):>9} {clock(one.end):>9}"
         line = f"  {times}  {one.person:{width}}  {one.answer:10}  {one.confidence:4.2f}  {', '.join(one.flags)}"
-        console.console.print(line.rstrip(), markup=False)
+        console.show_line(line.rstrip())
 
 
 def close(summaries: "list[FilmSummary]", took: float, title: str, output: Path | None) -> None:

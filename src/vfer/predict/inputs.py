@@ -29,8 +29,8 @@ class Input:
 
 
 def printable(path: Path | str) -> str:
-    """Return a path as valid Unicode; bytes of a name that are no UTF-8 become replacement characters."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """Return a path as valid Unicode; bytes of a name that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def videos(arguments: Sequence[str], suffixes: Sequence[str] = VIDEOS) -> list[Input]:

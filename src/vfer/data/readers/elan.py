@@ -59,8 +59,8 @@ def read(path: Path, videos: Mapping[str, Path]) -> list[AnnotatedVideo]:
 
 
 def _video(path: Path, linked: Mapping[str, str], videos: Mapping[str, Path]) -> Path:
-    relative = unquote(str(linked.get("RELATIVE_MEDIA_URL") or "")).removeprefix("file:///./").removeprefix("./")
-    absolute = Path(unquote(urlparse(str(linked.get("MEDIA_URL") or "")).path))
+    relative = unquote(str(linked.get("RELATIVE_MEDIA_URL") or ""), errors="surrogateescape").removeprefix("file:///./").removeprefix("./")
+    absolute = Path(unquote(urlparse(str(linked.get("MEDIA_URL") or "")).path, errors="surrogateescape"))
     name = Path(relative).name or absolute.name
     return place(name, [path.parent / (relative or name), path.parent / name, absolute], videos)
 

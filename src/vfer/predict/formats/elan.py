@@ -74,4 +74,4 @@ def by_person(timeline: Timeline) -> Iterator[tuple[str, list[Segment]]]:
 
 def _relative(video: Path, folder: Path) -> str:
     """Return the address of a video relative to a folder, for files that move together."""
-    return "./" + quote(os.path.relpath(video.resolve(), folder.resolve()))
+    return "./" + quote(os.fsencode(os.path.relpath(video.resolve(), folder.resolve())))

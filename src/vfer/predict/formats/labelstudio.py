@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vfer.files import write_bytes
+from vfer.predict.inputs import printable
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.timeline.timeline import Timeline, TimelineRow
 
@@ -42,7 +43,7 @@ def write(path: Path, timeline: Timeline) -> None:
         if sequence
     ]
     task = {
-        "data": {"video": timeline.video.name, "vfer": timeline.provenance},
+        "data": {"video": printable(timeline.video.name), "vfer": timeline.provenance},
         "predictions": [{"model_version": timeline.provenance["model"], "result": result}],
     }
     write_bytes(path, (json.dumps([task], indent=1, ensure_ascii=False) + "\n").encode())

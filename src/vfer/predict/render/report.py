@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from vfer.predict.inputs import printable
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.quality import FLAGS
 from vfer.predict.render import pages
@@ -37,12 +38,12 @@ DOUBTS = (UNCERTAIN, *FLAGS)
 def write(path: Path, timeline: Timeline) -> None:
     """Write the report, atomically; it finds the video by its place relative to the report."""
     people = _people(timeline)
-    video = quote(os.path.relpath(timeline.video.resolve(), path.parent.resolve()).replace(os.sep, "/"))
+    video = quote(os.fsencode(os.path.relpath(timeline.video.resolve(), path.parent.resolve())))
     pages.write(
         path,
         "timeline.html",
-        title=timeline.video.name,
-        name=timeline.video.name,
+        title=printable(timeline.video.name),
+        name=printable(timeline.video.name),
         summary=_summary(timeline, len(people)),
         notice=NOTICE,
         video=video,

@@ -12,10 +12,10 @@ from vfer.clips import executor
 from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
 from vfer.errors import ClipError, DataError
-from vfer.files import sweep
+from vfer.files import shortened, sweep
 from vfer.predict import source
 from vfer.predict.formats import FORMATS, Format, of
-from vfer.predict.inputs import Input
+from vfer.predict.inputs import Input, printable
 from vfer.predict.models.model import Model
 from vfer.predict.recogniser import Recogniser
 from vfer.predict.render import annotate
@@ -129,7 +129,7 @@ def _stems(inputs: Sequence[Input]) -> list[str]:
         depth = longer
     endings = Counter(paths)  # where only the endings differ, they stay
     return [
-        "-".join(part.strip("/") for part in path[-depth[path] :]) + (one.path.suffix if endings[path] > 1 else "")
+        shortened(printable("-".join(part.strip("/") for part in path[-depth[path] :]))) + (one.path.suffix if endings[path] > 1 else "")
         for path, one in zip(paths, inputs, strict=True)
     ]
 

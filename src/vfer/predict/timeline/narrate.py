@@ -14,6 +14,7 @@ from vfer.clips.digests import digest
 from vfer.data.manifest import Framing
 from vfer.predict import baselines, quality, source
 from vfer.predict.baselines import BaselineSource
+from vfer.predict.inputs import printable
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.source import WHOLE, Span
 from vfer.predict.timeline import people as persons
@@ -230,7 +231,7 @@ def provenance(recogniser: "Recogniser", video: Path, how: TimelineOptions) -> d
     return {
         "schema": SCHEMA,
         "vfer": __version__,
-        "video": video.name,
+        "video": printable(video.name),
         "video_sha256": digest(video),
         "model": recogniser.title,
         "run_id": recogniser.run_id,
