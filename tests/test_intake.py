@@ -98,6 +98,14 @@ def test_a_name_that_is_no_utf8_costs_nothing(tmp_path: Path, clip: Callable[[st
     assert len((tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 
+def test_a_picture_under_the_name_of_a_video_is_refused(tmp_path: Path, clip: Callable[[str], Path]) -> None:
+    clip("ds/happy/s1_1.mp4")
+    (tmp_path / "ds" / "happy" / "s1_2.mp4").write_bytes(cv2.imencode(".jpg", np.full((60, 80), 90, np.uint8))[1].tobytes())
+    output, clips = run(tmp_path, "folder", tmp_path / "ds")
+    assert list(clips) == ["folder/happy/s1_1"]
+    assert "s1_2.mp4: is a picture; give a video" in output
+
+
 # Tables of other tools
 
 

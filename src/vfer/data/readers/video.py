@@ -20,9 +20,11 @@ def probe(path: Path) -> None:
     from vfer.video import decode
 
     try:
-        decode.probe(path)
+        about = decode.probe(path)
     except ClipError as error:
         raise ClipError(str(error).removeprefix(f"{path}: ")) from error
+    if about.still:
+        raise ClipError("is a picture; give a video")
 
 
 def encode(path: Path, frames: "Iterable[NDArray[np.uint8]]", rate: float = RATE) -> None:
