@@ -1,5 +1,6 @@
 """The `vfer` command as a person runs it: help, version, one-line errors, Ctrl-C."""
 
+import errno
 import os
 import shutil
 import signal
@@ -11,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from vfer.cli import console
 
 HOME = Path(__file__).resolve().parents[1]
 # Another test process may have set a width, or ask for colours.
@@ -92,3 +95,16 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert "Traceback" not in printed + errors
+
+
+@pytest.mark.parametrize(
+    ("number", "part"), [(errno.ENOSPC, "is full; free some space"), (errno.EROFS, "read-only"), (errno.EACCES, "denied")]
+)
+def test_a_disk_that_takes_no_file_is_one_line(number: int, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        console.fail_if_unwritable(OSError(number, os.strerror(number), "out.csv"))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out.csv: ")
+    assert part in line
+    with pytest.raises(OSError, match="broken"):
+        console.fail_if_unwritable(OSError(errno.EPIPE, "broken pipe"))

@@ -45,7 +45,7 @@ def main() -> None:
     except VferError as error:
         console.fail(error)
     except OSError as error:
-        console.fail_if_full(error)
+        console.fail_if_unwritable(error)
     except KeyboardInterrupt:
         console.note("interrupted; finished work is kept")
         sys.exit(130)

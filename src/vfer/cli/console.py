@@ -1,5 +1,6 @@
 """What commands and stages print: errors, progress bars, and the closing line of a stage."""
 
+import errno
 import io
 import logging
 import os
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from vfer.errors import VferError
-from vfer.files import FULL
+from vfer.files import FULL, UNWRITABLE
 
 
 class PlainConsole(Console):
@@ -62,15 +63,17 @@ def run(main: Callable[..., Any]) -> None:
     except VferError as error:
         fail(error)
     except OSError as error:
-        fail_if_full(error)
+        fail_if_unwritable(error)
 
 
-def fail_if_full(error: OSError) -> NoReturn:
-    """End with one line where a disk is full; raise the error again where it is another one."""
-    if error.errno not in FULL:
+def fail_if_unwritable(error: OSError) -> NoReturn:
+    """End with one line where a disk is full, or where files may not be read or written; raise the error again where it is another one."""
+    if error.errno not in (*UNWRITABLE, errno.EACCES, errno.EPERM):
         raise error
-    reason = "the disk, or your quota of it, is full"
-    fail(VferError(f"{error.filename or 'a file'}: {reason}; free some space and run again: finished work is kept"))
+    name, kept = error.filename or "a file", "run again: finished work is kept"
+    if error.errno in FULL:
+        fail(VferError(f"{name}: the disk, or your quota of it, is full; free some space and {kept}"))
+    fail(VferError(f"{name}: {(error.strerror or 'no access').lower()}; allow reading and writing it, and {kept}"))
 
 
 def fail(error: VferError) -> NoReturn:
