@@ -18,7 +18,7 @@ from vfer.errors import VferError
 HOME = Path(__file__).resolve().parent.parent
 CODE = ("stages", "src", "architectures", "dvc.yaml", "params.yaml", "packages.yaml", ".dvcignore", ".gitignore", "weights/README.md")
 TO_FEATURES = ("frames", "faces", "features")
-MODEL = "outputs/cnn/model.onnx"
+MODELS = ("outputs/cnn/model.onnx", "outputs/tune/model.onnx")
 SCRFD = "weights/scrfd.onnx"
 
 
@@ -42,9 +42,9 @@ class Repository:
                 shutil.copyfile(source, target)
         if sources:
             clips.fill(root / "data", sources)
-        if model:
-            (root / MODEL).parent.mkdir(parents=True)
-            shutil.copyfile(model, root / MODEL)
+        for name in MODELS if model else ():
+            (root / name).parent.mkdir(parents=True)
+            shutil.copyfile(model, root / name)
         return cls(root)
 
     def set(self, section: str, **values: object) -> None:

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from benchmarks import machine
 from benchmarks.repository import HOME
-from stages.cnn import zero_shot
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
-from vfer.cnn import data, predictions, shipped
+from vfer.cnn import data, head, predictions, shipped
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
 from vfer.data import stills
@@ -33,6 +32,7 @@ from vfer.errors import VferError
 from vfer.evaluate import figures
 from vfer.evaluate.stills import scores
 from vfer.faces.params import FacesParams
+from vfer.lstm import baseline, reference
 from vfer.nets.session import Session
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def annotate(made: Path, loaded: data.Stills) -> None:
     from vfer.nets import export
 
     last = cnn_model.answer_head(keras.models.load_model(made / "model.keras", compile=False))
-    notes = zero_shot(made / "model.onnx", last, loaded.parts["validation"], loaded.classes)
+    held_out = loaded.parts["validation"]
+    everybody = reference.of_faces(Session(made / "model.onnx"), held_out.pixels, held_out.labels, loaded.classes)
+    notes = {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()}
     export.annotate(made / "model.onnx", notes | ({"votes": json.dumps(loaded.votes)} if loaded.votes else {}))
 
 

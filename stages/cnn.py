@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from stages import HOME, launch
@@ -18,13 +17,11 @@ from vfer.cnn.predictions import Predictions
 from vfer.data import learned, stills
 from vfer.data.labels import LabelsParams
 from vfer.evaluate.scores import score
-from vfer.lstm import baseline
+from vfer.lstm import baseline, reference
 from vfer.nets.session import Session
 from vfer.register import project, tracking
 
-BATCH = 256
 CODE = ("vfer.cnn.train", "vfer.nets.export")
-NEUTRAL = "neutral"
 
 
 def main(
@@ -77,7 +74,9 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
         model, classes, last = train.finish(model, params_, loaded)
         export.save(model, out, sample, classes)
         names = {"votes": json.dumps(loaded.votes)} if loaded.votes else {}
-        export.annotate(out / "model.onnx", zero_shot(out / "model.onnx", last, parts["validation"], loaded.classes) | names)
+        held_out = parts["validation"]
+        everybody = reference.of_faces(Session(out / "model.onnx"), held_out.pixels, held_out.labels, loaded.classes)
+        export.annotate(out / "model.onnx", {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()} | names)
         session = Session(out / "model.onnx", threads=env.workers())
         figures = report(predict(session, parts, loaded.classes), out) | votes_report(session, parts)
         live.run.log(files.flatten(figures))
@@ -114,20 +113,6 @@ def skip(out: Path, reason: str) -> str:
     files.write_json(out / "metrics.json", {})
     files.write_json(out / "run.json", {"run_id": ""})
     return reason
-
-
-def zero_shot(model: Path, last: head.Head, part: data.StillPart, names: list[str]) -> dict[str, str]:
-    """Returns what the ONNX file must hold to answer relative to a person's own baseline without a sequence model.
-
-    That is the CNN's last layer, and where everybody's embeddings lie: on the stills of `part`, each class weighed alike.
-    """
-    session = Session(model, threads=env.workers())
-    crops = part.pixels[..., np.newaxis]
-    embeddings = np.concatenate([session(crops[at : at + BATCH])["embedding"] for at in range(0, len(crops), BATCH)])
-    by_class = [embeddings[part.labels == number] for number in range(len(names))]
-    neutral = [by_class[names.index(NEUTRAL)]] if NEUTRAL in names else []
-    reference = baseline.everybody([baseline.statistics(by_class)], [baseline.statistics(neutral)])
-    return {head.KEY: last.to_json(), baseline.KEY: reference.to_json()}
 
 
 def predict(session: Session, split: dict[str, data.StillPart], classes: list[str]) -> dict[str, Predictions]:

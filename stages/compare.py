@@ -11,6 +11,7 @@ from stages import HOME, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import fingerprint
+from vfer.cnn.params import TuneParams
 from vfer.compare import answers, pictures, report
 from vfer.compare.params import CompareParams
 from vfer.compare.report import Judged
@@ -44,13 +45,14 @@ def main(
             for protocol in chosen.tables
         }
         tables: Everything[report.Told] = {protocol: report.table(methods) for protocol, methods in judged.items()}
-        write(out, judged, tables, chosen)
+        tuning = TuneParams.load(config)
+        write(out, judged, tables, chosen, tuned=tuning.epochs > 0)
         log(
             out,
             project.name(config, env.repository() or HOME),
             judged,
             tables,
-            {"seed": seed, **chosen.model_dump()},
+            {"seed": seed, **chosen.model_dump()} | ({"tune": tuning.model_dump()} if tuning.epochs else {}),
             str(version(data).get("md5", "")),
         )
         best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
@@ -58,11 +60,11 @@ def main(
         stage.summary = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
 
 
-def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams) -> None:
+def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams, *, tuned: bool) -> None:
     """Write the tables and the pictures; the confusion matrices are those of the last protocol."""
     shutil.rmtree(out / "plots", ignore_errors=True)
     files.write_json(out / "metrics.json", tables)
-    files.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence).encode())
+    files.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence, tuned=tuned).encode())
     rows = report.flat(tables)
     files.write_csv(out / "table.csv", list(rows[0]), rows)
     by_subject = [

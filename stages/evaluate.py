@@ -32,7 +32,8 @@ from vfer.nets.session import Session
 
 def main(
     cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
-    cnn: Annotated[Path, typer.Option(help="The CNN's outputs: its predictions, what it learned from, and its history.")],
+    cnn: Annotated[Path, typer.Option(help="The CNN's outputs: its predictions, and its history.")],
+    tune: Annotated[Path, typer.Option(help="Those of its fine-tuning: what the CNN learned from, and the history.")],
     lstm: Annotated[Path, typer.Option(help="The sequence model's outputs: the model, the split, and its history.")],
     stills: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
@@ -44,7 +45,7 @@ def main(
     with console.Stage("evaluate") as stage:
         session = Session(lstm / "model.onnx")
         names, settings = session.classes, settings_of(session)
-        rows, network = split.read(lstm / "split.parquet"), learned.read(cnn / learned.FILE)
+        rows, network = split.read(lstm / "split.parquet"), learned.read(tune / learned.FILE)
         sequences = {sequence.clip: sequence for sequence in features.read(cache)}
         test = [row for row in rows if row.part == "test"]
         if not test:
@@ -100,7 +101,7 @@ def main(
         plots.reliability(out / "plots" / "reliability.png", curve)
         plots.subjects(out / "plots" / "subjects.png", by_subject)
         line = summary(metrics)
-        histories = [outputs / "history.csv" for outputs in (cnn, lstm)]
+        histories = [outputs / "history.csv" for outputs in (cnn, tune, lstm)]
         report.write(
             out, line, metrics, section.confidence, rows, {"expression": classes, "subject": by_subject}, histories, audit.unnamed(network)
         )

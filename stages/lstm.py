@@ -1,7 +1,7 @@
 """`lstm`: splits the clips and trains the sequence model on their embeddings."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +12,8 @@ from stages import HOME, launch
 from vfer import env, features, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import Input, fingerprint
-from vfer.data import places, split
-from vfer.data.labelled import labelled
+from vfer.data import split
+from vfer.data.labelled import divided
 from vfer.data.labels import LabelsParams
 from vfer.data.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError
@@ -37,14 +37,18 @@ def main(
     seed = params.seed(config)
     with console.Stage("lstm") as stage:
         embeddings = features.embeddings(cache)
-        names, rows = rows_of(clips, placed, config, embeddings, seed)
+        labels, dealt = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
+        dataset = divided(clips, placed, labels, dealt, seed, embeddings, env.store(), env.workers())
+        for warning in dataset.warnings:
+            console.warn(warning)
+        names, rows = dataset.classes, dataset.rows
         check(rows, embeddings, chosen, clips)
         env.prepare_tensorflow()
         with console.hushed():
             from vfer.lstm.learn import learn
             from vfer.nets import export
 
-        settings = chosen.model_dump() | {"seed": seed, "classes": names} | params.load(config, "split", SplitParams).model_dump()
+        settings = chosen.model_dump() | {"seed": seed, "classes": names} | dealt.model_dump()
         key = fingerprint(settings, code=CODE, inputs=inputs(rows, embeddings))
         root = env.repository() or HOME
         with tracking.training(root, "lstm", settings, key, chosen.epochs, project.name(config, root)) as live:
@@ -61,23 +65,6 @@ def main(
         files.write_json(out / "run.json", {"run_id": live.run.id})
         trained = f"{chosen.architecture} of {chosen.units} units, {course['epochs']} epochs"
         stage.summary = f"{trained}, validation accuracy {learned.figures['validation']['accuracy']:.3f} -> {out}"
-
-
-def rows_of(clips: Path, placed: Path, config: Path, cached: Collection[str], seed: int) -> tuple[list[str], list[SplitRow]]:
-    """Return the classes and the split of the clips that are in the cache and show one of the classes."""
-    found = labelled(clips, params.load(config, "labels", LabelsParams), cached, env.store(), env.workers())
-    for reason in found.reasons:
-        console.warn(reason)
-    section = params.load(config, "split", SplitParams)
-    known = places.read(placed)
-    if unknown := sorted({clip.subject for clip in found.clips} - set(known["subject"])):
-        console.warn(
-            f"{placed}: lacks {len(unknown)} subjects, {unknown[0]} first; run `vfer data places`, or later additions may move them"
-        )
-    rows = split.split(found.clips, found.expressions, section, seed, clips, known, found.digests)
-    for lacking in split.absent(rows):
-        console.warn(lacking)
-    return found.classes, rows
 
 
 def inputs(rows: list[SplitRow], embeddings: Mapping[str, Embeddings]) -> list[Input]:

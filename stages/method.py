@@ -15,11 +15,12 @@ from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.fingerprint import fingerprint
 from vfer.clips.store import Store, recipe
+from vfer.cnn.params import TuneParams
 from vfer.compare import answers, folds, table
 from vfer.compare.answers import Answers
 from vfer.compare.methods.base import Task
 from vfer.compare.methods.params import MethodsParams
-from vfer.compare.params import CompareParams
+from vfer.compare.params import CompareParams, embeddings_of
 from vfer.compare.relative import relative
 from vfer.compare.table import ENTRIES, MethodEntry
 from vfer.data import places, split
@@ -34,6 +35,7 @@ from vfer.lstm.params import LstmParams
 
 def main(
     cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
+    tuned: Annotated[Path, typer.Option("--folds", help="Folder of the embeddings of the networks that are fine-tuned for a fold.")],
     faces: Annotated[Path, typer.Option(help="Folder of the clips' faces.")],
     moves: Annotated[Path, typer.Option("--motion", help="Folder of the clips' motion.")],
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
@@ -48,25 +50,27 @@ def main(
     how = params.load(settings, "methods", MethodsParams)
     seed = params.seed(config)
     with console.Stage(method) as stage:
-        embeddings = features.embeddings(cache)
-        found = labelled(clips, params.load(config, "labels", LabelsParams), embeddings, env.store(), env.workers())
+        tuning = TuneParams.load(config).epochs > 0  # then the cache's network has learned from clips that are tested here
+        everywhere = features.embeddings(cache)
+        found = labelled(clips, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
         names, known = found.classes, places.read(placed)
         lstm = params.load(config, "lstm", LstmParams)
         task = Task(len(names), seed, lstm, how.nets, how.encodings)
         store = Store(env.store())
         entry = ENTRIES[method]
         check(method, entry, faces, settings)
-        inputs = [digest(path) for path in (cache, *seen(entry, faces, moves))]
+        beside = [digest(path) for path in seen(entry, faces, moves)]
         used = {"method": method, "seed": seed, "classes": names}
         used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
         made = recipe("folds", used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
-        def trained(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode) -> Answers:
+        def trained(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode, own: Path) -> Answers:
             for lacking in split.absent(parts, ["train"]):
                 console.warn(f"{name}, fold {number + 1}: {lacking}")
             for warning in people.check(parts, mode, lstm.neutral, clips):
                 console.warn(f"{name}, fold {number + 1}: {warning}")
+            embeddings = features.embeddings(own) if tuning else everywhere
             parts, values = relative(parts, embeddings, mode, lstm.neutral, lstm.neutral_clips)
             env.prepare_tensorflow("float32")
             logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
@@ -85,9 +89,10 @@ def main(
                 path = out / f"{name}-{number}-{repeat}.parquet"
                 people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
                 work = {"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
-                key = fingerprint(work, inputs=inputs)
+                own = embeddings_of(tuned, protocol, number, repeat) if tuning else cache
+                key = fingerprint(work, inputs=[digest(own), *beside])
                 if not store.take(made, key, path):
-                    said = trained(name, number, repeat, parts, mode)
+                    said = trained(name, number, repeat, parts, mode, own)
                     answers.write(path, [said])
                     if failure := store.keep(made, key, path):
                         console.warn(f"{failure}; this fold will be trained again: free space or correct its permissions")

@@ -12,6 +12,7 @@ import yaml
 from stages.evaluate import main as evaluate
 from stages.features import main as cache
 from stages.register import main as register
+from stages.tune import pass_on
 from vfer.data import identical, learned, manifest, places, split
 from vfer.data.split import SplitParams
 from vfer.faces import table
@@ -52,8 +53,8 @@ class Project:
         model = save(self.outputs / "lstm" / "model.onnx")
         model.with_suffix(".keras").write_bytes(b"a Keras model")
         cache = self.outputs / "features" / "features.parquet"
-        cnn, lstm, out = (self.outputs / stage for stage in ("cnn", "lstm", "evaluate"))
-        evaluate(cache, cnn, lstm, self.root / "stills.parquet", self.root / "params.yaml", out)
+        cnn, tune, lstm, out = (self.outputs / stage for stage in ("cnn", "tune", "lstm", "evaluate"))
+        evaluate(cache, cnn, tune, lstm, self.root / "stills.parquet", self.root / "params.yaml", out)
 
 
 def make(root: Path) -> Project:
@@ -78,6 +79,7 @@ def fill(outputs: Path, data: Path) -> None:
     toys.cnn(outputs / "cnn" / "model.onnx").with_suffix(".keras").write_bytes(b"a Keras model")
     toys.judged_stills(outputs.parent / "stills.parquet", outputs / "cnn" / "predictions.parquet", outputs / "cnn" / "model.onnx")
     learned.write(outputs / "cnn" / learned.FILE, [])
+    pass_on(outputs / "cnn", outputs / "tune")
     for stage in ("frames", "faces", "pretrain", "cnn", "lstm"):
         write_json(outputs / stage / "metrics.json", {"clips": 36, "test": {"accuracy": 0.5}, "detector": "centerface", "weights": "none"})
     write_json(outputs / "pretrain" / "weights" / "weights.json", {"weights": "none"})
@@ -86,4 +88,4 @@ def fill(outputs: Path, data: Path) -> None:
     for stage in ("cnn", "lstm"):
         write_json(outputs / stage / "run.json", {"run_id": f"{stage}-run"})
         write_csv(outputs / stage / "history.csv", list(LEARNED[0]), LEARNED)
-    cache(outputs / "faces" / "clips", outputs / "cnn" / "model.onnx", data / "clips.csv", HOME / "params.yaml", outputs / "features")
+    cache(outputs / "faces" / "clips", outputs / "tune" / "model.onnx", data / "clips.csv", HOME / "params.yaml", outputs / "features")

@@ -29,7 +29,7 @@ TRACKED = (
     ".gitignore",
     "weights/README.md",
 )
-STAGES = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
+STAGES = ("frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate", "register")
 FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}}
 FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
 COMPARED = {"methods": ["lstm", "svm_pooled"], "protocols": {"random": {"folds": 3, "seeds": 1}, "subject": {"folds": 4, "seeds": 1}}}

@@ -126,7 +126,7 @@ def test_the_command_tells_every_kind(tmp_path: Path) -> None:
     rows = [replace(row, digest="same") for row in toys.split_rows("subject")]
     split.write(tmp_path / "outputs" / "lstm" / "split.parquet", rows)
     learned.write(
-        tmp_path / "outputs" / "cnn" / "learned.parquet",
+        tmp_path / "outputs" / "tune" / "learned.parquet",
         [Example("still", "x", "train"), Example("identity", "y", "train", rows[0].subject)],
     )
     shown = vfer("audit", "--root", tmp_path).stdout

@@ -146,8 +146,8 @@ def voted(part: StillPart) -> StillPart:
 
 def test_faces_grow_with_the_epochs_and_each_is_mirrored_in_every_other_one() -> None:
     part = pictures(8)
-    chosen = PARAMS.model_copy(update={"progressive": True, "augmentation": 1e-9, "erasing": 0, "mixup": 0})
-    batches = StillBatches(part, 2, chosen, 0, epochs=10)
+    chosen = PARAMS.model_copy(update={"augmentation": 1e-9, "erasing": 0, "mixup": 0})
+    batches = StillBatches(part, 2, chosen, 0, epochs=10, progressive=True)
     shapes, faces = [], []
     for epoch in range(10):
         batches.start(epoch)
@@ -155,7 +155,7 @@ def test_faces_grow_with_the_epochs_and_each_is_mirrored_in_every_other_one() ->
         faces.append(batches[0][0][np.argsort(batches._order)])
     assert [shape[1] for shape in shapes] == [32] * 3 + [40] * 3 + [48] * 4
     assert np.abs(faces[9] - faces[8]).mean() > np.abs(faces[9] - faces[8][:, :, ::-1]).mean() < 1
-    assert StillBatches(part, 2, chosen, 0)[0][0].shape == (8, 48, 48, 1)
+    assert StillBatches(part, 2, chosen, 0, progressive=True)[0][0].shape == (8, 48, 48, 1)
 
 
 def test_a_progressive_training_makes_a_model_of_whole_faces() -> None:

@@ -91,7 +91,16 @@ def run(root: Path, name: str) -> Path:
     cache, faces = root / "outputs" / "features" / "features.parquet", root / "outputs" / "faces" / "clips"
     data = root / "data"
     method.main(
-        cache, faces, root / "motion", data / "clips.csv", data / "places.csv", root / "params.yaml", root / "comparison.yaml", name, out
+        cache,
+        root / "folds",
+        faces,
+        root / "motion",
+        data / "clips.csv",
+        data / "places.csv",
+        root / "params.yaml",
+        root / "comparison.yaml",
+        name,
+        out,
     )
     return out
 

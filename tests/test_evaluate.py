@@ -148,13 +148,14 @@ def cached(tmp_path: Path) -> Path:
     toys.good_lstm(tmp_path / "lstm" / "model.onnx")
     for model in ("cnn", "lstm"):
         files.write_csv(tmp_path / model / "history.csv", list(LEARNED[0]), LEARNED)
-    learned.write(tmp_path / "cnn" / learned.FILE, [Example("still", "a", "train")])
+    files.write_csv(tmp_path / "tune" / "history.csv", list(LEARNED[0]), [])  # not fine-tuned
+    learned.write(tmp_path / "tune" / learned.FILE, [Example("still", "a", "train")])
     toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "cnn" / "predictions.parquet", tmp_path / "cnn" / "model.onnx")
     return tmp_path
 
 
 def evaluate(folder: Path, out: str = "out", **settings: object) -> Path:
-    inputs = (folder / name for name in ("features.parquet", "cnn", "lstm", "stills.parquet"))
+    inputs = (folder / name for name in ("features.parquet", "cnn", "tune", "lstm", "stills.parquet"))
     params = yaml.safe_load((HOME / "params.yaml").read_text())
     params["evaluate"] |= settings
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

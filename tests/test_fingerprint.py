@@ -18,7 +18,7 @@ from vfer.errors import DataError, VferError
 
 HOME = Path(__file__).resolve().parents[1]
 WORK = {  # what a stage keeps under a fingerprint: where the modules that make it are named
-    **{stage: f"stages.{stage}:CODE" for stage in ("frames", "faces", "features", "motion", "cnn", "lstm")},
+    **{stage: f"stages.{stage}:CODE" for stage in ("frames", "faces", "features", "motion", "cnn", "tune", "lstm")},
     "tables": "stages.features:TABLES",
     "pretrain": "stages.pretrain:TRAINING",
     "register": "vfer.register.inputs:CODE",
@@ -144,7 +144,7 @@ def test_dvc_sees_an_upgraded_runtime_and_another_delimiter(name: str) -> None:
         assert ("src/vfer/files.py" in wired["deps"]) is ("vfer.files" in work.files), stage
     if name == "dvc.yaml":
         assert all("src/vfer/files.py" in wired["deps"] for wired in stages.values()), "all write tables"
-        assert all("architectures" in stages[stage]["deps"] for stage in ("pretrain", "cnn")), "a user's networks"
+        assert all("architectures" in stages[stage]["deps"] for stage in ("pretrain", "cnn", "tune")), "a user's networks"
 
 
 class KeyedError(Exception):

@@ -175,7 +175,7 @@ def test_a_system_is_judged_by_the_answers_that_its_baseline_implies(tmp_path: P
     columns |= {"with_baseline": ["dark", None], "scored_with_baseline": [True, False]} if mode != "none" else {}
     pq.write_table(pa.table(columns), tmp_path / "evaluate" / "predictions.parquet")
     write_json(tmp_path / "lstm" / "metrics.json", {"validation": {"accuracy": 0.5}, "validation_baseline": {"accuracy": 0.75}})
-    learned.write(tmp_path / "cnn" / learned.FILE, [])
+    learned.write(tmp_path / "tune" / learned.FILE, [])
     params = {"labels": {"merge": {}}, "lstm": {"baseline": mode}, "evaluate": {"faceless": "wrong"}}
     made = record.collect(tmp_path, params, ["dark", "light"], [])
     assert [(answer.clip, answer.predicted) for answer in made.answers] == (

@@ -53,7 +53,7 @@ def test_two_clean_runs_of_a_commit_make_the_same_to_the_last_byte(repository: R
     repository.run("git", "clone", "--quiet", ".", str(other.root))
     shutil.copytree(repository.root / "data", other.root / "data", dirs_exist_ok=True)
     assert sorted(other.ran("repro")) == sorted(first)
-    for stage in ("frames", "faces", "pretrain", "cnn", "lstm", "evaluate"):
+    for stage in ("frames", "faces", "pretrain", "cnn", "tune", "lstm", "evaluate"):
         assert other.metrics(stage) == repository.metrics(stage), stage
     locks = [yaml.safe_load((root / "dvc.lock").read_text())["stages"] for root in (repository.root, other.root)]
     made = [{out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]} for lock in locks]
@@ -70,7 +70,7 @@ def test_the_comparison_runs_by_method_and_only_what_changed(repository: Reposit
             r"^Running stage 'comparison/dvc.yaml:(\S+)'", repository.run("dvc", "repro", "comparison/dvc.yaml"), re.MULTILINE
         )
 
-    assert ran() == ["motion", *methods, "compare"]
+    assert sorted(ran()) == sorted(["motion", "folds", *methods, "compare"])
     assert ran() == []
     path = repository.root / "comparison" / "params.yaml"
     kept = path.read_text()
@@ -109,6 +109,16 @@ def test_an_experiment_in_a_temporary_copy_shares_both_stores(repository: Reposi
     assert len(others) == before
     assert newest["dvc.experiment"] == "aside"
     assert newest["at"].startswith((repository.root / "mlruns").resolve().as_uri())
+
+
+def test_the_cnn_is_fine_tuned_for_a_fold_once(repository: Repository, first: list[str]) -> None:
+    assert first
+    knobs = ("-S", "split.fold=1", "-S", "tune.epochs=1", "-S", "tune.frozen_epochs=1")
+    assert repository.ran("exp", "run", "--temp", "--name", "tuned", *knobs) == ["tune", "features", "lstm", "evaluate", "register"]
+    newest = repository.experiments()[0]
+    assert (newest["tune.epochs"], newest["split.fold"]) == ("1", "1")
+    assert newest["vfer.run.tune"] != newest["vfer.run.cnn"]
+    assert repository.ran("exp", "run", "--temp", "--name", "tuned-again", *knobs) == []
 
 
 def test_a_deleted_run_is_made_again_from_the_cache(repository: Repository, first: list[str]) -> None:

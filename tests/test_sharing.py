@@ -86,7 +86,7 @@ def developer(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3, origin: 
     (outputs / "frames" / "clips").mkdir()
     for stage in ("frames", "faces", "pretrain"):
         (outputs / stage / "refused.csv").write_text("clip,reason\n")
-    repository.run("dvc", "commit", "--quiet", "--force", "frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate")
+    repository.run("dvc", "commit", "--quiet", "--force", "frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate")
     assert repository.ran("repro") == ["register"]
     share(repository, s3, origin)
     return repository

@@ -11,7 +11,7 @@ from test_tables import OPENFACE, text, written
 from typer.testing import CliRunner
 
 from benchmarks import folds
-from stages import cnn, evaluate, faces, features, frames, lstm, method, pretrain, register
+from stages import cnn, evaluate, faces, features, frames, lstm, method, pretrain, register, tune
 from vfer.cli.app import app
 from vfer.compare.table import ENTRIES
 from vfer.data import manifest, places
@@ -70,6 +70,7 @@ def root(store: Path) -> Path:
     (store / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
     content = yaml.safe_load((HOME / "params.yaml").read_text())
     content["features"]["source"] = "openface"
+    content["tune"]["epochs"] = 3  # there is no CNN to fine-tune
     content["lstm"] |= {
         "epochs": 20,
         "units": 4,
@@ -96,9 +97,10 @@ def run(root: Path) -> None:
     faces.main(out / "frames" / "clips", weights, config, out / "faces")
     pretrain.main(stills, weights, stills, config, out / "pretrain")
     cnn.main(stills, out / "pretrain" / "weights", weights, config, out / "cnn")
-    features.main(out / "faces" / "clips", out / "cnn" / "model.onnx", clips, config, out / "features")
+    tune.main(out / "cnn", out / "faces" / "clips", root / "data", config, out / "tune")
+    features.main(out / "faces" / "clips", out / "tune" / "model.onnx", clips, config, out / "features")
     lstm.main(cache, clips, root / "data" / places.FILE, config, out / "lstm")
-    evaluate.main(cache, out / "cnn", out / "lstm", stills, config, out / "evaluate")
+    evaluate.main(cache, out / "cnn", out / "tune", out / "lstm", stills, config, out / "evaluate")
     register.main(out, clips, root / "data.dvc", weights, config, out / "register")
 
 

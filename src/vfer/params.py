@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vfer.errors import ParamsError
 
-SECTIONS = ("seed", "labels", "split", "frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
+SECTIONS = ("seed", "labels", "split", "frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate", "register")
 SOURCES = ("cnn", "openface", "pyfeat")
 """Values of `features.source`."""
 COMPARISON = ("compare", "methods")

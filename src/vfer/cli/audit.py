@@ -32,7 +32,7 @@ def audit(
     for count in counts:
         sides.add_row(*map(str, count.values()))
     console.print(sides)
-    examples = root / "outputs" / "cnn" / learned.FILE
+    examples = root / "outputs" / "tune" / learned.FILE
     network = learned.read(examples) if examples.is_file() else []
     copies = _copies(rows, root / "outputs" / "faces" / "clips")
     for kind, share in leakage.leakage(rows, network, copies).items():

@@ -13,7 +13,7 @@ from vfer.clips.closure import closure
 from vfer.errors import DataError
 
 WIRING = ("dvc.yaml", "comparison/dvc.yaml")
-IMPORTED_BY_NAME = {"pretrain": ("architectures",), "cnn": ("architectures",), "method": ("vfer.compare.methods",)}
+IMPORTED_BY_NAME = dict.fromkeys(("pretrain", "cnn", "tune", "folds"), ("architectures",)) | {"method": ("vfer.compare.methods",)}
 """Packages whose modules a stage imports by a param's name."""
 WIDTH = 140
 

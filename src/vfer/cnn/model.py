@@ -114,9 +114,14 @@ def head(model: keras.Model, name: str) -> Head:
 
 def answer_head(model: keras.Model) -> Head:
     """Return the head `probabilities` of a model that `answering` returned."""
-    if not isinstance(model.get_layer("probabilities"), layers.Dense):  # an average over views; the single model is inside
-        model = next(layer for layer in model.layers if isinstance(layer, keras.Model))
-    return head(model, "probabilities")
+    return head(single(model), "probabilities")
+
+
+def single(model: keras.Model) -> keras.Model:
+    """Return the part of a model that `answering` returned that answers one view of a face."""
+    if isinstance(model.get_layer("probabilities"), layers.Dense):
+        return model
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
 def classifier(model: keras.Model) -> keras.Model:

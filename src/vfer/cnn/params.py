@@ -1,25 +1,21 @@
-"""The `cnn` section of params.yaml; each key is explained where it stands there."""
+"""The `cnn` and `tune` sections of params.yaml; each key is explained where it stands there."""
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from vfer import params
 from vfer.params import Params
 
 
-class CnnParams(Params):
-    """How the CNN is built and trained."""
+class FitParams(Params):
+    """How a CNN is fitted to faces, of stills or of clips."""
 
-    weights: Literal["trained", "shipped"]
-    architecture: str
-    embedding: int = Field(ge=2, le=4096)
     dropout: float = Field(ge=0, lt=1)
-    looks: Literal[1, 2, 6]
-    head: Literal["label", "votes", "both"]
     frozen_epochs: int = Field(ge=0, le=10_000)
     frozen_learning_rate: float = Field(gt=0, le=1)
-    epochs: int = Field(ge=1, le=10_000)
     patience: int = Field(ge=1)
     monitor: Literal["loss", "accuracy"]
     batch_size: int = Field(ge=2, le=65_536)
@@ -32,12 +28,23 @@ class CnnParams(Params):
     erasing: float = Field(ge=0, le=1)
     mixup: float = Field(ge=0, le=10)
     class_balance: float = Field(ge=0, le=1)
+    deterministic: bool
+
+
+class CnnParams(FitParams):
+    """How the CNN is built and trained."""
+
+    weights: Literal["trained", "shipped"]
+    architecture: str
+    embedding: int = Field(ge=2, le=4096)
+    looks: Literal[1, 2, 6]
+    head: Literal["label", "votes", "both"]
+    epochs: int = Field(ge=1, le=10_000)
     votes: float = Field(ge=0, le=10)
     distillation: float = Field(ge=0, le=1)
     progressive: bool
     drop_duplicates: bool
     precision: Literal["float32", "mixed_bfloat16", "auto"]
-    deterministic: bool
 
     @property
     def separable(self) -> bool:
@@ -62,3 +69,17 @@ class CnnParams(Params):
         """The module of an architecture of the user's own."""
         module = self.architecture.rpartition(":")[0]
         return [module] if module else []
+
+
+class TuneParams(FitParams):
+    """How the CNN is fine-tuned on faces of the training clips; with `epochs: 0` it is not."""
+
+    epochs: int = Field(ge=0, le=10_000)
+    frames: int = Field(ge=1, le=100_000)
+    looks: Literal[1, 2, 6]
+
+    @classmethod
+    def load(cls, config: Path) -> "TuneParams":
+        """Return the section of a params file; where features come from another tool, there is no CNN, and it is off."""
+        section = params.load(config, "tune", cls)
+        return section.model_copy(update={"epochs": 0}) if params.unneeded(config) else section

@@ -1,5 +1,6 @@
 """Train the CNN on stills."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from vfer.cnn import transfer
 from vfer.cnn.augment import augment
 from vfer.cnn.data import StillPart, Stills
 from vfer.cnn.head import Head, fused
-from vfer.cnn.params import CnnParams
+from vfer.cnn.params import CnnParams, FitParams
 from vfer.data.stills import SIDE
 from vfer.nets import training
 from vfer.nets.batches import Batches
@@ -59,25 +60,16 @@ def train(
     phases = [Phase("whole", params.epochs, params.learning_rate, [])]
     if start:
         phases.insert(0, Phase("frozen", params.frozen_epochs, params.frozen_learning_rate, transfer.load(model, start)))
-    history: list[Logs] = []
-    for phase in phases:
-        done = len(history)
-        fit = _fit(model, data, classes, params, phase, seed, checkpoint, partial(_later, on_epoch, done))
-        best = done + fit.best
-        history += fit.history
+    fit = run(model, data, classes, params, phases, seed, checkpoint, on_epoch, votes=params.votes, progressive=params.progressive)
     # Inference on CPUs has no bfloat16.
     keras.config.set_dtype_policy("float32")
     single = _build(params, classes, votes, SIDE)
     single.set_weights(model.get_weights())
-    return single, Fit(history, best)
+    return single, fit
 
 
 def _build(params: CnnParams, classes: int, votes: int, side: int | None) -> keras.Model:
     return cnn_model.build(params.architecture, classes, params.embedding, params.dropout, votes=votes, side=side)
-
-
-def _later(on_epoch: OnEpoch, done: int, epoch: int, logs: Logs) -> None:
-    on_epoch(done + epoch, logs)
 
 
 def finish(model: keras.Model, params: CnnParams, loaded: Stills) -> tuple[keras.Model, list[str], Head]:
@@ -109,40 +101,70 @@ class Phase:
     frozen: list[keras.layers.Layer]
 
 
-def _fit(
+def run(
     model: keras.Model,
     data: dict[str, StillPart],
     classes: int,
-    params: CnnParams,
-    phase: Phase,
+    params: FitParams,
+    phases: Sequence[Phase],
     seed: int,
     checkpoint: Path | None,
     on_epoch: OnEpoch,
+    *,
+    votes: float = 0,
+    progressive: bool = False,
 ) -> Fit:
-    for layer in model.layers:
-        layer.trainable = layer not in phase.frozen
-    classifier = cnn_model.classifier(model)
-    fitted = StillBatches(data["train"], classes, params, seed, epochs=phase.epochs)
-    training.compile_classifier(
-        classifier,
-        learning_rate=phase.learning_rate,
-        steps=len(fitted) * phase.epochs,
-        warmup=params.warmup,
-        weight_decay=params.weight_decay,
-        label_smoothing=params.label_smoothing,
-        heads=(classes, params.votes) if data["train"].votes.shape[1] else None,
-    )
-    return training.fit(
-        classifier,
-        fitted,
-        StillBatches(data["validation"], classes, params, seed),
-        epochs=phase.epochs,
-        patience=params.patience,
-        checkpoint=checkpoint / phase.name if checkpoint else None,
-        on_epoch=on_epoch,
-        averaging=params.averaging,
-        monitor=params.monitor,
-    )
+    """Fit a model, as `cnn_model.build` returns it, in phases, one at least, of which each begins with what the one before has left.
+
+    Args:
+        model: The model, whose weights change.
+        data: The faces of the usages `train` and `validation`.
+        classes: Number of expressions.
+        params: How to fit.
+        phases: The phases.
+        seed: Seed of all randomness.
+        checkpoint: Folder from which a training that was killed goes on; None for none.
+        on_epoch: Called with each epoch, counted from 0 over all phases, and its figures.
+        votes: Weight of the head `votes` in the loss, where the faces have votes.
+        progressive: Whether the faces begin small.
+
+    Returns:
+        The course of all phases; the model has the weights of the best epoch of the last one.
+    """
+    history: list[Logs] = []
+    for phase in phases:
+        done = len(history)
+        for layer in model.layers:
+            layer.trainable = layer not in phase.frozen
+        classifier = cnn_model.classifier(model)
+        fitted = StillBatches(data["train"], classes, params, seed, epochs=phase.epochs, progressive=progressive)
+        training.compile_classifier(
+            classifier,
+            learning_rate=phase.learning_rate,
+            steps=len(fitted) * phase.epochs,
+            warmup=params.warmup,
+            weight_decay=params.weight_decay,
+            label_smoothing=params.label_smoothing,
+            heads=(classes, votes) if data["train"].votes.shape[1] else None,
+        )
+        fit = training.fit(
+            classifier,
+            fitted,
+            StillBatches(data["validation"], classes, params, seed, progressive=progressive),
+            epochs=phase.epochs,
+            patience=params.patience,
+            checkpoint=checkpoint / phase.name if checkpoint else None,
+            on_epoch=partial(_later, on_epoch, done),
+            averaging=params.averaging,
+            monitor=params.monitor,
+        )
+        best = done + fit.best
+        history += fit.history
+    return Fit(history, best)
+
+
+def _later(on_epoch: OnEpoch, done: int, epoch: int, logs: Logs) -> None:
+    on_epoch(done + epoch, logs)
 
 
 class StillBatches(Batches):
@@ -153,8 +175,8 @@ class StillBatches(Batches):
     on a Single GPU", 2024.
     """
 
-    def __init__(self, part: StillPart, classes: int, params: CnnParams, seed: int, *, epochs: int = 0) -> None:
-        self._part, self._params, self._epochs = part, params, epochs
+    def __init__(self, part: StillPart, classes: int, params: FitParams, seed: int, *, epochs: int = 0, progressive: bool = False) -> None:
+        self._part, self._params, self._epochs, self._progressive = part, params, epochs, progressive
         self._parity = np.random.default_rng(seed).random(len(part.labels)) < 0.5
         weights = training.class_weights(part.labels, classes, params.class_balance if epochs else 0)
         targets = np.concatenate([part.targets, part.votes], axis=1)
@@ -166,7 +188,7 @@ class StillBatches(Batches):
         if self._epochs:
             mirrored = self._parity[rows] ^ bool(self._epoch % 2) if params.augmentation else None
             pixels = augment(pixels, rng, params.augmentation, params.erasing, mirrored)
-            if params.progressive and (side := self._side()) < SIDE:
+            if self._progressive and (side := self._side()) < SIDE:
                 pixels = np.stack([cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA) for face in pixels])
         return pixels[..., np.newaxis].astype(np.float32)
 
@@ -175,4 +197,4 @@ class StillBatches(Batches):
 
     def signature(self, part: NDArray[Any]) -> tuple[int | None, ...]:
         """Return the shape of a batch's part, whose faces may have other sizes later."""
-        return (None, None, None, 1) if part.ndim == 4 and self._params.progressive else super().signature(part)
+        return (None, None, None, 1) if part.ndim == 4 and self._progressive else super().signature(part)

@@ -24,7 +24,7 @@ def load(model: keras.Model, path: Path) -> list[keras.layers.Layer]:
     Layers are told by their names, also within nested models; a layer that was given none, by its number among those of its kind.
     Raises `WeightsError`, and changes nothing, where the file is not a Keras model, or a layer is missing from it or has other shapes.
     """
-    given = _read(path)
+    given = read(path)
     theirs = dict(_leaves(given))
     pairs = []
     for name, layer in _leaves(model):
@@ -40,7 +40,8 @@ def load(model: keras.Model, path: Path) -> list[keras.layers.Layer]:
     return [layer for layer in model.layers if layer.weights and layer.name not in HEAD]
 
 
-def _read(path: Path) -> keras.Model:
+def read(path: Path) -> keras.Model:
+    """Return the Keras model at `path`; raise `WeightsError` where it is none."""
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # those of zip, HDF5, JSON and of the layers, too

@@ -1,5 +1,6 @@
 """The `compare` section of comparison/params.yaml; each key is explained where it stands there."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -12,6 +13,11 @@ from vfer.params import Params
 
 RELATIVE = "-baseline-"
 """Stands in a table's name between the protocol and the baseline."""
+
+
+def embeddings_of(folder: Path, protocol: str, fold: int, repeat: int) -> Path:
+    """Return the file of the embeddings of the network that is fine-tuned for a fold and a seed."""
+    return folder / f"{protocol}-{fold}-{repeat}.parquet"
 
 
 class Folds(Params):

@@ -129,25 +129,26 @@ def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
     return rows
 
 
-def markdown(tables: Mapping[str, Mapping[str, Told]], confidence: float) -> str:
-    """Return the figures as a Markdown table a protocol, in per cent."""
-    return "\n".join(_section(protocol, methods, confidence) for protocol, methods in tables.items())
+def markdown(tables: Mapping[str, Mapping[str, Told]], confidence: float, *, tuned: bool = False) -> str:
+    """Return the figures as a Markdown table a protocol, in per cent; `tuned` says whether the CNN was fine-tuned for each fold."""
+    return "\n".join(_section(protocol, methods, confidence, tuned) for protocol, methods in tables.items())
 
 
-def heading(name: str) -> str:
-    """Return how a table's clips were split, and what was known of their people."""
+def heading(name: str, *, tuned: bool = False) -> str:
+    """Return how a table's clips were split, what the CNN has learned from, and what was known of the clips' people."""
     protocol, relative, mode = name.partition(RELATIVE)
-    return f"By {protocol}" + (f", relative to each person's baseline ({mode}: {KNOWS[mode]})" if relative else "")
+    network = ", with the CNN fine-tuned on each fold's training clips" if tuned else ""
+    return f"By {protocol}{network}" + (f", relative to each person's baseline ({mode}: {KNOWS[mode]})" if relative else "")
 
 
-def _section(protocol: str, methods: Mapping[str, Told], confidence: float) -> str:
+def _section(protocol: str, methods: Mapping[str, Told], confidence: float, tuned: bool) -> str:
     first = next(iter(methods.values()))
     leaks = first["leakage"]
     seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
     scored = [head for title in figures.TITLES.values() for head in (title, intervals.head(confidence))]
     heads = ("method", *scored, "folds", "seeds", "p", "parameters", "training s", "ms a clip")
     lines = [
-        f"### {heading(protocol)}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
+        f"### {heading(protocol, tuned=tuned)}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
         f"| {' | '.join(heads)} |",
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]

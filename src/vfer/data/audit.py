@@ -20,16 +20,19 @@ def leakage(rows: Sequence[SplitRow], network: Sequence[Example] = (), copies: C
     """Return the shares of the test clips, by what of them was seen in training or validation.
 
     `content` is a clip of the same bytes, `likeness` one of the same footage, where it is known of which test clips there are `copies`, and
-    `recording` and `subject` another clip of these. `stills` and `identities`, of what the CNN under
-    the `network` has learned from, are those of the subject; each is left out where nothing of its kind says whom it shows.
+    `recording` and `subject` another clip of these, be it one that the CNN under the `network` was fine-tuned on. `stills` and
+    `identities`, of what that CNN has learned from, are those of the subject; each is left out where nothing of its kind says whom it
+    shows.
     """
     test, seen = [row for row in rows if row.part == "test"], [row for row in rows if row.part != "test"]
-    contents = {row.digest for row in seen} - {""}
+    tuned = [example for example in network if example.kind == "clip" and example.part != "test"]
+    contents = ({row.digest for row in seen} | {example.digest for example in tuned}) - {""}
     shares = {"content": _share(row.digest in contents for row in test)}
     if copies is not None:
         shares["likeness"] = _share(row.clip in copies for row in test)
-    for kind in ("recording", "subject"):
-        names = {getattr(row, kind) for row in seen}
+    subjects = {row.subject for row in seen} | {example.subject for example in tuned}
+    shown = {"recording": {row.recording for row in seen}, "subject": subjects}
+    for kind, names in shown.items():
         shares[kind] = _share(getattr(row, kind) in names for row in test)
     for key, kind in (("stills", "still"), ("identities", "identity")):
         people = {example.subject for example in network if example.kind == kind and example.part != "test"} - {""}

@@ -1,12 +1,13 @@
 """The clips that a sequence model can learn from, with their expressions."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from vfer.data import identical, manifest
+from vfer.data import identical, manifest, places, split
 from vfer.data.labels import LabelsParams, classes
 from vfer.data.manifest import Clip
+from vfer.data.split import SplitParams, SplitRow
 from vfer.files import SHOWN
 
 
@@ -43,3 +44,37 @@ def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: P
     if left_out := len(resolved.clips) - len(kept):
         reasons.append(f"{left_out} of {len(resolved.clips)} clips show expressions that labels.clips leaves out")
     return LabelledClips([resolved.clips[i] for i in kept], [resolved.expressions[i] for i in kept], names, digests, reasons)
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The classes, the split of the clips that show one of them, and warnings, a sentence each."""
+
+    classes: list[str]
+    rows: list[SplitRow]
+    warnings: list[str]
+
+
+def divided(
+    where: Path,
+    placed: Path,
+    labels: LabelsParams,
+    params: SplitParams,
+    seed: int,
+    cached: Collection[str],
+    store: Path | None,
+    threads: int,
+) -> Divided:
+    """Return the split of the clips of a manifest, by the table `placed` of places; every stage that needs it gets the same.
+
+    The other arguments and what is raised are those of `labelled` and of `split.split`.
+    """
+    dataset = labelled(where, labels, cached, store, threads)
+    known = places.read(placed)
+    warnings = list(dataset.reasons)
+    if unknown := sorted({clip.subject for clip in dataset.clips} - set(known["subject"])):
+        warnings.append(
+            f"{placed}: lacks {len(unknown)} subjects, {unknown[0]} first; run `vfer data places`, or later additions may move them"
+        )
+    rows = split.split(dataset.clips, dataset.expressions, params, seed, where, known, dataset.digests)
+    return Divided(dataset.classes, rows, warnings + split.absent(rows))

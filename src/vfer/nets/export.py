@@ -87,6 +87,19 @@ def annotate(path: Path, metadata: Mapping[str, str]) -> None:
         onnx.save(model, temporary)
 
 
+def forget_process(path: Path) -> None:
+    """Take out of an ONNX file what tf2onnx counts up within a process, so that of several exports each is the same as alone."""
+    model = onnx.load(path)
+    model.graph.doc_string = ""
+    names: dict[str, str] = {}
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = names.setdefault(size.dim_param, f"size_{len(names)}")
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
 def settle(graph: onnx.GraphProto) -> None:
     """Order a graph's nodes by its outputs, and name values and nodes by that order, so that the same weights give the same bytes.
 

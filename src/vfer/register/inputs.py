@@ -12,7 +12,7 @@ from vfer.errors import DataError
 from vfer.files import flatten, read_figures
 
 CODE = ("vfer.register.pyfunc",)
-METRICS = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate")
+METRICS = ("frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Inputs:
         return read_figures(self.outputs / stage / "history.csv")
 
     def model(self, stage: str, kind: str) -> Path:
-        """Return the path of a trained model; `kind` is `onnx` or `keras`."""
-        return self.outputs / stage / f"model.{kind}"
+        """Return the path of the CNN or the sequence model; `kind` is `onnx` or `keras`."""
+        folder = "tune" if stage == "cnn" else stage  # which passes on the CNN that it does not tune
+        return self.outputs / folder / f"model.{kind}"
 
     @property
     def networks(self) -> list[str]:
@@ -49,7 +50,7 @@ class Inputs:
 
     @property
     def trained_stages(self) -> list[str]:
-        """The stages that trained something: `cnn`, `lstm`, and `pretrain` where it did."""
+        """The stages that trained something: `lstm`, and `pretrain`, `cnn` and `tune` where they did."""
         return [stage for stage, run in self.runs.items() if run]
 
 
@@ -72,8 +73,8 @@ def collect(outputs: Path, params: Path, data: Path) -> Inputs:
         settings = yaml.safe_load(params.read_bytes())
         metrics = {stage: json.loads((outputs / stage / "metrics.json").read_bytes()) for stage in METRICS}
         dataset = version(data)
-        runs = {stage: json.loads((outputs / stage / "run.json").read_bytes())["run_id"] for stage in ("pretrain", "cnn", "lstm")}
-        models = [outputs / stage / "model.onnx" for stage in ("cnn", "lstm")]
+        runs = {stage: json.loads((outputs / stage / "run.json").read_bytes())["run_id"] for stage in ("pretrain", "cnn", "tune", "lstm")}
+        models = [outputs / stage / "model.onnx" for stage in ("tune", "lstm")]
         content = {
             "params": {name: section for name, section in settings.items() if name != "register"},
             "metrics": metrics,

@@ -73,7 +73,7 @@ def collect(outputs: Path, params: dict[str, Any], classes: Sequence[str], rows:
         rules = Rules(list(classes), dict(params["labels"]["merge"]), baseline, str(params["evaluate"]["faceless"]), source)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(f"{outputs}: an earlier stage's output is missing or damaged ({error}); run `dvc repro`") from error
-    examples = [*learned.of_split(rows), *learned.read(outputs / "cnn" / learned.FILE)]
+    examples = list(dict.fromkeys([*learned.of_split(rows), *learned.read(outputs / "tune" / learned.FILE)]))
     validated = fingerprint({"clips": sorted((row.digest, row.expression) for row in rows if row.part == "validation")})
     return Record(rules, examples, answers, float(validation), validated)
 

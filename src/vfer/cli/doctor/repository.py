@@ -21,6 +21,7 @@ SECTIONS = {
     "faces": "vfer.faces.params:FacesParams",
     "pretrain": "vfer.pretrain.params:PretrainParams",
     "cnn": "vfer.cnn.params:CnnParams",
+    "tune": "vfer.cnn.params:TuneParams",
     "features": "vfer.data.tables.params:FeaturesParams",
     "lstm": "vfer.lstm.params:LstmParams",
     "evaluate": "vfer.evaluate.params:EvaluateParams",

@@ -1,0 +1,77 @@
+"""`folds`: fine-tunes the CNN for every fold of the comparison, where `tune` is on, and writes what each makes of the clips."""
+
+import shutil
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages import launch
+from stages.tune import MODELS, Tuner, clips_in
+from vfer import env, features, params
+from vfer.cli import console
+from vfer.clips.digests import digest
+from vfer.clips.store import Store, recipe
+from vfer.compare.params import CompareParams, embeddings_of
+from vfer.data import places, split
+from vfer.data.labelled import labelled
+from vfer.data.labels import LabelsParams
+from vfer.faces import table
+from vfer.nets.session import Session
+
+CODE = ("vfer.features",)
+BATCH = 256
+
+
+def main(
+    cnn: Annotated[Path, typer.Option(help="Folder of the CNN.")],
+    faces: Annotated[Path, typer.Option(help="Folder of the faces tables.")],
+    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
+    placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
+    config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
+    settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
+    out: Annotated[Path, typer.Option(help="Folder for the embeddings, a Parquet file a training.")],
+) -> None:
+    """Fine-tune once for each protocol, fold and seed, on its own training clips; the clip store keeps every network that is finished."""
+    tuner, chosen = Tuner.load(config, cnn, faces), params.load(settings, "compare", CompareParams)
+    seed = params.seed(config)
+    with console.Stage("folds") as stage:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        if not tuner.params.epochs:
+            stage.summary = "the CNN is not fine-tuned (tune.epochs), so all folds have its embeddings in common"
+            return
+        names = clips_in(faces)
+        dataset = labelled(clips, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
+        known, fresh, total = places.read(placed), 0, 0
+        for protocol, given in chosen.protocols.items():
+            numbers = split.fold_numbers(dataset.clips, chosen.split(protocol, 0), known)
+            for number, repeat in product(numbers, range(given.seeds)):
+                section = chosen.split(protocol, number)
+                rows = split.split(dataset.clips, dataset.expressions, section, seed, clips, known, dataset.digests)
+                with tempfile.TemporaryDirectory() as folder:
+                    was_kept = tuner.tune(rows, dataset.classes, seed + repeat, Path(folder))
+                    embed(Path(folder) / MODELS[1], faces, names, embeddings_of(out, protocol, number, repeat))
+                total, fresh = total + 1, fresh + (not was_kept)
+                if not was_kept:
+                    console.console.print(f"folds: {protocol}, fold {number + 1}, seed {seed + repeat}: fine-tuned", markup=False)
+        kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
+        stage.summary = f"{total} fine-tuned networks{kept} -> {out}"
+
+
+def embed(model: Path, faces: Path, names: list[str], path: Path) -> None:
+    """Write what a network makes of all clips, or take it from the clip store."""
+    store, made = Store(env.store()), recipe("embeddings", {"model": digest(model)}, CODE)
+    key = f"{made.digest}{digest(faces)[:32]}"
+    if store.take(made, key, path):
+        return
+    session = Session(model, threads=env.workers())
+    pieces = (features.embed(session, name, piece, BATCH) for name in names for piece in table.pieces(faces / f"{name}.parquet"))
+    features.write(path, pieces, {"model_sha256": digest(model)})
+    store.keep(made, key, path)
+
+
+if __name__ == "__main__":
+    launch(main)
