@@ -20,10 +20,12 @@ from benchmarks import machine
 from benchmarks.repository import HOME
 from vfer import env, features, files, params
 from vfer.cli import console
+from vfer.cnn.params import TuneParams
 from vfer.data import places, split
 from vfer.data.labelled import labelled
 from vfer.data.labels import LabelsParams
 from vfer.data.split import SplitParams, SplitRow
+from vfer.errors import DataError
 from vfer.evaluate.scores import score
 from vfer.features import Embeddings
 from vfer.lstm.params import LstmParams
@@ -49,6 +51,10 @@ def main(
     config = root / "params.yaml"
     changes = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in sets)}
     chosen = LstmParams.model_validate(params.load(config, "lstm", LstmParams).model_dump() | changes)
+    if TuneParams.load(config).epochs:
+        raise DataError(
+            f"{config}: tune.epochs: the features are those of a CNN that learned from other folds; use `make compare`"
+        )
     with console.Stage("folds") as stage:
         embeddings = features.embeddings(root / "outputs" / "features" / "features.parquet")
         names, folds = folds_of(root, config, embeddings)
