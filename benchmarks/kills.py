@@ -2,9 +2,11 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -65,28 +67,48 @@ class Pipeline(Repository):
             out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"] if not any(word in out["path"] for word in unlike)
         }
 
+    def clear(self) -> None:
+        """Delete all that a run has made, so that the next one begins at the first stage."""
+        for name in ("outputs", ".dvc/cache/runs", ".dvc/cache/vfer", ".dvc/tmp/vfer", "mlruns"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+        for name in ("dvc.lock", "mlflow.db"):
+            (self.root / name).unlink(missing_ok=True)
+
 
 def main(
     kills: Annotated[int, typer.Option(min=1, help="How often to kill it.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 7,
     scratch: Annotated[Path, typer.Option(help="Folder for what is made.")] = HOME / ".bench" / "kills",
 ) -> None:
-    """Compare the outputs of a run that was killed time and again with those of one that was left alone; fail where they differ."""
+    """Compare the outputs of runs that were killed time and again with those of one that was left alone; fail where they differ."""
     moments = random.Random(seed)
     with console.Stage("kills") as stage:
         alone, killed = (Pipeline.new(scratch / name, []) for name in ("alone", "killed"))
         for pipeline in (alone, killed):
             pipeline.prepare()
         took = alone.repro()
-        done = 0
-        for number in range(kills):
-            done += killed.killed(moments.uniform(2, max(4.0, took / 2)))
-            console.console.print(f"kill {number + 1} of {kills}")
+        expected = alone.outputs()
+        done = ends = 0
+        while done < kills:
+            if killed.killed(moments.uniform(2, max(4.0, took / 2))):
+                done += 1
+                console.console.print(f"kill {done} of {kills}")
+                continue
+            check(killed, expected, done)
+            killed.clear()
+            ends += 1
         killed.repro()
-        unlike = [path for path, md5 in alone.outputs().items() if killed.outputs().get(path) != md5]
-        stage.summary = f"{kills} runs, {done} of them killed at work (a whole one takes {took:.0f} s), {len(unlike)} outputs differ"
-        if unlike:
-            raise VferError(f"kills: {', '.join(unlike)} differ from those of a run that was left alone")
+        check(killed, expected, done)
+        stage.summary = (
+            f"{done} kills, {ends + 1} runs went on to their end (one that is left alone takes {took:.0f} s), the outputs are equal"
+        )
+
+
+def check(killed: Pipeline, expected: Mapping[str, str], kills: int) -> None:
+    """Raise `VferError` where outputs differ from those that are expected."""
+    outputs = killed.outputs()
+    if unlike := [path for path, md5 in expected.items() if outputs.get(path) != md5]:
+        raise VferError(f"kills: after {kills}, {', '.join(unlike)} differ from those of a run that was left alone")
 
 
 if __name__ == "__main__":
