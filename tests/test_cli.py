@@ -12,8 +12,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from vfer.cli import console
+from vfer.errors import VferError
 
 HOME = Path(__file__).resolve().parents[1]
 # Another test process may have set a width, or ask for colours.
@@ -108,3 +110,17 @@ def test_a_disk_that_takes_no_file_is_one_line(number: int, part: str, capsys: p
     assert part in line
     with pytest.raises(OSError, match="broken"):
         console.fail_if_unwritable(OSError(errno.EPIPE, "broken pipe"))
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """rich would take `[red]` for a colour, and `:M:` for the name of a picture."""
+    table = Table("clip")
+    table.add_row("a:x:[red]b:smile:[/].mp4")
+    for target in (console.console, console.errors):
+        target.print(table)
+        target.print("a:x:[red]b:smile:[/].mp4")
+    with pytest.raises(SystemExit):
+        console.fail(VferError("--start -5: give M:S or H:M:S"))
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("a:x:[red]b:smile:[/].mp4") == 4
+    assert "H:M:S" in told.err

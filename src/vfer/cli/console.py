@@ -33,8 +33,8 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode() for letter in text)
 
 
-console = PlainConsole(highlight=False, soft_wrap=True)
-errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+console = PlainConsole(highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def use_utf8() -> None:
