@@ -22,7 +22,6 @@ from vfer import env, features, params
 from vfer.cli import console
 from vfer.clips.executor import each_clip
 from vfer.data import sample
-from vfer.data.tables.params import FeaturesParams
 from vfer.errors import DataError
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, FacesWorker
@@ -86,7 +85,6 @@ class Steps:
     def __init__(self, chosen: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> None:
         self.detector, self.session, self.scratch = Timed(chosen.load(settings)), Session(model), scratch
         self.frames = params.load(PARAMS, "frames", FramesParams)
-        self.batch_size = params.load(PARAMS, "features", FeaturesParams).batch_size
         FacesWorker.start(lambda: self.detector, settings)
 
     def measure(self, source: Path) -> Clip:
@@ -106,7 +104,7 @@ class Steps:
         clip.seconds["crop"] -= clip.seconds["detect"]
         with _counted(clip, "embed"):
             found = table.read(faces)
-            features.write(cache, [features.embed(self.session, name, found, self.batch_size)], {})
+            features.write(cache, [features.embed(self.session, name, found)], {})
         clip.frames["found"], clip.frames["decoded"] = float(found.present.sum()), _length(source)
         clip.stored = {kind: (self.scratch / name / kind).stat().st_size for kind in FILES}
         return clip

@@ -52,7 +52,7 @@ def embed(faces: Path, model: Path, section: FeaturesParams, out: Path, parts: P
     kept: Clips[FeaturesJob] = Clips(
         Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
     )
-    run(jobs, kept, model, section.batch_size)
+    run(jobs, kept, model)
     rows = write(jobs, out, {"model_sha256": sha256})
     files.Refusals({}).write(out / "refused.csv")
     files.write_json(out / "metrics.json", {"source": section.source, "clips": len(jobs), "set_aside": 0, "frames": rows})
@@ -71,11 +71,11 @@ def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
     return [FeaturesJob(name, faces / f"{name}.parquet", parts / f"{name}.arrow") for name in names]
 
 
-def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path, batch_size: int) -> None:
+def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path) -> None:
     """Make the parts of the clips."""
     with console.progress() as bar:
         task = bar.add_task("features", total=len(jobs))
-        for _, result in kept.each(FeaturesWorker.work, jobs, features.rows_in, FeaturesWorker.start, (model, batch_size)):
+        for _, result in kept.each(FeaturesWorker.work, jobs, features.rows_in, FeaturesWorker.start, (model,)):
             if isinstance(result, ClipError):
                 raise result  # a faces table that cannot be read is not a clip's fault
             bar.advance(task)

@@ -247,7 +247,7 @@ def make_project(root: Path, **keys: object) -> list[Path]:
     write_frames(frames / "b" / "given.parquet", [np.full((48, 48), 90, np.uint8)] * 2, framing="face")
     (frames / "b" / "junk.parquet").write_bytes(b"junk")
     section = {"detector": "auto", "det_size": 96, "score": 0.3, "max_faceless": 0.5} | keys
-    (root / "params.yaml").write_text(json.dumps({"faces": section, "features": {"source": "cnn", "batch_size": 1}}))
+    (root / "params.yaml").write_text(json.dumps({"faces": section, "features": {"source": "cnn"}}))
     return [frames, root / "weights", root / "params.yaml"]
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vfer import params
 from vfer.data.labels import LabelsParams
+from vfer.data.tables.params import FeaturesParams
 from vfer.errors import ParamsError
 from vfer.faces.params import FacesParams
 from vfer.params import Params
@@ -97,7 +98,14 @@ def test_a_seed_that_is_no_seed_is_refused(tmp_path: Path, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "kind"), [("frames", FramesParams), ("faces", FacesParams), ("labels", LabelsParams), ("register", RegisterParams)]
+    ("section", "kind"),
+    [
+        ("frames", FramesParams),
+        ("faces", FacesParams),
+        ("labels", LabelsParams),
+        ("features", FeaturesParams),
+        ("register", RegisterParams),
+    ],
 )
 def test_a_default_in_the_code_is_that_of_the_file(section: str, kind: type[Params]) -> None:
     """The package has defaults for when it is used without a repository; the file is what users read."""

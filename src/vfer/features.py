@@ -20,6 +20,7 @@ REPEATED = ["clip", "status"]  # columns worth a dictionary
 COUNTED = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing
 ROWS = 65_536  # rows buffered and written as one row group
 VECTORS = ("embedding", "probabilities")
+BATCH = 256  # crops per call of the CNN
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,8 @@ def _shown(embedding: NDArray[np.float32], time: NDArray[np.float64], present: N
     return Embeddings(embedding, time) if present.all() else Embeddings(embedding[present], time[present])
 
 
-def embed(session: Session, clip: str, found: faces_table.Faces, batch_size: int) -> Sequence:
-    """Run the cut CNN over the crops of one clip."""
+def embed(session: Session, clip: str, found: faces_table.Faces, batch_size: int = BATCH) -> Sequence:
+    """Run the cut CNN over the crops of one clip, `batch_size` at a time, which changes no bit of the result."""
     crops = found.crop[found.present][..., np.newaxis]
     parts = [session(crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)] or [session(np.zeros((1, 48, 48, 1)))]
     embedding, probabilities = (_spread(parts, name, found.present) for name in ("embedding", "probabilities"))
@@ -90,17 +91,16 @@ class FeaturesWorker:
     """Makes the parts of clips with one session of the cut CNN, which a process loads once."""
 
     session: Session
-    batch_size: int
 
     @classmethod
-    def start(cls, model: Path, batch_size: int) -> None:
+    def start(cls, model: Path) -> None:
         """Load this process's session, on one thread, since the clips already fill the cores."""
-        cls.session, cls.batch_size = Session(model), batch_size
+        cls.session = Session(model)
 
     @classmethod
     def work(cls, job: FeaturesJob) -> int:
         """Write one clip's part and return its number of rows."""
-        return write_part(job.target, (embed(cls.session, job.clip, piece, cls.batch_size) for piece in faces_table.pieces(job.source)))
+        return write_part(job.target, (embed(cls.session, job.clip, piece) for piece in faces_table.pieces(job.source)))
 
 
 def _spread(parts: list[dict[str, NDArray[np.float32]]], name: str, present: NDArray[np.bool_]) -> NDArray[np.float32]:

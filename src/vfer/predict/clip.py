@@ -24,7 +24,6 @@ from vfer.video import decode, jpeg
 from vfer.video.frames import FramesParams
 
 NEARLY = 0.5  # a second face of this share of the largest one's width could have been meant
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def look(
     metadata = {"clip": str(video), "framing": framing, "width": str(width), "height": str(height)}
     crowd = _Crowd(detector, params[1].score)
     faces = find(pictures, metadata, crowd, params[1])
-    return ClipContent(features.embed(cnn, str(video), faces, BATCH), crowd.share, _flags(faces, about.width / width))
+    return ClipContent(features.embed(cnn, str(video), faces), crowd.share, _flags(faces, about.width / width))
 
 
 def _flags(faces: table.Faces, scale: float) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ class FeaturesParams(Params):
     """Where features come from, and how they are read or computed."""
 
     source: Literal["cnn", "openface", "pyfeat"] = "cnn"
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.8
     fps: Annotated[float, Field(gt=0, le=1000)] = 30
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.1
