@@ -11,7 +11,7 @@ import typer
 from stages import launch
 from vfer import env, files, params
 from vfer.cli import console
-from vfer.clips.store import Clips, Recipe, Store, recipe
+from vfer.clips.store import ClipRunner, Recipe, Store, recipe
 from vfer.errors import ClipError, DataError
 from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, FacesWorker
@@ -42,15 +42,15 @@ def main(
         console.console.print(f"faces: detector {detector.name} {detector.sha256[:12]}, since {detector.why}", markup=False)
         jobs = list_jobs(frames, out / "clips")
         clear(out / "clips")
-        kept: Clips[FacesJob] = Clips(Store(env.store()), recipe_of(detector, section), env.workers(), log=out / "errors.log")
-        counts, refused = run_jobs(jobs, kept, detector, section)
-        metrics = summarise(counts, refused) | {"detector": detector.name, "detector_sha256": detector.sha256}
-        report = files.Refusals(refused)
+        runner: ClipRunner[FacesJob] = ClipRunner(Store(env.store()), recipe_of(detector, section), env.workers(), log=out / "errors.log")
+        counts, refusals = run_jobs(jobs, runner, detector, section)
+        metrics = summarise(counts, refusals) | {"detector": detector.name, "detector_sha256": detector.sha256}
+        report = files.Refusals(refusals)
         report.write(out / "refused.csv")
         files.write_json(out / "metrics.json", metrics)
         mend = "fix or remove them, or raise faces.max_faceless or lower faces.score"
         report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
-        stage.summary = f"{metrics['clips']} clips{kept.note}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
+        stage.summary = f"{metrics['clips']} clips{runner.note}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
 
 
 def recipe_of(detector: weights.ChosenDetector, section: FacesParams) -> Recipe:
@@ -78,30 +78,30 @@ def clear(out: Path) -> None:
 
 
 def run_jobs(
-    jobs: list[FacesJob], kept: Clips[FacesJob], detector: weights.ChosenDetector, section: FacesParams
+    jobs: list[FacesJob], runner: ClipRunner[FacesJob], detector: weights.ChosenDetector, section: FacesParams
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Return each clip's frames by status, and why clips were refused; both sorted by clip."""
-    counts, refused = {}, {}
+    counts, refusals = {}, {}
     initargs = (partial(detector.load, section), section)
     with console.progress() as progress:
         task = progress.add_task("faces", total=len(jobs))
-        for job, result in kept.each(FacesWorker.work, jobs, table.counts, FacesWorker.start, initargs):
+        for job, result in runner.each(FacesWorker.work, jobs, table.counts, FacesWorker.start, initargs):
             if isinstance(result, ClipError):
-                refused[job.clip] = str(result)
+                refusals[job.clip] = str(result)
             else:
                 counts[job.clip] = result
                 if result["none"] == sum(result.values()):
-                    refused[job.clip] = f"no face in any of its {result['none']} frames"
+                    refusals[job.clip] = f"no face in any of its {result['none']} frames"
             progress.advance(task)
-    return dict(sorted(counts.items())), dict(sorted(refused.items()))
+    return dict(sorted(counts.items())), dict(sorted(refusals.items()))
 
 
-def summarise(counts: dict[str, dict[str, int]], refused: dict[str, str]) -> dict[str, int | float | str]:
+def summarise(counts: dict[str, dict[str, int]], refusals: dict[str, str]) -> dict[str, int | float | str]:
     """Add up the clips' statuses; coverage is the share of frames with a crop."""
     total = Counter({status: sum(clip[status] for clip in counts.values()) for status in table.STATUSES})
     frames = total.total()
-    set_aside = sum(clip not in counts for clip in refused)
-    clips = {"clips": len(counts) + set_aside, "faceless": len(refused) - set_aside, "set_aside": set_aside, "frames": frames}
+    set_aside = sum(clip not in counts for clip in refusals)
+    clips = {"clips": len(counts) + set_aside, "faceless": len(refusals) - set_aside, "set_aside": set_aside, "frames": frames}
     return {**clips, **total, "coverage": round(1 - total["none"] / frames, 6) if frames else 0.0}
 
 

@@ -11,7 +11,7 @@ from stages import launch
 from vfer import env, features, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
-from vfer.clips.store import Clips, Store, recipe
+from vfer.clips.store import ClipRunner, Store, recipe
 from vfer.data.tables import work
 from vfer.data.tables.params import FeaturesParams
 from vfer.data.tables.reading import Reading
@@ -49,14 +49,14 @@ def embed(faces: Path, model: Path, section: FeaturesParams, out: Path, parts: P
     jobs = list_jobs(faces, parts)
     Session(model)  # one that cannot be loaded is said once, not by every worker
     sha256 = digest(model)
-    kept: Clips[FeaturesJob] = Clips(
+    runner: ClipRunner[FeaturesJob] = ClipRunner(
         Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
     )
-    run(jobs, kept, model)
+    run(jobs, runner, model)
     rows = write(jobs, out, {"model_sha256": sha256})
     files.Refusals({}).write(out / "refused.csv")
     files.write_json(out / "metrics.json", {"source": section.source, "clips": len(jobs), "set_aside": 0, "frames": rows})
-    return f"{rows} frames of {len(jobs)} clips{kept.note}"
+    return f"{rows} frames of {len(jobs)} clips{runner.note}"
 
 
 def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
@@ -71,11 +71,11 @@ def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
     return [FeaturesJob(name, faces / f"{name}.parquet", parts / f"{name}.arrow") for name in names]
 
 
-def run(jobs: list[FeaturesJob], kept: Clips[FeaturesJob], model: Path) -> None:
+def run(jobs: list[FeaturesJob], runner: ClipRunner[FeaturesJob], model: Path) -> None:
     """Make the parts of the clips."""
     with console.progress() as bar:
         task = bar.add_task("features", total=len(jobs))
-        for _, result in kept.each(FeaturesWorker.work, jobs, features.rows_in, FeaturesWorker.start, (model,)):
+        for _, result in runner.each(FeaturesWorker.work, jobs, features.rows_in, FeaturesWorker.start, (model,)):
             if isinstance(result, ClipError):
                 raise result  # a faces table that cannot be read is not a clip's fault
             bar.advance(task)
@@ -92,30 +92,30 @@ def read_tables(clips: Path, section: FeaturesParams, out: Path, parts: Path) ->
     tables = work.tables_of(clips, tool.name)
     how = Reading.of(section, work.common_units(tables.values(), tool, env.workers()))
     jobs = [TableJob(clip, path, parts / f"{clip}.arrow", how) for clip, path in tables.items()]
-    kept: Clips[TableJob] = Clips(
+    runner: ClipRunner[TableJob] = ClipRunner(
         Store(env.store(), links=True), recipe("tables", how.model_dump(), TABLES), env.workers(), log=out / "errors.log"
     )
-    counts, refused = run_tables(jobs, kept)
+    counts, refusals = run_tables(jobs, runner)
     frames, shown = (sum(getattr(one, name) for one in counts.values()) for name in ("frames", "shown"))
     metrics = {"source": tool.name, "clips": len(counts), "set_aside": len(tables) - len(counts), "frames": frames}
     coverage = round(shown / frames, 6) if frames else 0.0
-    refused.write(out / "refused.csv")
+    refusals.write(out / "refused.csv")
     files.write_json(out / "metrics.json", metrics | {"faceless": sum(not one.shown for one in counts.values()), "coverage": coverage})
     mend = "fix or remove them, or raise features.max_bad"
-    refused.check(len(tables), section.max_bad, "features.max_bad", "show no face or cannot be read", mend)
+    refusals.check(len(tables), section.max_bad, "features.max_bad", "show no face or cannot be read", mend)
     if not shown:
         raise DataError(f"{out / 'refused.csv'}: no table of {tool.title} shows a face; fix the tables, or lower features.confidence")
     write([job for job in jobs if job.clip in counts], out, {"source": tool.name, "reading": how.model_dump_json()})
-    return f"{frames} frames of {len(counts)} clips by {tool.title}, {len(how.units)} action units, coverage {coverage:.3f}{kept.note}"
+    return f"{frames} frames of {len(counts)} clips by {tool.title}, {len(how.units)} action units, coverage {coverage:.3f}{runner.note}"
 
 
-def run_tables(jobs: list[TableJob], kept: Clips[TableJob]) -> tuple[dict[str, Counts], files.Refusals]:
+def run_tables(jobs: list[TableJob], runner: ClipRunner[TableJob]) -> tuple[dict[str, Counts], files.Refusals]:
     """Make the parts of the clips; return the counts of each, and why others, or faceless ones, were refused."""
     counts: dict[str, Counts] = {}
     reasons: dict[str, str] = {}
     with console.progress() as bar:
         task = bar.add_task("features", total=len(jobs))
-        for job, result in kept.each(work.work, jobs, work.counts_of):
+        for job, result in runner.each(work.work, jobs, work.counts_of):
             if isinstance(result, ClipError):
                 reasons[job.clip] = str(result)
             else:

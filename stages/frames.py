@@ -10,7 +10,7 @@ import typer
 from stages import launch
 from vfer import env, files, params
 from vfer.cli import console
-from vfer.clips.store import Clips, Recipe, Store, recipe
+from vfer.clips.store import ClipRunner, Recipe, Store, recipe
 from vfer.data import manifest
 from vfer.data.tables.tool import tool_of
 from vfer.errors import ClipError, DataError
@@ -38,19 +38,21 @@ def main(
             stage.summary = f"{reason} -> {out}"
             return
         jobs = list_jobs(clips, tables, section)
-        kept: Clips[FramesJob] = Clips(
+        runner: ClipRunner[FramesJob] = ClipRunner(
             Store(env.store()), recipe_of(section), env.workers(), log=out / "errors.log", seconds=section.timeout
         )
-        tables_of, refused = run(jobs, kept)
-        refused.write(out / "refused.csv")
-        notes = Counter(note for written in tables_of.values() for note in written.notes)
+        tables_of, refusals = run(jobs, runner)
+        refusals.write(out / "refused.csv")
+        notes = Counter(note for summary in tables_of.values() for note in summary.notes)
         for note, count in sorted(notes.items()):
             console.warn(f"{count} clip{'s' * (count > 1)}: {note}")
-        made = {"clips": len(tables_of), "set_aside": len(refused.reasons), "frames": sum(w.frames for w in tables_of.values())}
-        files.write_json(out / "metrics.json", made | {"notes": dict(sorted(notes.items()))})
+        metrics = {"clips": len(tables_of), "set_aside": len(refusals.reasons), "frames": sum(w.frames for w in tables_of.values())}
+        files.write_json(out / "metrics.json", metrics | {"notes": dict(sorted(notes.items()))})
         mend = "fix or remove the clips, or raise frames.max_bad"
-        refused.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", mend)
-        stage.summary = f"{made['clips']} clips{kept.note}, {made['frames']} frames, {made['set_aside']} clips set aside -> {out}"
+        refusals.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", mend)
+        stage.summary = (
+            f"{metrics['clips']} clips{runner.note}, {metrics['frames']} frames, {metrics['set_aside']} clips set aside -> {out}"
+        )
 
 
 def list_jobs(clips: Path, tables: Path, section: FramesParams) -> list[FramesJob]:
@@ -59,9 +61,9 @@ def list_jobs(clips: Path, tables: Path, section: FramesParams) -> list[FramesJo
     Raises:
         DataError: If the manifest lists feature tables alone.
     """
-    listed = manifest.read(clips)
-    videos = [clip for clip in listed if not tool_of(clip.path)]
-    if tool := tool_of(listed[0].path) if not videos else None:
+    all_clips = manifest.read(clips)
+    videos = [clip for clip in all_clips if not tool_of(clip.path)]
+    if tool := tool_of(all_clips[0].path) if not videos else None:
         raise DataError(f"{clips}: lists no videos, only tables of {tool.title}; set features.source: {tool.name}, or add videos")
     return [FramesJob(clip.clip, clips.parent / clip.path, tables / f"{clip.clip}.parquet", clip.framing, section) for clip in videos]
 
@@ -71,19 +73,19 @@ def recipe_of(section: FramesParams) -> Recipe:
     return recipe("frames", section.model_dump(exclude={"max_bad", "timeout"}), CODE)
 
 
-def run(jobs: list[FramesJob], kept: Clips[FramesJob]) -> tuple[dict[str, FramesSummary], files.Refusals]:
+def run(jobs: list[FramesJob], runner: ClipRunner[FramesJob]) -> tuple[dict[str, FramesSummary], files.Refusals]:
     """Decode the clips; return what was written of each, and why others were refused."""
-    written: dict[str, FramesSummary] = {}
+    summaries: dict[str, FramesSummary] = {}
     reasons: dict[str, str] = {}
     with console.progress() as bar:
         task = bar.add_task("frames", total=len(jobs))
-        for job, result in kept.each(frames.write, jobs, frames.summary_of, frames.start):
+        for job, result in runner.each(frames.write, jobs, frames.summary_of, frames.start):
             if isinstance(result, ClipError):
                 reasons[job.clip] = str(result)
             else:
-                written[job.clip] = result
+                summaries[job.clip] = result
             bar.advance(task)
-    return written, files.Refusals(reasons)
+    return summaries, files.Refusals(reasons)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from stages import launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
-from vfer.clips.store import Clips, Store, recipe
+from vfer.clips.store import ClipRunner, Store, recipe
 from vfer.data import manifest
 from vfer.errors import ClipError, DataError
 from vfer.faces.params import FacesParams
@@ -36,13 +36,13 @@ def main(
             stage.summary = f"{reason} -> {out}"
             return
         jobs = list_jobs(clips, faces, margin, out)
-        kept: Clips[MotionJob] = Clips(
+        runner: ClipRunner[MotionJob] = ClipRunner(
             Store(env.store()), recipe("motion", {"margin": margin}, CODE), env.workers(), log=out.with_name("motion-errors.log")
         )
-        silent = run(jobs, kept)
+        silent = run(jobs, runner)
         if silent:
             console.warn(f"the codec of {silent} of {len(jobs)} clips tells no motion; H.264 and MPEG-4 do")
-        stage.summary = f"{len(jobs)} clips{kept.note} -> {out}"
+        stage.summary = f"{len(jobs)} clips{runner.note} -> {out}"
 
 
 def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[MotionJob]:
@@ -53,20 +53,22 @@ def list_jobs(clips: Path, faces: Path, margin: float, out: Path) -> list[Motion
     """
     jobs = []
     for clip in manifest.read(clips):
-        found = faces / f"{clip.clip}.parquet"
-        if found.is_file():
-            jobs.append(MotionJob(clip.clip, clips.parent / clip.path, out / f"{clip.clip}.parquet", found, margin, digest(found)))
+        table_path = faces / f"{clip.clip}.parquet"
+        if table_path.is_file():
+            jobs.append(
+                MotionJob(clip.clip, clips.parent / clip.path, out / f"{clip.clip}.parquet", table_path, margin, digest(table_path))
+            )
     if not jobs:
         raise DataError(f"{faces}: holds no faces of the clips in {clips}; run `dvc repro faces`")
     return jobs
 
 
-def run(jobs: list[MotionJob], kept: Clips[MotionJob]) -> int:
+def run(jobs: list[MotionJob], runner: ClipRunner[MotionJob]) -> int:
     """Make the tables; return of how many clips the codec tells nothing."""
     silent = 0
     with console.progress() as bar:
         task = bar.add_task("motion", total=len(jobs))
-        for job, result in kept.each(motion.write, jobs, motion.has_motion):
+        for job, result in runner.each(motion.write, jobs, motion.has_motion):
             if isinstance(result, ClipError):
                 console.warn(f"{result}; its motion is taken for none")
                 motion.write_none(job)

@@ -15,7 +15,7 @@ from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.fingerprint import fingerprint
-from vfer.clips.store import Clips, Recipe, Store, recipe
+from vfer.clips.store import ClipRunner, Recipe, Store, recipe
 from vfer.cnn.params import CnnParams
 from vfer.data import learned, stills
 from vfer.data.learned import Example
@@ -37,7 +37,7 @@ HISTORY = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
 
 
 @dataclass
-class Made:
+class PretrainResult:
     """What the stage tells of its work: what the weights are, the figures, the course of the training, and the closing line."""
 
     about: Mapping[str, object]
@@ -56,31 +56,31 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the weights, the history and the metrics.")],
 ) -> None:
     """Write the backbone's weights, where there are any, and always what they are, the metrics and the pictures set aside."""
-    chosen = params.load(config, "pretrain", PretrainParams)
+    section = params.load(config, "pretrain", PretrainParams)
     reason = params.unneeded(config)
     with console.Stage("pretrain") as stage:
         shutil.rmtree(out / "weights", ignore_errors=True)
         files.Refusals({}, "picture").write(out / "refused.csv")
-        if not chosen.enabled:
-            made = Made({"weights": "none"}, "is off (pretrain.enabled), so the CNN starts from random weights")
+        if not section.enabled:
+            result = PretrainResult({"weights": "none"}, "is off (pretrain.enabled), so the CNN starts from random weights")
         elif reason:
-            made = Made({"weights": "none"}, reason)
+            result = PretrainResult({"weights": "none"}, reason)
         elif (source / FACERES).is_file():
-            made = convert(source / FACERES, stills_, config, out / "weights")
+            result = convert(source / FACERES, stills_, config, out / "weights")
         elif source.suffix == ".keras":
-            made = take(source, config, out / "weights")
+            result = take(source, config, out / "weights")
         else:
-            made = train(source, weights_, config, out)
-        files.write_json(out / "weights" / "weights.json", made.about)
-        if made.examples:
-            learned.write(out / "weights" / learned.FILE, made.examples)
-        files.write_csv(out / "history.csv", HISTORY, made.history)
-        files.write_json(out / "metrics.json", {"weights": made.about["weights"], **made.figures})
-        files.write_json(out / "run.json", {"run_id": made.run_id})
-        stage.summary = made.line
+            result = train(source, weights_, config, out)
+        files.write_json(out / "weights" / "weights.json", result.about)
+        if result.examples:
+            learned.write(out / "weights" / learned.FILE, result.examples)
+        files.write_csv(out / "history.csv", HISTORY, result.history)
+        files.write_json(out / "metrics.json", {"weights": result.about["weights"], **result.figures})
+        files.write_json(out / "run.json", {"run_id": result.run_id})
+        stage.summary = result.line
 
 
-def take(source: Path, config: Path, folder: Path) -> Made:
+def take(source: Path, config: Path, folder: Path) -> PretrainResult:
     """Pass the backbone of a Keras model on; raise `WeightsError` if it is of another architecture."""
     cnn = params.load(config, "cnn", CnnParams)
     env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
@@ -93,16 +93,16 @@ def take(source: Path, config: Path, folder: Path) -> Made:
     folder.mkdir(parents=True)
     export.save_keras(net, folder / transfer.BACKBONE)
     about = {"weights": "given", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source)}
-    return Made(about, f"{cnn.architecture} of {source} -> {folder}", [Example("identity", str(source), "train")])
+    return PretrainResult(about, f"{cnn.architecture} of {source} -> {folder}", [Example("identity", str(source), "train")])
 
 
-def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
+def convert(source: Path, table: Path, config: Path, folder: Path) -> PretrainResult:
     """Turn faceres-deep into the weights of a `mobilenet`; raise `ParamsError` if the CNN is another one."""
     cnn = params.load(config, "cnn", CnnParams)
     if cnn.architecture != "mobilenet":
         raise ParamsError(f"{config}: cnn.architecture: {source} holds a mobilenet, got {cnn.architecture!r}")
     rows = stills.read(table)
-    shown = rows.take(np.linspace(0, rows.num_rows - 1, min(CALIBRATING, rows.num_rows)).round().astype(int))
+    sample = rows.take(np.linspace(0, rows.num_rows - 1, min(CALIBRATING, rows.num_rows)).round().astype(int))
     env.prepare_tensorflow("float32", separable=False)
     with console.hushed():
         from vfer.cnn import transfer
@@ -110,73 +110,80 @@ def convert(source: Path, table: Path, config: Path, folder: Path) -> Made:
         from vfer.pretrain.faceres import convert as converted
 
     folder.mkdir(parents=True)
-    export.save_keras(converted(source, stills.decode(shown, str(table))), folder / transfer.BACKBONE)
+    export.save_keras(converted(source, stills.decode(sample, str(table))), folder / transfer.BACKBONE)
     about = {"weights": "converted", "architecture": cnn.architecture, "file": str(source), "sha256": digest(source.parent)}
-    return Made(about, f"{cnn.architecture} of {source} -> {folder}", [Example("identity", str(source), "train")])
+    return PretrainResult(about, f"{cnn.architecture} of {source} -> {folder}", [Example("identity", str(source), "train")])
 
 
-def train(source: Path, detector: Path, config: Path, out: Path) -> Made:
+def train(source: Path, detector: Path, config: Path, out: Path) -> PretrainResult:
     """Train on the faces of a Parquet file or a folder, in its own MLflow run."""
-    chosen = params.load(config, "pretrain", PretrainParams)
+    section = params.load(config, "pretrain", PretrainParams)
     cnn = params.load(config, "cnn", CnnParams)
     seed = params.seed(config)
-    settings = chosen.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
-    found, figures, digests = collect(source, detector, config, out)
-    refused = files.Refusals(found.refusals, "picture")
-    refused.write(out / "refused.csv")
+    settings = section.model_dump() | {"seed": seed, "architecture": cnn.architecture, "precision": cnn.precision}
+    collected, figures, digests = collect(source, detector, config, out)
+    refusals = files.Refusals(collected.refusals, "picture")
+    refusals.write(out / "refused.csv")
     mend = "fix or remove them, or raise pretrain.max_bad"
-    refused.check(found.pictures, chosen.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", mend)
-    known = identities.choose(found, chosen.min_faces, chosen.validation, seed, source)
+    refusals.check(collected.pictures, section.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", mend)
+    faces = identities.choose(collected, section.min_faces, section.validation, seed, source)
     env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
     with console.hushed():
         from vfer.cnn import transfer
         from vfer.nets import export
         from vfer.pretrain import train as training
 
-    key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, known.rows, known.labels, known.held_out])
+    key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, faces.rows, faces.labels, faces.held_out])
     root = env.repository() or HOME
-    with tracking.training(root, "pretrain", settings, key, chosen.epochs, project.name(config, root)) as live:
-        net, fit, auc = training.train(known, cnn.architecture, cnn.precision, chosen, seed, live.checkpoint, live.on_epoch)
+    with tracking.training(root, "pretrain", settings, key, section.epochs, project.name(config, root)) as live:
+        net, fit, auc = training.train(faces, cnn.architecture, cnn.precision, section, seed, live.checkpoint, live.on_epoch)
         (out / "weights").mkdir(parents=True)
         export.save_keras(net, out / "weights" / transfer.BACKBONE)
-        held = {"identification": fit.history[fit.best]["val_accuracy"], "verification_auc": auc}
-        live.run.log(held)
+        validation_figures = {"identification": fit.history[fit.best]["val_accuracy"], "verification_auc": auc}
+        live.run.log(validation_figures)
     figures |= {
-        "subjects": known.subjects,
-        "faces": len(known.rows),
-        "held_out": int(known.held_out.sum()),
-        "set_aside": len(found.refusals),
+        "subjects": faces.subjects,
+        "faces": len(faces.rows),
+        "held_out": int(faces.held_out.sum()),
+        "set_aside": len(collected.refusals),
     }
-    figures |= {"few": len(found.subjects) - len(known.rows), **held, "epochs": len(fit.history), "best_epoch": fit.best + 1}
+    figures |= {
+        "few": len(collected.subjects) - len(faces.rows),
+        **validation_figures,
+        "epochs": len(fit.history),
+        "best_epoch": fit.best + 1,
+    }
     about = {"weights": "trained", "architecture": cnn.architecture, "identities": str(source)}
     line = (
-        f"{cnn.architecture} of {len(fit.history)} epochs on {len(known.rows)} faces of {known.subjects} subjects, held out: "
-        f"identification {held['identification']:.3f}, verification AUC {auc:.3f} -> {out}"
+        f"{cnn.architecture} of {len(fit.history)} epochs on {len(faces.rows)} faces of {faces.subjects} subjects, held out: "
+        f"identification {validation_figures['identification']:.3f}, verification AUC {auc:.3f} -> {out}"
     )
-    examples = [Example("identity", name, "train", full_name(source.stem, name)) for name in known.names]
-    return Made({**about, "subjects": known.subjects, "faces": len(known.rows)}, line, examples, figures, fit.rows(), live.run.id)
+    examples = [Example("identity", name, "train", full_name(source.stem, name)) for name in faces.names]
+    return PretrainResult({**about, "subjects": faces.subjects, "faces": len(faces.rows)}, line, examples, figures, fit.rows(), live.run.id)
 
 
 def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[CollectedFaces, dict[str, object], list[str]]:
     """Return the faces, the figures of where they come from, and the digests of the files that hold them."""
     if not source.is_dir():
-        found, unnamed = identities.read(source, out)
-        return found, {"unnamed": unnamed}, [digest(source)]
+        collected, unnamed = identities.read(source, out)
+        return collected, {"unnamed": unnamed}, [digest(source)]
     section = params.load(config, "faces", FacesParams)
-    chosen = weights.choose(section, detector)
-    chosen.check()
-    console.console.print(f"pretrain: detector {chosen.name} {chosen.sha256[:12]}, since {chosen.why}", markup=False)
+    choice = weights.choose(section, detector)
+    choice.check()
+    console.console.print(f"pretrain: detector {choice.name} {choice.sha256[:12]}, since {choice.why}", markup=False)
     tables = out / "subjects"
     shutil.rmtree(tables, ignore_errors=True)
     jobs = list_jobs(source, tables)
-    kept: Clips[SubjectJob] = Clips(Store(env.store()), recipe_of(chosen, section), env.workers(), log=out / "errors.log", seconds=None)
-    lost = run_jobs(jobs, kept, chosen, section)
-    console.console.print(f"pretrain: {len(jobs)} subjects{kept.note}", markup=False)
-    most = sum(subjects.count(job.target) for job in jobs if job.clip not in lost)
-    found = identities.collect(rows(jobs, lost), most, out)
-    digests = [digest(job.target) for job in jobs if job.clip not in lost]
+    runner: ClipRunner[SubjectJob] = ClipRunner(
+        Store(env.store()), recipe_of(choice, section), env.workers(), log=out / "errors.log", seconds=None
+    )
+    failures = run_jobs(jobs, runner, choice, section)
+    console.console.print(f"pretrain: {len(jobs)} subjects{runner.note}", markup=False)
+    most = sum(subjects.count(job.target) for job in jobs if job.clip not in failures)
+    collected = identities.collect(rows(jobs, failures), most, out)
+    digests = [digest(job.target) for job in jobs if job.clip not in failures]
     shutil.rmtree(tables)
-    return found, {"detector": chosen.name, "detector_sha256": chosen.sha256}, digests
+    return collected, {"detector": choice.name, "detector_sha256": choice.sha256}, digests
 
 
 def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
@@ -188,31 +195,33 @@ def list_jobs(source: Path, tables: Path) -> list[SubjectJob]:
     return jobs
 
 
-def recipe_of(chosen: weights.ChosenDetector, section: FacesParams) -> Recipe:
+def recipe_of(detector: weights.ChosenDetector, section: FacesParams) -> Recipe:
     """Return all that decides a subject's faces, beside the pictures."""
     settings = section.model_dump(include={"score", "det_size", "follow", "margin"})
-    return recipe("pretrain", settings | {"detector": chosen.name, "sha256": chosen.sha256}, CODE)
+    return recipe("pretrain", settings | {"detector": detector.name, "sha256": detector.sha256}, CODE)
 
 
-def run_jobs(jobs: list[SubjectJob], kept: Clips[SubjectJob], chosen: weights.ChosenDetector, section: FacesParams) -> dict[str, str]:
+def run_jobs(
+    jobs: list[SubjectJob], runner: ClipRunner[SubjectJob], detector: weights.ChosenDetector, section: FacesParams
+) -> dict[str, str]:
     """Make the subjects' tables; return why some could not be made, by subject."""
-    lost = {}
+    failures = {}
     with console.progress() as bar:
         task = bar.add_task("pretrain", total=len(jobs))
-        for job, result in kept.each(
-            SubjectsWorker.work, jobs, subjects.count, SubjectsWorker.start, (partial(chosen.load, section), section)
+        for job, result in runner.each(
+            SubjectsWorker.work, jobs, subjects.count, SubjectsWorker.start, (partial(detector.load, section), section)
         ):
             if isinstance(result, ClipError):
-                lost[job.clip] = str(result)
+                failures[job.clip] = str(result)
             bar.advance(task)
-    return lost
+    return failures
 
 
-def rows(jobs: list[SubjectJob], lost: dict[str, str]) -> Iterator[Row]:
+def rows(jobs: list[SubjectJob], failures: dict[str, str]) -> Iterator[Row]:
     """Yield each picture's face, or why it has none."""
     for job in jobs:
-        if job.clip in lost:
-            yield from ((job.clip, f"{job.clip}/{name}", lost[job.clip]) for name in subjects.pictures(job.source))
+        if job.clip in failures:
+            yield from ((job.clip, f"{job.clip}/{name}", failures[job.clip]) for name in subjects.pictures(job.source))
         else:
             yield from ((job.clip, f"{job.clip}/{name}", face) for name, face in subjects.read(job.target))
 

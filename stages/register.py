@@ -33,12 +33,12 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for what was registered.")],
 ) -> None:
     """Log the experiment once, however often it runs; make what is missing of it again, and hold the contest for `champion`."""
-    chosen = params.load(config, "register", RegisterParams)
+    section = params.load(config, "register", RegisterParams)
     with console.Stage("register") as stage:
         inputs = collect(outputs, config, data)
         rows = split.read(outputs / "lstm" / "split.parquet")
-        own = record.collect(outputs, inputs.params, Session(inputs.model("lstm", "onnx")).classes, rows)
-        found = weights.choose(params.load(config, "faces", FacesParams), detector) if "cnn" in inputs.networks else None
+        challenger = record.collect(outputs, inputs.params, Session(inputs.model("lstm", "onnx")).classes, rows)
+        detector_used = weights.choose(params.load(config, "faces", FacesParams), detector) if "cnn" in inputs.networks else None
         root = env.repository() or HOME
         names = Names(project.name(config, root))
         client, experiment_id = tracking.connect(root, names.project)
@@ -47,14 +47,14 @@ def main(
 
         try:
             with tracking.alone(root, ".register.lock", seconds=-1):  # two at once would log the experiment twice
-                run_id, versions = logged(client, experiment_id, names, inputs, own, found)
-                contest = Contest(client, own, inputs.key, clips, chosen.significance, Store(env.store()))
+                run_id, versions = logged(client, experiment_id, names, inputs, challenger, detector_used)
+                contest = Contest(client, challenger, inputs.key, clips, section.significance, Store(env.store()))
                 pause = aliases.PAUSE if address.is_shared(root) else 0
                 verdict = aliases.settle(client, names, versions, inputs.key, contest.judge, pause)
         except MlflowException as error:
             raise refusal.failed(root, error, "nothing is lost: fix it and run `dvc repro`") from error
-        made = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
-        files.write_json(out / "register.json", {**made, "champion": verdict.promoted, "reason": verdict.reason})
+        registration = {"run_id": run_id, "experiment_id": experiment_id, "key": inputs.key, "versions": versions}
+        files.write_json(out / "register.json", {**registration, "champion": verdict.promoted, "reason": verdict.reason})
         alias = "champion" if verdict.promoted else "challenger"
         stage.summary = (
             f"run {run_id}, models {', '.join(f'{name} v{version}' for name, version in versions.items())} ({alias}: {verdict.reason})"
@@ -62,7 +62,7 @@ def main(
 
 
 def logged(
-    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, own: Record, detector: weights.ChosenDetector | None
+    client: "MlflowClient", experiment_id: str, names: Names, inputs: Inputs, challenger: Record, detector: weights.ChosenDetector | None
 ) -> tuple[str, dict[str, str]]:
     """Return the experiment's run and the registered versions; make what is missing, a run only where there is none."""
     import mlflow
@@ -78,10 +78,10 @@ def logged(
         with mlflow.start_run(run_id=run_id):
             if not whole:
                 experiment.log(client, run_id, inputs)
-            made = models.log(gone, names, inputs, own, detector, inputs.outputs / "faces" / "clips")
-            for model, version in made.items():
+            logged_models = models.log(gone, names, inputs, challenger, detector, inputs.outputs / "faces" / "clips")
+            for model, version in logged_models.items():
                 client.set_model_version_tag(model, version, "vfer.key", inputs.key)
-        versions |= made
+        versions |= logged_models
     for name, value in experiment.tags(inputs).items():
         client.set_tag(run_id, name, value)
     return run_id, versions
@@ -89,8 +89,8 @@ def logged(
 
 def registered(client: "MlflowClient", key: str, run_id: str) -> dict[str, str]:
     """Return the versions that an earlier run of the same experiment registered, by name."""
-    found = client.search_model_versions(f"run_id = '{run_id}'")
-    return {version.name: str(version.version) for version in found if version.tags.get("vfer.key") == key}
+    versions = client.search_model_versions(f"run_id = '{run_id}'")
+    return {version.name: str(version.version) for version in versions if version.tags.get("vfer.key") == key}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from jobs import Toy, copy, die_once, size
 from vfer.clips import digests
 from vfer.clips.digests import Digests
 from vfer.clips.prune import StoreEntry, choose, entries, prune
-from vfer.clips.store import Clips, Recipe, Store
+from vfer.clips.store import ClipRunner, Recipe, Store
 from vfer.data import manifest, sample
 from vfer.errors import ClipError, DataError
 
@@ -45,7 +45,7 @@ class Bench:
         shutil.rmtree(out, ignore_errors=True)
         names = sorted(path.name for path in (self.root / "in").iterdir())
         jobs = [Toy(name, self.root / "in" / name, out / name, about) for name in names]
-        clips: Clips[Toy] = Clips(kept or Store(self.store), recipe, workers=2)
+        clips: ClipRunner[Toy] = ClipRunner(kept or Store(self.store), recipe, workers=2)
         return {job.clip: str(result) if isinstance(result, ClipError) else result for job, result in clips.each(copy, jobs, size)}
 
     def made(self) -> list[str]:
@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_no_half_entry(bench: Bench, monkeypatch: pytest.Monk
 def test_what_a_killed_worker_was_writing_is_no_part_of_the_output(bench: Bench) -> None:
     bench.put(c="three")
     jobs = [Toy("c", bench.root / "in" / "c", bench.root / "out" / "c")]
-    assert [result for _, result in Clips(Store(None), STEP, workers=1).each(die_once, jobs, size)] == [5]
+    assert [result for _, result in ClipRunner(Store(None), STEP, workers=1).each(die_once, jobs, size)] == [5]
     assert sorted(path.name for path in (bench.root / "out").iterdir()) == ["a", "b", "c"]
 
 

@@ -17,7 +17,7 @@ from vfer.files import replacing
 from vfer.nets.session import Session
 
 REPEATED = ["clip", "status"]  # columns worth a dictionary
-COUNTED = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing
+WITH_STATISTICS = ["frame", "time"]  # columns worth statistics; of vectors they would say nothing
 ROWS = 65_536  # rows buffered and written as one row group
 VECTORS = ("embedding", "probabilities")
 BATCH = 256  # crops per call of the CNN
@@ -69,12 +69,12 @@ def _shown(embedding: NDArray[np.float32], time: NDArray[np.float64], present: N
     return Embeddings(embedding, time) if present.all() else Embeddings(embedding[present], time[present])
 
 
-def embed(session: Session, clip: str, found: faces_table.Faces, batch_size: int = BATCH) -> Sequence:
+def embed(session: Session, clip: str, faces: faces_table.Faces, batch_size: int = BATCH) -> Sequence:
     """Run the cut CNN over the crops of one clip, `batch_size` at a time, which changes no bit of the result."""
-    crops = found.crop[found.present][..., np.newaxis]
+    crops = faces.crop[faces.present][..., np.newaxis]
     parts = [session(crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)] or [session(np.zeros((1, 48, 48, 1)))]
-    embedding, probabilities = (_spread(parts, name, found.present) for name in ("embedding", "probabilities"))
-    return Sequence(clip, found.frame, found.time, np.array(found.status), embedding, probabilities)
+    embedding, probabilities = (_spread(parts, name, faces.present) for name in ("embedding", "probabilities"))
+    return Sequence(clip, faces.frame, faces.time, np.array(faces.status), embedding, probabilities)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def write(path: Path, sequences: Iterable[Sequence], metadata: Mapping[str, str]
         writer = None
         for group in _groups(sequences, metadata):
             if writer is None:
-                options: dict[str, Any] = {"use_dictionary": REPEATED, "write_statistics": COUNTED}
+                options: dict[str, Any] = {"use_dictionary": REPEATED, "write_statistics": WITH_STATISTICS}
                 writer = stack.enter_context(pq.ParquetWriter(temporary, group.schema, compression="none", **options))
             writer.write_table(group, row_group_size=group.num_rows)
             total += group.num_rows

@@ -23,7 +23,7 @@ UNWRITABLE = (*FULL, errno.EROFS)
 LEFTOVER = ".tmp"
 HASHED = 8  # digits
 LONGEST = 200  # bytes of a file name that a temporary one keeps; file systems take 255
-SHOWN = 10
+MOST_SHOWN = 10
 SKIPPED = "skipped.txt"
 """The file that says why a stage has left a folder without tables; DVC warns of empty outputs."""
 
@@ -113,10 +113,10 @@ class Refusals:
 
     def check(self, total: int, most: float, key: str, what: str, mend: str) -> None:
         """Warn of the refused; raises `DataError`, saying `what` they are and how to `fix` it, above the share `most` of `key`."""
-        for name, reason in list(self.reasons.items())[:SHOWN]:
+        for name, reason in list(self.reasons.items())[:MOST_SHOWN]:
             log.warning(f"{name}: {reason}")
-        if len(self.reasons) > SHOWN:
-            log.warning(f"and {len(self.reasons) - SHOWN} more {self._kind}s; {self._table} lists them all")
+        if len(self.reasons) > MOST_SHOWN:
+            log.warning(f"and {len(self.reasons) - MOST_SHOWN} more {self._kind}s; {self._table} lists them all")
         if len(self.reasons) > most * total:
             raise DataError(f"{self._table}: {len(self.reasons)} of {total} {self._kind}s {what}, more than {key} ({most}); {mend}")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from vfer.files import SHOWN
+from vfer.files import MOST_SHOWN
 
 if TYPE_CHECKING:
     from vfer.data.split import SplitRow
@@ -39,7 +39,7 @@ def audit(
         console.print(f"{share:.0%} of the test clips {leakage.SEEN[kind]}", markup=False)
     for note in leakage.unnamed(network):
         console.print(note, markup=False)
-    for clip, other in list((copies or {}).items())[:SHOWN]:
+    for clip, other in list((copies or {}).items())[:MOST_SHOWN]:
         warn(f"{clip}: shows the same footage as {other}; give both the same recording and subject, or remove one")
     if copies is None:
         console.print("copies in other bytes were not looked for: outputs/faces/clips lacks clips; run `dvc repro faces`", markup=False)

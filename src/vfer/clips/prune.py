@@ -30,14 +30,14 @@ def entries(root: Path) -> list[StoreEntry]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: is not a clip store; `dvc repro` creates one")
-    stored = []
+    all_entries = []
     for path in root.glob("*/??/*"):
         try:
             state = path.stat()
         except FileNotFoundError:  # pruned by another just now
             continue
-        stored.append(StoreEntry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
-    return sorted(stored, key=lambda entry: (entry.used, entry.path))
+        all_entries.append(StoreEntry(path, path.parts[-3], state.st_atime, state.st_size, state.st_nlink > 1))
+    return sorted(all_entries, key=lambda entry: (entry.used, entry.path))
 
 
 def choose(stored: Sequence[StoreEntry], days: float, most: int | None, now: float) -> list[StoreEntry]:

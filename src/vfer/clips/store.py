@@ -159,7 +159,7 @@ class Keyed(Generic[J]):
 
 
 @dataclass
-class Clips(Generic[J]):
+class ClipRunner(Generic[J]):
     """Runs a step over clips through a store; afterwards `taken` says how many came out of it.
 
     A clip's work may take `seconds`; the tracebacks of errors that nobody foresaw go to `log`.

@@ -69,10 +69,10 @@ def copies(test: Iterable[str], seen: Iterable[str], load: Callable[[str], Foota
     found = [duplicates.hashes(load(name).crops) for name in names]
     owners = np.repeat(np.arange(len(names)), [len(one) for one in found])
     hashes = np.concatenate([*found, np.empty(0, np.uint64)])
-    loaded = lru_cache(maxsize=64)(load)
+    load_once = lru_cache(maxsize=64)(load)
     for clip in test:
-        own = load(clip)
-        scores = {name: alike(own, loaded(name)) for name in (names[number] for number in _hinted(own.keys, owners, hashes))}
+        footage = load(clip)
+        scores = {name: alike(footage, load_once(name)) for name in (names[number] for number in _hinted(footage.keys, owners, hashes))}
         best = max(scores, key=lambda name: (scores[name], name), default="")
         if best and scores[best] >= ALIKE:
             yield clip, best

@@ -8,7 +8,7 @@ from vfer.data import identical, manifest, places, split
 from vfer.data.labels import LabelsParams, classes
 from vfer.data.manifest import Clip
 from vfer.data.split import SplitParams, SplitRow
-from vfer.files import SHOWN
+from vfer.files import MOST_SHOWN
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: P
     names = classes(resolved.expressions, labels.clips, where)
     kept = [i for i, expression in enumerate(resolved.expressions) if expression in names]
     conflicts = sorted(set(resolved.conflicts.values()))
-    reasons = [f"{where}: {reason}" for reason in conflicts[:SHOWN]]
-    if len(conflicts) > SHOWN:
-        reasons.append(f"{where}: {len(conflicts) - SHOWN} more files are labelled differently under other names")
+    reasons = [f"{where}: {reason}" for reason in conflicts[:MOST_SHOWN]]
+    if len(conflicts) > MOST_SHOWN:
+        reasons.append(f"{where}: {len(conflicts) - MOST_SHOWN} more files are labelled differently under other names")
     if resolved.renamed:
         reasons.append(f"{where}: {resolved.renamed} clips are identical to one of another subject, and count as that subject's")
     if left_out := len(resolved.clips) - len(kept):

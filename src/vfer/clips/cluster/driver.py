@@ -92,7 +92,7 @@ def _map(start: node.Given, jobs: Sequence[J], workers: int, seconds: float | No
             for ref in _ready(list(pending)):
                 job = pending.pop(ref)
                 result = _result(ref)
-                if isinstance(result, Lost):
+                if isinstance(result, LostResult):
                     deaths[job.clip] += 1
                     if deaths[job.clip] < TRIES:
                         waiting.append(job)
@@ -123,7 +123,7 @@ class Room:
         return self._count
 
 
-class Lost:
+class LostResult:
     """In place of a result: the worker or the node died, or the result with it."""
 
 
@@ -139,7 +139,7 @@ def _result(ref: "ray.ObjectRef[Any]") -> Any:
     except RayTaskError as error:  # Ray's wrapping of what the work raised
         raise error.cause from error
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError, ObjectLostError):
-        return Lost()
+        return LostResult()
     except RayError as error:
         raise ClusterError(f"Ray failed ({line(error)}); finished work is kept: run the command again") from error
 

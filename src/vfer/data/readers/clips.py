@@ -37,14 +37,14 @@ class ClipIntake:
             if not tool_of(clip.path):
                 self.stems.setdefault(Path(clip.path).stem, []).append(clip)
 
-    def take(self, found: FoundClip) -> None:
+    def take(self, item: FoundClip) -> None:
         """Add one clip; raise `DataError` or `ClipError` if it must be refused."""
-        if found.origin in self.origins:
-            raise DataError(f"is given twice, first as clip {self.origins[found.origin]}")
-        clip = self._row(found)
-        temporary = self.incoming / f"clip{found.suffix}"
-        self._save(found, temporary)
-        if tool := tool_of(found.suffix):
+        if item.origin in self.origins:
+            raise DataError(f"is given twice, first as clip {self.origins[item.origin]}")
+        clip = self._row(item)
+        temporary = self.incoming / f"clip{item.suffix}"
+        self._save(item, temporary)
+        if tool := tool_of(item.suffix):
             tables.check(temporary, tool)
         else:
             probe(temporary)
@@ -54,13 +54,13 @@ class ClipIntake:
             self._again(clip, digest)
         else:
             self._add(clip, temporary, digest)
-        self.origins[found.origin] = clip.clip
-        if any("\udc80" <= letter <= "\udcff" for letter in found.origin):
-            self.outcome.odd.append((found.origin, clip.clip))
+        self.origins[item.origin] = clip.clip
+        if any("\udc80" <= letter <= "\udcff" for letter in item.origin):
+            self.outcome.odd.append((item.origin, clip.clip))
 
-    def _save(self, found: FoundClip, path: Path) -> None:
-        pictures = isinstance(found.save, Pictures) and self.options.fps
-        (replace(found.save, rate=self.options.fps) if pictures else found.save)(path)  # type: ignore[type-var]
+    def _save(self, item: FoundClip, path: Path) -> None:
+        pictures = isinstance(item.save, Pictures) and self.options.fps
+        (replace(item.save, rate=self.options.fps) if pictures else item.save)(path)  # type: ignore[type-var]
 
     def commit(self) -> None:
         """Write the manifest and the places of whoever is new, then removes the sample's files."""
@@ -72,39 +72,39 @@ class ClipIntake:
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.data / "clips" / SAMPLE, ignore_errors=True)
 
-    def _row(self, found: FoundClip) -> Clip:
-        source = found.source or self.options.source
+    def _row(self, item: FoundClip) -> Clip:
+        source = item.source or self.options.source
         check_word(source)
         if source == SAMPLE:
             raise DataError(f"source {SAMPLE!r} is reserved for the embedded sample; use another")
-        clip = f"{source}/{found.name}"
+        clip = f"{source}/{item.name}"
         if not manifest.NAME.fullmatch(clip):
             raise DataError(f"clip {clip!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'")
-        if twin := self._twin(found):
-            return replace(twin, clip=clip, path=f"clips/{clip}{found.suffix}", source=source, framing="scene")
+        if twin := self._twin(item):
+            return replace(twin, clip=clip, path=f"clips/{clip}{item.suffix}", source=source, framing="scene")
         try:
-            word = expression(found.expression, self.options.expressions)
+            word = expression(item.expression, self.options.expressions)
         except DataError as error:
-            raise DataError(f"no clip in {self.path} is named {found.twin}, and {error}" if found.twin else str(error)) from error
-        framing = found.framing or self.options.framing
-        subject, recording = (manifest.full_name(source, readable(name)) for name in (found.subject, found.recording or clip))
-        return Clip(clip, f"clips/{clip}{found.suffix}", word, subject, recording, source, framing)
+            raise DataError(f"no clip in {self.path} is named {item.twin}, and {error}" if item.twin else str(error)) from error
+        framing = item.framing or self.options.framing
+        subject, recording = (manifest.full_name(source, readable(name)) for name in (item.subject, item.recording or clip))
+        return Clip(clip, f"clips/{clip}{item.suffix}", word, subject, recording, source, framing)
 
-    def _twin(self, found: FoundClip) -> Clip | None:
+    def _twin(self, item: FoundClip) -> Clip | None:
         """Return the clip that says what a feature table shows; None if its own name does.
 
         Raises:
             DataError: If nothing says it, or several clips say different things.
         """
-        twins = self.stems.get(safe(found.twin), []) if found.twin else []
+        twins = self.stems.get(safe(item.twin), []) if item.twin else []
         if len({(twin.expression, twin.subject) for twin in twins}) == 1:
             return twins[0]
-        if found.expression:
+        if item.expression:
             return None
         if twins:
             raise DataError(f"could belong to several clips: {', '.join(twin.clip for twin in twins)}; give a manifest")
         raise DataError(
-            f"no clip in {self.path} is named {found.twin}, and neither its name nor its folder says what it shows; give a manifest"
+            f"no clip in {self.path} is named {item.twin}, and neither its name nor its folder says what it shows; give a manifest"
         )
 
     def _joined(self, clip: Clip, size: int, digest: bytes) -> Clip:

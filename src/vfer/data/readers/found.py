@@ -159,13 +159,13 @@ def safe(text: str) -> str:
     whole = unicodedata.normalize("NFC", text)
     plain = re.sub(r"\s+", "_", whole)
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(letter))
-    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", bare).lstrip("._-")
-    if kept == plain and len(kept) <= LONGEST:
-        return kept
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "_", bare).lstrip("._-")
+    if cleaned == plain and len(cleaned) <= LONGEST:
+        return cleaned
     if not plain.strip("./\\"):
         return ""
     digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
-    return f"{kept[:LONGEST].rstrip('._-')}-{digest}".lstrip("-")
+    return f"{cleaned[:LONGEST].rstrip('._-')}-{digest}".lstrip("-")
 
 
 def readable(text: str) -> str:

@@ -17,7 +17,7 @@ from vfer.files import UNWRITABLE
 
 
 def intake(
-    data: Path, found: Iterable[Found], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
+    data: Path, items: Iterable[Found], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
 ) -> Outcome:
     """Add everything usable in `found` to the dataset in the folder `data`; the other arguments are those of `Options`.
 
@@ -32,16 +32,16 @@ def intake(
         raise DataError(f"--source {SAMPLE} is reserved for the embedded sample; use another name")
     try:
         with _incoming(data) as incoming:
-            return _intake(data, incoming, found, options)
+            return _intake(data, incoming, items, options)
     except OSError as error:
         raise DataError(f"{data}: cannot be written ({error.strerror}); fix that and run the same command again") from error
 
 
-def _intake(data: Path, incoming: Path, found: Iterable[Found], options: ReadOptions) -> Outcome:
+def _intake(data: Path, incoming: Path, items: Iterable[Found], options: ReadOptions) -> Outcome:
     outcome = Outcome()
     clips = ClipIntake(data, incoming, options, outcome)
     stills = StillIntake(data, options, outcome)
-    for item in found:
+    for item in items:
         try:
             if isinstance(item, Refused):
                 outcome.refused.append(item)
@@ -71,7 +71,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _incoming(data: Path) -> Iterator[Path]:
-    made = not data.exists()
+    is_new = not data.exists()
     data.mkdir(parents=True, exist_ok=True)
     lock = os.open(data, os.O_RDONLY)
     incoming = data / ".incoming"
@@ -87,7 +87,7 @@ def _incoming(data: Path) -> Iterator[Path]:
             shutil.rmtree(incoming, ignore_errors=True)
     finally:
         os.close(lock)
-        if made:
+        if is_new:
             with suppress(OSError):  # not empty: something was taken in
                 data.rmdir()
 

@@ -39,7 +39,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             except (*UNREADABLE, csv.Error, DataError) as error:
                 yield Refused(entry.origin, str(error))
             else:
-                yield from (_found(row, entry.local.parent, f"{entry.origin}:{line}") for line, row in rows)
+                yield from (_item(row, entry.local.parent, f"{entry.origin}:{line}") for line, row in rows)
 
 
 def _rows(entry: Entry) -> list[tuple[int, Row]]:
@@ -51,8 +51,8 @@ def _rows(entry: Entry) -> list[tuple[int, Row]]:
             head, first = next(text, ""), 2
         delimiter = max(DELIMITERS, key=lambda mark: len(set(_columns(head, mark)) & set(REQUIRED)))
         columns = _columns(head, delimiter)
-        if missing := [column for column in REQUIRED if column not in columns]:
-            raise DataError(f"has no column {', '.join(missing)}; its first line is {head.strip()[:80]!r}, expected {', '.join(REQUIRED)}")
+        if absent := [column for column in REQUIRED if column not in columns]:
+            raise DataError(f"has no column {', '.join(absent)}; its first line is {head.strip()[:80]!r}, expected {', '.join(REQUIRED)}")
         if twice := [column for column, count in Counter(columns).items() if column and count > 1]:
             raise DataError(f"has two columns {twice[0]}; rename or remove one")
         reader = csv.reader(chain([head], text), delimiter=delimiter)
@@ -85,7 +85,7 @@ def _columns(head: str, delimiter: str) -> list[str]:
     return [column.strip().lower() for column in next(csv.reader([head], delimiter=delimiter), [])]
 
 
-def _found(row: Row, base: Path, where: str) -> Found:
+def _item(row: Row, base: Path, where: str) -> Found:
     for column in REQUIRED:
         if not row[column]:
             return Refused(where, f"{column} is empty")
@@ -133,10 +133,10 @@ def _path(base: Path, text: str) -> Path:
 
 def _name(row: Row, base: Path, path: Path, *, folder: bool) -> str:
     """Return the name of a clip: its own, or its path relative to the manifest, or from the root where it lies elsewhere."""
-    given = row.get("clip", "").removeprefix(f"{row.get('source')}/")
-    if not given:
+    own_name = row.get("clip", "").removeprefix(f"{row.get('source')}/")
+    if not own_name:
         text = Path(row["path"].replace("\\", "/"))
         inside = base.resolve()
         text = path.relative_to(inside) if text.is_absolute() and path.is_relative_to(inside) else text
-        given = str(text if folder else text.with_suffix(""))
-    return "/".join(part for part in (safe(part) for part in Path(given).parts) if part)
+        own_name = str(text if folder else text.with_suffix(""))
+    return "/".join(part for part in (safe(part) for part in Path(own_name).parts) if part)

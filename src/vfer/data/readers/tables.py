@@ -20,7 +20,7 @@ def reader(name: str) -> Callable[[Sequence[Entry]], Iterator[Found]]:
     def read(entries: Sequence[Entry]) -> Iterator[Found]:
         """Yield each table; a clip of the dataset with the same stem says what it shows, or else its own name and folders do."""
         for entry in entries:
-            yield Passed(entry.origin, "no CSV file") if entry.suffix != ".csv" else _found(entry, TOOLS[name])
+            yield Passed(entry.origin, "no CSV file") if entry.suffix != ".csv" else _clip_of(entry, TOOLS[name])
 
     return read
 
@@ -48,9 +48,9 @@ def check(path: Path, tool: Tool) -> None:
         raise ClipError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def _found(entry: Entry, tool: Tool) -> FoundClip:
+def _clip_of(entry: Entry, tool: Tool) -> FoundClip:
     video = replace(entry, parts=(*entry.parts[:-1], f"{entry.stem}{VIDEO}"))
-    found = next((clip for layout in LAYOUTS for clip in layout([video]) if isinstance(clip, FoundClip)), None)
-    if found is None:
-        found = FoundClip(safe(entry.stem), VIDEO, "", "", entry.origin, entry.save)
-    return replace(found, suffix=tool.suffix, twin=entry.stem)
+    video_clip = next((clip for layout in LAYOUTS for clip in layout([video]) if isinstance(clip, FoundClip)), None)
+    if video_clip is None:
+        video_clip = FoundClip(safe(entry.stem), VIDEO, "", "", entry.origin, entry.save)
+    return replace(video_clip, suffix=tool.suffix, twin=entry.stem)

@@ -72,8 +72,8 @@ def read(path: Path, clip: str, how: Reading) -> features.Sequence:
     tool = TOOLS[how.tool]
     with _opened(path) as text:
         head = _head(text, tool)
-        if missing := [unit for unit in how.units if unit not in head.places]:
-            raise ClipError(f"has no column {_upper(missing[0])}, which the other tables have; run {tool.title} again, or remove the clip")
+        if absent := [unit for unit in how.units if unit not in head.places]:
+            raise ClipError(f"has no column {_upper(absent[0])}, which the other tables have; run {tool.title} again, or remove the clip")
         rows = _Rows(head, tool, how)
         for line, cells in _cells(text, head):
             rows.add(line, cells)

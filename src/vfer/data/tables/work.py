@@ -73,5 +73,5 @@ def counts_of(path: Path) -> Counts:
 
 
 def _counts(pieces: Iterator[features.Sequence] | list[features.Sequence]) -> Counts:
-    listed = [(len(piece.status), int((piece.status != "none").sum())) for piece in pieces]
-    return Counts(sum(frames for frames, _ in listed), sum(shown for _, shown in listed))
+    numbers = [(len(piece.status), int((piece.status != "none").sum())) for piece in pieces]
+    return Counts(sum(frames for frames, _ in numbers), sum(shown for _, shown in numbers))
