@@ -226,14 +226,22 @@ def judged(session: Session, part: data.StillPart, classes: list[str]) -> dict[s
 
     `without_twins` are those of the stills whose photo the official training set does not hold.
     """
-    result: dict[str, Any] = {"stills": len(part.labels), "answer": _scores(predictions.predict(session, "", part, classes))}
-    if session.votes:
-        result["labels"] = _scores(predictions.predict(session, "", part, classes, output="labels"))
-        result["votes"] = asdict(predictions.majority(session, part))
+    outputs = predictions.run(session, part)
+    result = judged_outputs(session, outputs, part, classes)
     if any(part.twins):
-        fresh = taken(part, np.flatnonzero(~np.array(part.twins)))
-        result["without_twins"] = judged(session, replace(fresh, twins=()), classes)
-    answer = predictions.predict(session, "", part, classes)
+        rows = np.flatnonzero(~np.array(part.twins))
+        fresh = {name: values[rows] for name, values in outputs.items()}
+        result["without_twins"] = judged_outputs(session, fresh, replace(taken(part, rows), twins=()), classes)
+    return result
+
+
+def judged_outputs(session: Session, outputs: predictions.Outputs, part: data.StillPart, classes: list[str]) -> dict[str, Any]:
+    """Return the scores of a network's outputs on stills."""
+    answer = predictions.predictions_of(outputs["probabilities"], "", part, classes, session.classes)
+    result: dict[str, Any] = {"stills": len(part.labels), "answer": _scores(answer)}
+    if session.votes:
+        result["labels"] = _scores(predictions.predictions_of(outputs["labels"], "", part, classes, classes))
+        result["votes"] = asdict(predictions.majority(outputs["votes"], part))
     result["per_class"] = [
         {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
         for row in figures.per_class(answer.truth, answer.predicted, answer.classes)

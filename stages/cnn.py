@@ -13,7 +13,7 @@ from vfer.cli import console
 from vfer.clips.fingerprint import Input, fingerprint
 from vfer.cnn import data, head, predictions, shipped, teachers
 from vfer.cnn.params import CnnParams
-from vfer.cnn.predictions import Predictions
+from vfer.cnn.predictions import Outputs
 from vfer.data import learned, stills
 from vfer.data.labels import LabelsParams
 from vfer.evaluate.scores import score
@@ -78,7 +78,8 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
         everybody = reference.of_faces(Session(out / "model.onnx"), held_out.pixels, held_out.labels, loaded.classes)
         export.annotate(out / "model.onnx", {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()} | names)
         session = Session(out / "model.onnx", threads=env.workers())
-        figures = report(predict(session, parts, loaded.classes), out) | votes_report(session, parts)
+        outputs = run(session, parts)
+        figures = report(session, outputs, parts, loaded.classes, out) | votes_report(outputs, parts)
         live.run.log(files.flatten(figures))
     kept = {still for part in parts.values() for still in part.names}
     examples = [example for example in learned.of_stills(read) if example.name in kept]
@@ -94,7 +95,8 @@ def take(table: Path, labels: LabelsParams, out: Path) -> str:
     """Copies the network that comes with vfer, scores it on the stills of its classes, if there are any, and returns what was made."""
     names = shipped.install(out)
     split = data.held_out(stills.read(table, empty=True), labels, names, table)
-    figures = report(predict(Session(out / "model.onnx", threads=env.workers()), split, names), out)
+    session = Session(out / "model.onnx", threads=env.workers())
+    figures = report(session, run(session, split), split, names, out)
     learned.write(out / learned.FILE, [learned.Example("still", "those of the network that comes with vfer", "train")])
     files.write_json(out / "metrics.json", figures)
     files.write_json(out / "run.json", {"run_id": ""})
@@ -115,26 +117,30 @@ def skip(out: Path, reason: str) -> str:
     return reason
 
 
-def predict(session: Session, split: dict[str, data.StillPart], classes: list[str]) -> dict[str, Predictions]:
-    """Returns what the ONNX twin says of the stills of each usage that was not trained on."""
-    parts = {usage: split[usage] for usage in data.HELD_OUT if len(split[usage].labels)}
-    return {usage: predictions.predict(session, usage, part, classes) for usage, part in parts.items()}
+def run(session: Session, parts: dict[str, data.StillPart]) -> dict[str, Outputs]:
+    """Return the outputs of the ONNX twin for the stills of each usage that was not trained on, if there are any."""
+    return {usage: predictions.run(session, parts[usage]) for usage in data.HELD_OUT if len(parts[usage].labels)}
 
 
-def votes_report(session: Session, parts: dict[str, data.StillPart]) -> dict[str, Any]:
+def votes_report(outputs: dict[str, Outputs], parts: dict[str, data.StillPart]) -> dict[str, Any]:
     """Return how often the vote head's answer is what most annotators voted for, by usage."""
-    figures = {
-        f"{usage}_votes": predictions.majority(session, parts[usage])
-        for usage in data.HELD_OUT
-        if session.votes and parts[usage].votes.any()
+    return {
+        f"{usage}_votes": asdict(predictions.majority(values["votes"], parts[usage]))
+        for usage, values in outputs.items()
+        if "votes" in values and parts[usage].votes.any()
     }
-    return {name: asdict(figure) for name, figure in figures.items()}
 
 
-def report(said: dict[str, Predictions], out: Path) -> dict[str, Any]:
-    """Writes the predictions and returns the scores of each usage."""
-    predictions.write(out / "predictions.parquet", list(said.values()))
-    return {usage: asdict(score(part.truth, part.predicted, len(part.classes))) for usage, part in said.items()}
+def report(
+    session: Session, outputs: dict[str, Outputs], parts: dict[str, data.StillPart], classes: list[str], out: Path
+) -> dict[str, Any]:
+    """Write the predictions and return the scores of each usage."""
+    answers = {
+        usage: predictions.predictions_of(values["probabilities"], usage, parts[usage], classes, session.classes)
+        for usage, values in outputs.items()
+    }
+    predictions.write(out / "predictions.parquet", list(answers.values()))
+    return {usage: asdict(score(answer.truth, answer.predicted, len(answer.classes))) for usage, answer in answers.items()}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from vfer.nets.session import Session
 if TYPE_CHECKING:
     from vfer.cnn.data import StillPart
 
+Outputs = dict[str, NDArray[np.float32]]
 SHARE = "p_"  # before a class in the name of its column
 TEXTS = ("still", "usage", "expression")
 BATCH = 256
@@ -60,12 +61,24 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
-def predict(session: Session, usage: str, part: "StillPart", classes: Sequence[str], output: str = "probabilities") -> Predictions:
-    """Run a CNN over the stills of a usage, one at least, whose labels number `classes`; `labels` is the output of its label head."""
-    names = list(classes) if output == "labels" else session.classes
-    rows, twins = len(part.labels), list(part.twins) or [False] * len(part.labels)
-    expressions = [classes[label] for label in part.labels]
-    return Predictions(list(part.names), [usage] * rows, expressions, twins, _outputs(session, part, output), names)
+def run(session: Session, part: "StillPart") -> Outputs:
+    """Run a CNN over stills, one at least, and return all of its outputs by name, float32 (n, ...) each."""
+    pixels = part.pixels[..., np.newaxis]
+    batches = [session(pixels[at : at + BATCH]) for at in range(0, len(pixels), BATCH)]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def predict(session: Session, usage: str, part: "StillPart", classes: Sequence[str]) -> Predictions:
+    """Return a CNN's predictions for the stills of a usage, one at least, whose labels number `classes`."""
+    return predictions_of(run(session, part)["probabilities"], usage, part, classes, session.classes)
+
+
+def predictions_of(
+    probabilities: NDArray[np.float32], usage: str, part: "StillPart", classes: Sequence[str], names: Sequence[str]
+) -> Predictions:
+    """Return the probabilities of the classes `names` as predictions for the stills of a usage, whose labels number `classes`."""
+    twins = list(part.twins) or [False] * len(part.labels)
+    return Predictions(list(part.names), [usage] * len(twins), [classes[label] for label in part.labels], twins, probabilities, list(names))
 
 
 @dataclass(frozen=True)
@@ -76,16 +89,11 @@ class Majority:
     stills: int
 
 
-def majority(session: Session, part: "StillPart") -> Majority:
-    """Score the vote head of a CNN on the stills of which more than half of the votes name one expression, as published for FER+."""
+def majority(votes: NDArray[np.float32], part: "StillPart") -> Majority:
+    """Score the output `votes` of a CNN on the stills of which more than half of the votes name one expression, as published for FER+."""
     agreed = part.votes.max(axis=1, initial=0) > 0.5
-    right = _outputs(session, part, "votes")[agreed].argmax(axis=1) == part.votes[agreed].argmax(axis=1)
+    right = votes[agreed].argmax(axis=1) == part.votes[agreed].argmax(axis=1)
     return Majority(float(right.mean()), int(agreed.sum()))
-
-
-def _outputs(session: Session, part: "StillPart", name: str) -> NDArray[np.float32]:
-    pixels = part.pixels[..., np.newaxis]
-    return np.concatenate([session(pixels[at : at + BATCH])[name] for at in range(0, len(pixels), BATCH)])
 
 
 def write(path: Path, predictions: Sequence[Predictions]) -> None:
