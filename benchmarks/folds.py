@@ -52,9 +52,7 @@ def main(
     changes = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in sets)}
     chosen = LstmParams.model_validate(params.load(config, "lstm", LstmParams).model_dump() | changes)
     if TuneParams.load(config).epochs:
-        raise DataError(
-            f"{config}: tune.epochs: the features are those of a CNN that learned from other folds; use `make compare`"
-        )
+        raise DataError(f"{config}: tune.epochs: the features are those of a CNN that learned from other folds; use `make compare`")
     with console.Stage("folds") as stage:
         embeddings = features.embeddings(root / "outputs" / "features" / "features.parquet")
         names, folds = folds_of(root, config, embeddings)

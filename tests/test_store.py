@@ -331,7 +331,7 @@ def test_a_cold_a_warm_and_no_store_give_the_same_bytes(project: Project, tmp_pa
         told.append("".join(project.run(stage, tmp_path / name, kept) for stage in ("frames", "faces", "features")))
     assert [text.count("(14 from the clip store)") for text in told] == [0, 3, 0]
     made = outputs(tmp_path / "cold")
-    assert len(made) == 14 * 2 + 2 * 2 + 1
+    assert len(made) == 14 * 2 + 3 * 2 + 1, "two tables of each clip, the metrics and the list of refusals of each stage, and the cache"
     assert outputs(tmp_path / "warm") == outputs(tmp_path / "none") == made
 
 
