@@ -38,6 +38,8 @@ def main(
         if reason := params.unneeded(config):
             made = skip(out, reason)
         elif params_.weights == "shipped":
+            ignored = "the other params of cnn" + (" and the weights of pretrain" * any(start.glob("*.keras")))
+            console.warn(f"cnn.weights is shipped: {ignored} are ignored")
             made = take(table, labels, out)
         else:
             name = project.name(config, env.repository() or HOME)

@@ -91,6 +91,14 @@ def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Pat
     assert (answer.predicted == answer.truth).mean() == pytest.approx(CARD["slice"]["accuracy"]["value"], abs=1.5 / ship.SLICE)
 
 
+def test_weights_of_the_pretraining_that_it_does_not_take_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stills.write(tmp_path / "stills.parquet", stills.SCHEMA.empty_table())
+    (tmp_path / "no-start").mkdir()
+    (tmp_path / "no-start" / "backbone.keras").touch()
+    run(tmp_path)
+    assert "the other params of cnn and the weights of pretrain are ignored" in " ".join(capsys.readouterr().out.split())
+
+
 def run(root: Path) -> Path:
     params = yaml.safe_load((HOME / "params.yaml").read_text())
     params["cnn"]["weights"] = "shipped"
@@ -99,9 +107,10 @@ def run(root: Path) -> Path:
     return root / "out"
 
 
-def test_who_has_only_clips_gets_it_without_stills(tmp_path: Path) -> None:
+def test_who_has_only_clips_gets_it_without_stills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stills.write(tmp_path / "stills.parquet", stills.SCHEMA.empty_table())
     out = run(tmp_path)
+    assert "the other params of cnn are ignored" in " ".join(capsys.readouterr().out.split())
     assert {path.name for path in out.iterdir()} == {*shipped.FILES, learned.FILE, "metrics.json", "predictions.parquet", "run.json"}
     assert json.loads((out / "metrics.json").read_text()) == {}
     assert json.loads((out / "run.json").read_text()) == {"run_id": ""}
