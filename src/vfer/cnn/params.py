@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,21 +13,21 @@ from vfer.params import Params
 class FitParams(Params):
     """How a CNN is fitted to faces, of stills or of clips."""
 
-    dropout: float = Field(ge=0, lt=1)
-    frozen_epochs: int = Field(ge=0, le=10_000)
-    frozen_learning_rate: float = Field(gt=0, le=1)
-    patience: int = Field(ge=1)
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    frozen_epochs: Annotated[int, Field(ge=0, le=10_000)]
+    frozen_learning_rate: Annotated[float, Field(gt=0, le=1)]
+    patience: Annotated[int, Field(ge=1)]
     monitor: Literal["loss", "accuracy"]
-    batch_size: int = Field(ge=2, le=65_536)
-    learning_rate: float = Field(gt=0, le=1)
-    warmup: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0, le=1)
-    averaging: float = Field(ge=0, lt=1)
-    label_smoothing: float = Field(ge=0, lt=1)
-    augmentation: float = Field(ge=0, le=1)
-    erasing: float = Field(ge=0, le=1)
-    mixup: float = Field(ge=0, le=10)
-    class_balance: float = Field(ge=0, le=1)
+    batch_size: Annotated[int, Field(ge=2, le=65_536)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    averaging: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    augmentation: Annotated[float, Field(ge=0, le=1)]
+    erasing: Annotated[float, Field(ge=0, le=1)]
+    mixup: Annotated[float, Field(ge=0, le=10)]
+    class_balance: Annotated[float, Field(ge=0, le=1)]
     deterministic: bool
 
 
@@ -36,12 +36,12 @@ class CnnParams(FitParams):
 
     weights: Literal["trained", "shipped"]
     architecture: str
-    embedding: int = Field(ge=2, le=4096)
+    embedding: Annotated[int, Field(ge=2, le=4096)]
     looks: Literal[1, 2, 6]
     head: Literal["label", "votes", "both"]
-    epochs: int = Field(ge=1, le=10_000)
-    votes: float = Field(ge=0, le=10)
-    distillation: float = Field(ge=0, le=1)
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    votes: Annotated[float, Field(ge=0, le=10)]
+    distillation: Annotated[float, Field(ge=0, le=1)]
     progressive: bool
     drop_duplicates: bool
     precision: Literal["float32", "mixed_bfloat16", "auto"]
@@ -74,8 +74,8 @@ class CnnParams(FitParams):
 class TuneParams(FitParams):
     """How the CNN is fine-tuned on faces of the training clips; with `epochs: 0` it is not."""
 
-    epochs: int = Field(ge=0, le=10_000)
-    frames: int = Field(ge=1, le=100_000)
+    epochs: Annotated[int, Field(ge=0, le=10_000)]
+    frames: Annotated[int, Field(ge=1, le=100_000)]
     looks: Literal[1, 2, 6]
 
     @classmethod
