@@ -36,15 +36,15 @@ def main(
     labels = params.load(config, "labels", LabelsParams)
     with console.Stage("cnn") as stage:
         if reason := params.unneeded(config):
-            made = skip(out, reason)
+            summary = skip(out, reason)
         elif params_.weights == "shipped":
             ignored = "the other params of cnn" + (" and the weights of pretrain" * any(start.glob("*.keras")))
             console.warn(f"cnn.weights is shipped: {ignored} are ignored")
-            made = take(table, labels, out)
+            summary = take(table, labels, out)
         else:
             name = project.name(config, env.repository() or HOME)
-            made = train(table, start, weights, labels, params_, params.seed(config), out, name)
-        stage.summary = f"{made} -> {out}"
+            summary = train(table, start, weights, labels, params_, params.seed(config), out, name)
+        stage.summary = f"{summary} -> {out}"
 
 
 def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_: CnnParams, seed: int, out: Path, name: str) -> str:
@@ -59,19 +59,19 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
         from vfer.cnn import train, transfer
         from vfer.nets import export
 
-    begun = transfer.found(start)
+    backbone = transfer.weights_in(start)
     settings = params_.model_dump() | {"seed": seed, "classes": loaded.classes, "votes_classes": loaded.votes}
-    epochs = params_.epochs + (params_.frozen_epochs if begun else 0)
+    epochs = params_.epochs + (params_.frozen_epochs if backbone else 0)
     parts = loaded.parts
     if guides:
         share = params_.distillation
         parts = parts | {"train": teachers.teach(parts["train"], guides, loaded.classes, loaded.votes, share, threads=env.workers())}
-    inputs: list[Input] = [begun] if begun else []
+    inputs: list[Input] = [backbone] if backbone else []
     for part in (parts["train"], parts["validation"]):
         inputs += [part.pixels, part.labels, part.targets, part.votes]
     key = fingerprint(settings, code=[*CODE, *params_.modules], inputs=inputs)
     with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs, name) as live:
-        model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, begun)
+        model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, backbone)
         sample = parts["validation"].pixels[:64, ..., None].astype("float32")
         model, classes, last = train.finish(model, params_, loaded)
         export.save(model, out, sample, classes)
@@ -83,9 +83,9 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
         outputs = run(session, parts)
         figures = report(session, outputs, parts, loaded.classes, out) | votes_report(outputs, parts)
         live.run.log(files.flatten(figures))
-    kept = {still for part in parts.values() for still in part.names}
-    examples = [example for example in learned.of_stills(read) if example.name in kept]
-    learned.write(out / learned.FILE, [*examples, *(learned.read(start / learned.FILE) if begun else [])])
+    names_used = {still for part in parts.values() for still in part.names}
+    examples = [example for example in learned.of_stills(read) if example.name in names_used]
+    learned.write(out / learned.FILE, [*examples, *(learned.read(start / learned.FILE) if backbone else [])])
     files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
     counts = {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": loaded.duplicates}
     files.write_json(out / "metrics.json", figures | counts)

@@ -14,7 +14,7 @@ from vfer.clips.fingerprint import fingerprint
 from vfer.cnn.params import TuneParams
 from vfer.compare import answers, pictures, report
 from vfer.compare.params import CompareParams
-from vfer.compare.report import Judged
+from vfer.compare.report import MethodResults
 from vfer.compare.table import ENTRIES
 from vfer.evaluate import figures, plots
 from vfer.register import experiment, project, refusal, tracking
@@ -37,39 +37,39 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the tables and the pictures.")],
 ) -> None:
     """Write metrics.json, table.md, table.csv, per_subject.csv and pictures, and one MLflow run with one below for each row."""
-    chosen = params.load(settings, "compare", CompareParams)
+    section = params.load(settings, "compare", CompareParams)
     seed = params.seed(config)
     with console.Stage("compare") as stage:
-        judged: Everything[Judged] = {
-            protocol: {name: Judged(answers.read(said / name / f"{protocol}.parquet"), chosen) for name in chosen.methods}
-            for protocol in chosen.tables
+        results: Everything[MethodResults] = {
+            protocol: {name: MethodResults(answers.read(said / name / f"{protocol}.parquet"), section) for name in section.methods}
+            for protocol in section.tables
         }
-        tables: Everything[report.Told] = {protocol: report.table(methods) for protocol, methods in judged.items()}
+        tables: Everything[report.Scores] = {protocol: report.table(methods) for protocol, methods in results.items()}
         tuning = TuneParams.load(config)
-        write(out, judged, tables, chosen, tuned=tuning.epochs > 0)
+        write(out, results, tables, section, tuned=tuning.epochs > 0)
         log(
             out,
             project.name(config, env.repository() or HOME),
-            judged,
+            results,
             tables,
-            {"seed": seed, **chosen.model_dump()} | ({"tune": tuning.model_dump()} if tuning.epochs else {}),
+            {"seed": seed, **section.model_dump()} | ({"tune": tuning.model_dump()} if tuning.epochs else {}),
             str(version(data).get("md5", "")),
         )
         best = {protocol: next(iter(methods.items())) for protocol, methods in tables.items()}
-        first = "; ".join(f"by {protocol} {name} {made['accuracy']['value']:.3f}" for protocol, (name, made) in best.items())
-        stage.summary = f"{len(chosen.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
+        first = "; ".join(f"by {protocol} {name} {scores['accuracy']['value']:.3f}" for protocol, (name, scores) in best.items())
+        stage.summary = f"{len(section.methods)} methods under {len(tables)} protocols, best {first} -> {out / 'table.md'}"
 
 
-def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told], chosen: CompareParams, *, tuned: bool) -> None:
+def write(out: Path, results: Everything[MethodResults], tables: Everything[report.Scores], section: CompareParams, *, tuned: bool) -> None:
     """Write the tables and the pictures; the confusion matrices are those of the last protocol."""
     shutil.rmtree(out / "plots", ignore_errors=True)
     files.write_json(out / "metrics.json", tables)
-    files.write_bytes(out / "table.md", report.markdown(tables, chosen.confidence, tuned=tuned).encode())
+    files.write_bytes(out / "table.md", report.markdown(tables, section.confidence, tuned=tuned).encode())
     rows = report.flat(tables)
     files.write_csv(out / "table.csv", list(rows[0]), rows)
     by_subject = [
         {"protocol": protocol, "method": name, **row}
-        for protocol, methods in judged.items()
+        for protocol, methods in results.items()
         for name, one in methods.items()
         for row in one.by_subject()
     ]
@@ -77,13 +77,15 @@ def write(out: Path, judged: Everything[Judged], tables: Everything[report.Told]
     last = list(tables)[-1]
     pictures.accuracy(out / "plots" / "accuracy.png", tables)
     pictures.cost(out / "plots" / "cost.png", tables)
-    pictures.subjects(out / "plots" / "subjects.png", {name: judged[last][name].by_subject() for name in tables[last]}, last)
-    for name, one in judged[last].items():
+    pictures.subjects(out / "plots" / "subjects.png", {name: results[last][name].by_subject() for name in tables[last]}, last)
+    for name, one in results[last].items():
         title = f"{ENTRIES[name].title}, by {last}"
         plots.confusion(out / "plots" / "confusion" / f"{name}.png", one.confusion, one.classes, title)
 
 
-def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[report.Told], settings: dict[str, Any], data: str) -> None:
+def log(
+    out: Path, name: str, results: Everything[MethodResults], tables: Everything[report.Scores], settings: dict[str, Any], data: str
+) -> None:
     """Make one MLflow run of the comparison, with one below it for each method and protocol, once for the same figures."""
     root = env.repository() or HOME
     client, store = tracking.connect(root, name)
@@ -104,7 +106,7 @@ def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[rep
                 mlflow.log_params({"seed": settings["seed"], "protocols": json.dumps(settings["protocols"])})
                 for protocol, methods in tables.items():
                     for name, made in methods.items():
-                        _log_row(client, store, protocol, name, made, judged[protocol][name])
+                        _log_row(client, store, protocol, name, made, results[protocol][name])
                 for path in ("table.md", "table.csv", "per_subject.csv", "metrics.json"):
                     mlflow.log_artifact(str(out / path))
                 mlflow.log_artifacts(str(out / "plots"), "plots")
@@ -112,7 +114,7 @@ def log(out: Path, name: str, judged: Everything[Judged], tables: Everything[rep
         raise refusal.failed(root, error, "run `make compare` again") from error
 
 
-def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made: report.Told, judged: Judged) -> None:
+def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made: report.Scores, result: MethodResults) -> None:
     import mlflow
     from mlflow.entities import Metric
 
@@ -122,7 +124,7 @@ def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made:
     with mlflow.start_run(experiment_id=store, run_name=f"{name} by {protocol}", nested=True, tags={"vfer.kind": "method"}) as run:
         mlflow.log_params({"method": name, "protocol": protocol})
         metrics = [Metric(key, value, run.info.start_time, 0) for key, value in flat.items()]
-        for fold, scores in enumerate(judged.by_fold()):
+        for fold, scores in enumerate(result.by_fold()):
             metrics += [Metric(f"fold.{key}", value, run.info.start_time, fold) for key, value in scores.items()]
         client.log_batch(run.info.run_id, metrics=metrics)
 

@@ -46,9 +46,9 @@ def main(
         names = clips_in(faces)
         dataset = labelled(clips, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
         known, fresh, total = places.read(placed), 0, 0
-        for protocol, given in chosen.protocols.items():
+        for protocol, settings_of in chosen.protocols.items():
             numbers = split.fold_numbers(dataset.clips, chosen.split(protocol, 0), known)
-            for number, repeat in product(numbers, range(given.seeds)):
+            for number, repeat in product(numbers, range(settings_of.seeds)):
                 section = chosen.split(protocol, number)
                 rows = split.split(dataset.clips, dataset.expressions, section, seed, clips, known, dataset.digests)
                 with tempfile.TemporaryDirectory() as folder:
@@ -57,20 +57,20 @@ def main(
                 total, fresh = total + 1, fresh + (not was_kept)
                 if not was_kept:
                     console.console.print(f"folds: {protocol}, fold {number + 1}, seed {seed + repeat}: fine-tuned", markup=False)
-        kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
-        stage.summary = f"{total} fine-tuned networks{kept} -> {out}"
+        note = f" ({total - fresh} from the clip store)" if fresh < total else ""
+        stage.summary = f"{total} fine-tuned networks{note} -> {out}"
 
 
 def embed(model: Path, faces: Path, names: list[str], path: Path) -> None:
     """Write what a network makes of all clips, or take it from the clip store."""
-    store, made = Store(env.store()), recipe("embeddings", {"model": digest(model)}, CODE)
-    key = f"{made.digest}{digest(faces)[:32]}"
-    if store.take(made, key, path):
+    store, work = Store(env.store()), recipe("embeddings", {"model": digest(model)}, CODE)
+    key = f"{work.digest}{digest(faces)[:32]}"
+    if store.take(work, key, path):
         return
     session = Session(model, threads=env.workers())
     pieces = (features.embed(session, name, piece, BATCH) for name in names for piece in table.pieces(faces / f"{name}.parquet"))
     features.write(path, pieces, {"model_sha256": digest(model)})
-    store.keep(made, key, path)
+    store.keep(work, key, path)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the model, the split, the history and the metrics.")],
 ) -> None:
     """Train on the split's train part and stops early on validation; the test part is left to `evaluate`."""
-    chosen = params.load(config, "lstm", LstmParams)
+    section = params.load(config, "lstm", LstmParams)
     seed = params.seed(config)
     with console.Stage("lstm") as stage:
         embeddings = features.embeddings(cache)
@@ -42,42 +42,42 @@ def main(
         for warning in dataset.warnings:
             console.warn(warning)
         names, rows = dataset.classes, dataset.rows
-        check(rows, embeddings, chosen, clips)
+        check(rows, embeddings, section, clips)
         env.prepare_tensorflow()
         with console.hushed():
             from vfer.lstm.learn import learn
             from vfer.nets import export
 
-        settings = chosen.model_dump() | {"seed": seed, "classes": names} | dealt.model_dump()
+        settings = section.model_dump() | {"seed": seed, "classes": names} | dealt.model_dump()
         key = fingerprint(settings, code=CODE, inputs=inputs(rows, embeddings))
         root = env.repository() or HOME
-        with tracking.training(root, "lstm", settings, key, chosen.epochs, project.name(config, root)) as live:
-            learned = learn(rows, names, embeddings, chosen, seed, live.checkpoint, live.on_epoch)
-            export.save(learned.model, out, learned.sample, names)
-            export.annotate(out / "model.onnx", learned.metadata)
-            live.run.log(files.flatten(learned.figures))
+        with tracking.training(root, "lstm", settings, key, section.epochs, project.name(config, root)) as live:
+            model = learn(rows, names, embeddings, section, seed, live.checkpoint, live.on_epoch)
+            export.save(model.model, out, model.sample, names)
+            export.annotate(out / "model.onnx", model.metadata)
+            live.run.log(files.flatten(model.figures))
         split.write(out / "split.parquet", rows)
-        files.write_csv(out / "history.csv", ["epoch", *learned.fit.history[0]], learned.fit.rows())
+        files.write_csv(out / "history.csv", ["epoch", *model.fit.history[0]], model.fit.rows())
         counts = Counter(row.part for row in rows)
         faceless = sum(not len(embeddings[row.clip]) for row in rows)
-        course = {"epochs": len(learned.fit.history), "best_epoch": learned.fit.best + 1, "faceless": faceless}
-        files.write_json(out / "metrics.json", learned.figures | course | {"clips": {part: counts[part] for part in PARTS}})
+        course = {"epochs": len(model.fit.history), "best_epoch": model.fit.best + 1, "faceless": faceless}
+        files.write_json(out / "metrics.json", model.figures | course | {"clips": {part: counts[part] for part in PARTS}})
         files.write_json(out / "run.json", {"run_id": live.run.id})
-        trained = f"{chosen.architecture} of {chosen.units} units, {course['epochs']} epochs"
-        stage.summary = f"{trained}, validation accuracy {learned.figures['validation']['accuracy']:.3f} -> {out}"
+        description = f"{section.architecture} of {section.units} units, {course['epochs']} epochs"
+        stage.summary = f"{description}, validation accuracy {model.figures['validation']['accuracy']:.3f} -> {out}"
 
 
 def inputs(rows: list[SplitRow], embeddings: Mapping[str, Embeddings]) -> list[Input]:
     """Return what a training reads of the clips to train and validate on; those to test decide nothing."""
-    used = [row for row in rows if row.part != "test"]
-    found: list[Input] = []
-    for row in used:
+    learned_from = [row for row in rows if row.part != "test"]
+    arrays: list[Input] = []
+    for row in learned_from:
         described = "\0".join((row.part, row.expression, row.subject, row.recording))
-        found += [described, embeddings[row.clip].values, embeddings[row.clip].time]
-    return found
+        arrays += [described, embeddings[row.clip].values, embeddings[row.clip].time]
+    return arrays
 
 
-def check(rows: list[SplitRow], embeddings: Mapping[str, Embeddings], chosen: LstmParams, where: Path) -> None:
+def check(rows: list[SplitRow], embeddings: Mapping[str, Embeddings], section: LstmParams, where: Path) -> None:
     """Warn of what is odd about the clips; raises `DataError` where they cannot be learned from.
 
     Clips without a face are no help to the training, but `evaluate` scores them.
@@ -92,7 +92,7 @@ def check(rows: list[SplitRow], embeddings: Mapping[str, Embeddings], chosen: Ls
     for row in rows:
         if len(embeddings[row.clip]) > 1 and np.diff(embeddings[row.clip].time).min() <= 0:
             raise DataError(f"{row.clip}: its frames are not in the order of their time; run `dvc repro frames`")
-    for warning in people.check(rows, chosen.baseline, chosen.neutral, where):
+    for warning in people.check(rows, section.baseline, section.neutral, where):
         console.warn(warning)
 
 

@@ -46,31 +46,31 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the answers, a Parquet file a protocol.")],
 ) -> None:
     """Run all trainings; each is kept in the clip store when it is finished, so that none is trained twice."""
-    chosen = params.load(settings, "compare", CompareParams)
+    section = params.load(settings, "compare", CompareParams)
     how = params.load(settings, "methods", MethodsParams)
     seed = params.seed(config)
     with console.Stage(method) as stage:
         tuning = TuneParams.load(config).epochs > 0  # then the cache's network has learned from clips that are tested here
         everywhere = features.embeddings(cache)
-        found = labelled(clips, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
-        names, known = found.classes, places.read(placed)
+        labelled_clips = labelled(clips, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
+        names, numbers = labelled_clips.classes, places.read(placed)
         lstm = params.load(config, "lstm", LstmParams)
         task = Task(len(names), seed, lstm, how.nets, how.encodings)
         store = Store(env.store())
         entry = ENTRIES[method]
         check(method, entry, faces, settings)
         beside = [digest(path) for path in seen(entry, faces, moves)]
-        used = {"method": method, "seed": seed, "classes": names}
-        used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
-        made = recipe("folds", used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
+        settings_used = {"method": method, "seed": seed, "classes": names}
+        settings_used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
+        made = recipe("folds", settings_used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
-        def trained(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode, own: Path) -> Answers:
+        def fit_fold(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode, cache_path: Path) -> Answers:
             for lacking in split.absent(parts, ["train"]):
                 console.warn(f"{name}, fold {number + 1}: {lacking}")
             for warning in people.check(parts, mode, lstm.neutral, clips):
                 console.warn(f"{name}, fold {number + 1}: {warning}")
-            embeddings = features.embeddings(own) if tuning else everywhere
+            embeddings = features.embeddings(cache_path) if tuning else everywhere
             parts, values = relative(parts, embeddings, mode, lstm.neutral, lstm.neutral_clips)
             env.prepare_tensorflow("float32")
             logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
@@ -80,32 +80,40 @@ def main(
             return folds.run(number, repeat, parts, names, train, how_to, lambda rows: folds.clips_of(rows, names, values, faces, moves))
 
         fresh, total = 0, 0
-        for name, (protocol, mode) in chosen.tables.items():
+        for name, (protocol, mode) in section.tables.items():
             ready = []
             for number, repeat in product(
-                split.fold_numbers(found.clips, chosen.split(protocol, 0), known), range(chosen.protocols[protocol].seeds)
+                split.fold_numbers(labelled_clips.clips, section.split(protocol, 0), numbers), range(section.protocols[protocol].seeds)
             ):
-                parts = split.split(found.clips, found.expressions, chosen.split(protocol, number), seed, clips, known, found.digests)
+                parts = split.split(
+                    labelled_clips.clips,
+                    labelled_clips.expressions,
+                    section.split(protocol, number),
+                    seed,
+                    clips,
+                    numbers,
+                    labelled_clips.digests,
+                )
                 path = out / f"{name}-{number}-{repeat}.parquet"
                 people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
                 work = {"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
                 own = embeddings_of(tuned, protocol, number, repeat) if tuning else cache
                 key = fingerprint(work, inputs=[digest(own), *beside])
                 if not store.take(made, key, path):
-                    said = trained(name, number, repeat, parts, mode, own)
-                    answers.write(path, [said])
+                    predictions = fit_fold(name, number, repeat, parts, mode, own)
+                    answers.write(path, [predictions])
                     if failure := store.keep(made, key, path):
                         console.warn(f"{failure}; this fold will be trained again: free space or correct its permissions")
                     fresh += 1
                     console.console.print(
-                        f"{method}, {name}, fold {number + 1}, seed {seed + repeat}: {said.cost.seconds:.1f} s", markup=False
+                        f"{method}, {name}, fold {number + 1}, seed {seed + repeat}: {predictions.cost.seconds:.1f} s", markup=False
                     )
                 ready += answers.read(path)
                 path.unlink()
             answers.write(out / f"{name}.parquet", ready)
             total += len(ready)
-        kept = f" ({total - fresh} from the clip store)" if fresh < total else ""
-        stage.summary = f"{total} trainings{kept} of {len(chosen.tables)} protocols -> {out}"
+        note = f" ({total - fresh} from the clip store)" if fresh < total else ""
+        stage.summary = f"{total} trainings{note} of {len(section.tables)} protocols -> {out}"
 
 
 def seen(entry: MethodEntry, faces: Path, moves: Path) -> list[Path]:

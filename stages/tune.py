@@ -51,8 +51,8 @@ def main(
             stage.summary = params.unneeded(config) or "is off (tune.epochs), so the CNN stays as it is"
             return
         labels, section = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
-        clips, placed, seed = data / "clips.csv", data / places.FILE, params.seed(config)
-        dataset = divided(clips, placed, labels, section, seed, clips_in(faces), env.store(), env.workers())
+        clips, places_file, seed = data / "clips.csv", data / places.FILE, params.seed(config)
+        dataset = divided(clips, places_file, labels, section, seed, clips_in(faces), env.store(), env.workers())
         for warning in dataset.warnings:
             console.warn(warning)
         was_kept = tuner.tune(dataset.rows, dataset.classes, seed, out)
@@ -134,8 +134,8 @@ class Tuner:
             session = Session(out / MODELS[1], threads=env.workers())
             everybody = reference.of_faces(session, held_out.pixels, held_out.labels, names)
             export.annotate(out / MODELS[1], {head.KEY: cnn_model.answer_head(model).to_json(), baseline.KEY: everybody.to_json()})
-            judged = predictions.predict(session, "validation", held_out, names)
-            figures = {"validation": asdict(score(judged.truth, judged.predicted, len(names)))}
+            answer = predictions.predict(session, "validation", held_out, names)
+            figures = {"validation": asdict(score(answer.truth, answer.predicted, len(names)))}
             live.run.log(files.flatten(figures))
         files.write_csv(out / "history.csv", HISTORY, [{name: row[name] for name in HISTORY} for row in fit.rows()])
         counts = {"faces": {name: len(part.labels) for name, part in parts.items()}}

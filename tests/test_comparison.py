@@ -22,7 +22,7 @@ from vfer.compare import answers, folds, pictures
 from vfer.compare.answers import Answers, Cost
 from vfer.compare.methods.base import FittedMethod, MethodClips, Task
 from vfer.compare.params import CompareParams
-from vfer.compare.report import Judged, heading, markdown, table
+from vfer.compare.report import MethodResults, heading, markdown, table
 from vfer.compare.table import ENTRIES
 from vfer.data import split
 from vfer.data.split import SplitRow
@@ -248,7 +248,7 @@ def test_a_faceless_clip_is_scored_as_it_was_asked(root: Path) -> None:
     read = answers.read(out / "subject.parquet")
     for faceless, right in (("wrong", 35), ("prior", 36)):  # the prior is the first of two equal classes, which the clip shows
         chosen = load(settings(root, faceless=faceless), "compare", CompareParams)
-        told = Judged(read, chosen).told()
+        told = MethodResults(read, chosen).scores()
         assert told["accuracy"]["value"] == pytest.approx(right / 36)
         assert told["faceless"] == 1
 
@@ -319,7 +319,7 @@ def test_one_clip_a_subject_is_compared_like_any_other() -> None:
         shares, prior = np.eye(2, dtype=np.float32)[answered], np.full(2, 0.5, np.float32)
         return [Answers(0, 0, parts, shares, prior, ["a", "b"], {"recording": 0, "subject": 0}, cost)]
 
-    judged = {"lstm": Judged(fold(truth), chosen), "gru": Judged(fold(1 - truth), chosen)}
+    judged = {"lstm": MethodResults(fold(truth), chosen), "gru": MethodResults(fold(1 - truth), chosen)}
     made = table(judged)
     assert made["gru"]["p"] < 0.01
     assert made["lstm"]["accuracy"] == {"value": 1, "low": pytest.approx(0.025 ** (1 / 9)), "high": 1}
@@ -337,8 +337,8 @@ def test_seeds_are_averaged_and_their_spread_is_told() -> None:
         mine = slice(6 * fold, 6 * fold + 6)
         return Answers(fold, repeat, parts[mine], np.eye(2, dtype=np.float32)[answered[mine]], prior, ["a", "b"], {"recording": 0}, cost)
 
-    judged = Judged([trained(fold, repeat, answered) for repeat, answered in enumerate([truth, half]) for fold in (0, 1)], chosen)
-    told = judged.told()
+    judged = MethodResults([trained(fold, repeat, answered) for repeat, answered in enumerate([truth, half]) for fold in (0, 1)], chosen)
+    told = judged.scores()
     assert told["accuracy"]["value"] == 0.75
     assert told["accuracy"]["low"] < 0.75 < told["accuracy"]["high"]
     assert told["seeds"] == {"deviation": pytest.approx(0.5 / np.sqrt(2)), "number": 2}

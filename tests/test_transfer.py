@@ -119,10 +119,10 @@ def test_what_is_no_model_is_one_line(content: bytes, tmp_path: Path) -> None:
 
 
 def test_weights_are_found_where_pretrain_left_some(tmp_path: Path) -> None:
-    assert transfer.found(tmp_path / "nowhere") is None
-    assert transfer.found(tmp_path) is None
+    assert transfer.weights_in(tmp_path / "nowhere") is None
+    assert transfer.weights_in(tmp_path) is None
     (tmp_path / "backbone.keras").touch()
-    assert transfer.found(tmp_path) == tmp_path / "backbone.keras"
+    assert transfer.weights_in(tmp_path) == tmp_path / "backbone.keras"
 
 
 def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,21 +27,21 @@ def parts(rows: Sequence[SplitRow], faces: Path, names: Sequence[str], frames: i
     Raises:
         DataError: No clip of a part shows a face, or all clips to train on show one expression.
     """
-    found = {part: _part([row for row in rows if row.part == part], faces, names, frames) for part in PARTS}
-    for part, given in found.items():
-        if not len(given.labels):
+    stills = {part: _part([row for row in rows if row.part == part], faces, names, frames) for part in PARTS}
+    for part, stills_of in stills.items():
+        if not len(stills_of.labels):
             raise DataError(f"{faces}: no clip of the part {part} shows a face; see outputs/faces/refused.csv")
-    if len(set(found["train"].labels.tolist())) < 2:
-        only = names[int(found["train"].labels[0])]
+    if len(set(stills["train"].labels.tolist())) < 2:
+        only = names[int(stills["train"].labels[0])]
         raise DataError(f"{faces}: all clips to train on show {only}; lower split.folds, choose another fold, or add clips")
-    return found
+    return stills
 
 
 def _part(rows: Sequence[SplitRow], faces: Path, names: Sequence[str], frames: int) -> StillPart:
     pixels, labels = [np.empty((0, table.SIDE, table.SIDE), np.uint8)], []
     for row in rows:
-        found = table.read(faces / f"{row.clip}.parquet")
-        crops = found.crop[found.present]
+        faces_table = table.read(faces / f"{row.clip}.parquet")
+        crops = faces_table.crop[faces_table.present]
         most = min(frames, len(crops))
         pixels.append(crops[np.linspace(0, len(crops) - 1, most).round().astype(np.int64)])
         labels += [names.index(row.expression)] * len(pixels[-1])

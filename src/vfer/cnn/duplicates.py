@@ -43,9 +43,9 @@ def examine(
     np.add.at(alike, pairs[:, 0], same[pairs[:, 1]])
     np.add.at(alike, pairs[:, 1], same[pairs[:, 0]])
     numbers = {usage: number for number, usage in enumerate(USAGES)}
-    trained = usages == numbers["train"]
-    shown = np.asarray((same + alike).any(axis=2))[groups]
-    leaking = np.where(trained, shown[:, [numbers["validation"], numbers["test"]]].any(axis=1), shown[:, numbers["train"]])
+    in_training = usages == numbers["train"]
+    twins = np.asarray((same + alike).any(axis=2))[groups]
+    leaking = np.where(in_training, twins[:, [numbers["validation"], numbers["test"]]].any(axis=1), twins[:, numbers["train"]])
     counts = {}
     for usage, other in COMPARED:
         rows = usages == numbers[usage]
@@ -57,15 +57,15 @@ def examine(
 
 
 def _count(same: NDArray[np.int32], alike: NDArray[np.int32], labels: NDArray[np.int64]) -> dict[str, int]:
-    identical, found = same.any(axis=1), same + alike
-    others = found.any(axis=1) & (found.sum(axis=1) > found[np.arange(len(labels)), labels])
+    identical, similar = same.any(axis=1), same + alike
+    others = similar.any(axis=1) & (similar.sum(axis=1) > similar[np.arange(len(labels)), labels])
     return {"identical": int(identical.sum()), "near": int((alike.any(axis=1) & ~identical).sum()), "contradicting": int(others.sum())}
 
 
 def _groups(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    seen: dict[bytes, int] = {}
+    numbers: dict[bytes, int] = {}
     return np.array(
-        [seen.setdefault(hashlib.blake2b(picture.tobytes(), digest_size=16).digest(), len(seen)) for picture in pixels], np.int64
+        [numbers.setdefault(hashlib.blake2b(picture.tobytes(), digest_size=16).digest(), len(numbers)) for picture in pixels], np.int64
     )
 
 
@@ -104,11 +104,11 @@ def phash(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 def _pairs(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return the pairs of close hashes of the same n pictures, a number each: the lower row times n plus the higher one."""
-    found = [np.empty(0, np.int64)]
+    pairs = [np.empty(0, np.int64)]
     for rows, places in close(some, others):
         unlike = rows != places
-        found.append(np.minimum(rows, places)[unlike] * len(some) + np.maximum(rows, places)[unlike])
-    return np.unique(np.concatenate(found))
+        pairs.append(np.minimum(rows, places)[unlike] * len(some) + np.maximum(rows, places)[unlike])
+    return np.unique(np.concatenate(pairs))
 
 
 def close(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

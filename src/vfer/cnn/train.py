@@ -72,7 +72,7 @@ def _build(params: CnnParams, classes: int, votes: int, side: int | None) -> ker
     return cnn_model.build(params.architecture, classes, params.embedding, params.dropout, votes=votes, side=side)
 
 
-def finish(model: keras.Model, params: CnnParams, loaded: Stills) -> tuple[keras.Model, list[str], Head]:
+def finish(model: keras.Model, params: CnnParams, inputs: Stills) -> tuple[keras.Model, list[str], Head]:
     """Let a trained model answer by the head and the looks of its params.
 
     Returns:
@@ -81,13 +81,13 @@ def finish(model: keras.Model, params: CnnParams, loaded: Stills) -> tuple[keras
     Raises:
         DataError: An expression of the labels has no votes, although the vote head is to answer.
     """
-    labels, train = cnn_model.head(model, "labels"), loaded.parts["train"]
-    answer, classes = labels, loaded.classes
+    labels, train = cnn_model.head(model, "labels"), inputs.parts["train"]
+    answer, classes = labels, inputs.classes
     if params.head != "label":
-        votes, columns = cnn_model.head(model, "votes"), loaded.columns()
+        votes, columns = cnn_model.head(model, "votes"), inputs.columns()
         voted = train.votes[train.votes.any(axis=1)]
         priors = train.targets.mean(axis=0), voted.mean(axis=0)
-        answer, classes = (votes, loaded.votes) if params.head == "votes" else (fused(labels, votes, columns, priors), classes)
+        answer, classes = (votes, inputs.votes) if params.head == "votes" else (fused(labels, votes, columns, priors), classes)
     return cnn_model.answering(model, answer, params.looks), classes, answer
 
 
@@ -133,15 +133,15 @@ def run(
     """
     history: list[Logs] = []
     for phase in phases:
-        done = len(history)
+        before = len(history)
         for layer in model.layers:
             layer.trainable = layer not in phase.frozen
         classifier = cnn_model.classifier(model)
-        fitted = StillBatches(data["train"], classes, params, seed, epochs=phase.epochs, progressive=progressive)
+        train_batches = StillBatches(data["train"], classes, params, seed, epochs=phase.epochs, progressive=progressive)
         training.compile_classifier(
             classifier,
             learning_rate=phase.learning_rate,
-            steps=len(fitted) * phase.epochs,
+            steps=len(train_batches) * phase.epochs,
             warmup=params.warmup,
             weight_decay=params.weight_decay,
             label_smoothing=params.label_smoothing,
@@ -149,22 +149,22 @@ def run(
         )
         fit = training.fit(
             classifier,
-            fitted,
+            train_batches,
             StillBatches(data["validation"], classes, params, seed, progressive=progressive),
             epochs=phase.epochs,
             patience=params.patience,
             checkpoint=checkpoint / phase.name if checkpoint else None,
-            on_epoch=partial(_later, on_epoch, done),
+            on_epoch=partial(_later, on_epoch, before),
             averaging=params.averaging,
             monitor=params.monitor,
         )
-        best = done + fit.best
+        best = before + fit.best
         history += fit.history
     return Fit(history, best)
 
 
-def _later(on_epoch: OnEpoch, done: int, epoch: int, logs: Logs) -> None:
-    on_epoch(done + epoch, logs)
+def _later(on_epoch: OnEpoch, before: int, epoch: int, logs: Logs) -> None:
+    on_epoch(before + epoch, logs)
 
 
 class StillBatches(Batches):

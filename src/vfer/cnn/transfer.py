@@ -12,7 +12,7 @@ HEAD = {"embedding_dense", "embedding", "dropout", "labels", "votes", "probabili
 BACKBONE = "backbone.keras"
 
 
-def found(folder: Path) -> Path | None:
+def weights_in(folder: Path) -> Path | None:
     """Returns the file of weights in the output of `pretrain`, or None where it made none."""
     path = folder / BACKBONE
     return path if path.is_file() else None
@@ -24,15 +24,15 @@ def load(model: keras.Model, path: Path) -> list[keras.layers.Layer]:
     Layers are told by their names, also within nested models; a layer that was given none, by its number among those of its kind.
     Raises `WeightsError`, and changes nothing, where the file is not a Keras model, or a layer is missing from it or has other shapes.
     """
-    given = read(path)
-    theirs = dict(_leaves(given))
+    source = read(path)
+    theirs = dict(_leaves(source))
     pairs = []
     for name, layer in _leaves(model):
         if name not in theirs:
-            raise WeightsError(f"{path}: {given.name} has no layer {name}, which {model.name} has; {_mend(model)}")
+            raise WeightsError(f"{path}: {source.name} has no layer {name}, which {model.name} has; {_mend(model)}")
         if (shapes := _shapes(theirs[name])) != _shapes(layer):
             raise WeightsError(
-                f"{path}: layer {name} of {given.name} has the shapes {shapes}, that of {model.name} {_shapes(layer)}; {_mend(model)}"
+                f"{path}: layer {name} of {source.name} has the shapes {shapes}, that of {model.name} {_shapes(layer)}; {_mend(model)}"
             )
         pairs.append((layer, theirs[name]))
     for layer, other in pairs:
@@ -51,11 +51,11 @@ def read(path: Path) -> keras.Model:
 
 def _leaves(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yields the layers with weights under a name that is the same in every process that builds the model, but none of the head."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for layer in _flat(model):
         name = _kind(layer)
-        seen[name] += 1
-        yield (f"{name}#{seen[name]}" if seen[name] > 1 else name), layer
+        counts[name] += 1
+        yield (f"{name}#{counts[name]}" if counts[name] > 1 else name), layer
 
 
 def _flat(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -39,9 +39,9 @@ class CompareParams(Params):
     @field_validator("protocols")
     @classmethod
     def _fitting(cls, protocols: dict[Protocol, Folds]) -> dict[Protocol, Folds]:
-        for protocol, given in protocols.items():
-            if isinstance(given.folds, str) and protocol != "subject":
-                raise ValueError(f"{protocol}: {given.folds} goes with subject alone; give a number of folds")
+        for protocol, folds in protocols.items():
+            if isinstance(folds.folds, str) and protocol != "subject":
+                raise ValueError(f"{protocol}: {folds.folds} goes with subject alone; give a number of folds")
         return protocols
 
     @field_validator("methods")

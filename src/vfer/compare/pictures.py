@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vfer.compare.report import Told
+from vfer.compare.report import Scores
 from vfer.compare.table import ENTRIES
 from vfer.evaluate import plots
 
 
-def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
+def accuracy(path: Path, tables: Mapping[str, Mapping[str, Scores]]) -> None:
     """Draw every method's accuracy with its interval, a colour a protocol, the methods in the order of the last protocol."""
     last = list(tables)[-1]
     names = [name for name in reversed(list(tables[last])) if all(name in methods for methods in tables.values())]
@@ -28,7 +28,7 @@ def accuracy(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
     plots.save(figure, path)
 
 
-def cost(path: Path, tables: Mapping[str, Mapping[str, Told]]) -> None:
+def cost(path: Path, tables: Mapping[str, Mapping[str, Scores]]) -> None:
     """Draw accuracy against the time of an answer, of the last protocol: a number is a method's place in the table, and a line joins
     those that no method is both faster and better than."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter

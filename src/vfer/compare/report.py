@@ -17,10 +17,10 @@ from vfer.evaluate.scores import confusion, score
 from vfer.lstm.baseline import KNOWS
 
 LSTM = "lstm"
-Told = dict[str, Any]
+Scores = dict[str, Any]
 
 
-class Judged:
+class MethodResults:
     """A method under a protocol: its tested clips over all folds, sorted, the truth, int64 (n,), and the answers, int64 (seeds, n)."""
 
     def __init__(self, trained: Sequence[Answers], params: CompareParams) -> None:
@@ -61,7 +61,7 @@ class Judged:
     def _score(self, one: Answers) -> dict[str, float]:
         return asdict(score(_truth(one), _answers(one, self._params), len(self.classes)))
 
-    def told(self) -> Told:
+    def scores(self) -> Scores:
         """Return its figures over all tested clips, with intervals over subjects, and what it cost."""
         costs, confidence = [one.cost for one in self.trained], self._params.confidence
         whole = intervals.intervals(self.truth, self.predicted, self.subjects, self.recordings, len(self.classes), confidence)
@@ -95,41 +95,47 @@ def _answers(fold: Answers, params: CompareParams) -> Numbers:
     return figures.answers(fold.probabilities, fold.prior, params.faceless)
 
 
-def table(judged: Mapping[str, Judged]) -> dict[str, Told]:
+def table(results: Mapping[str, MethodResults]) -> dict[str, Scores]:
     """Return the figures of a protocol's methods, the most accurate first, with the p of each one's difference to the LSTM.
 
     p is of a paired test over subjects, corrected for the number of methods by Holm's procedure.
     """
-    made = {name: one.told() for name, one in judged.items()}
-    if base := judged.get(LSTM):
-        raw = {name: paired.paired(one.right, base.right, base.subjects, base.recordings).p for name, one in judged.items() if name != LSTM}
+    scores = {name: one.scores() for name, one in results.items()}
+    if base := results.get(LSTM):
+        raw = {
+            name: paired.paired(one.right, base.right, base.subjects, base.recordings).p for name, one in results.items() if name != LSTM
+        }
         for name, p in paired.holm(raw).items():
-            made[name] |= {"p": raw[name], "p_corrected": p}
-    return dict(sorted(made.items(), key=lambda item: (-item[1]["accuracy"]["value"], item[0])))
+            scores[name] |= {"p": raw[name], "p_corrected": p}
+    return dict(sorted(scores.items(), key=lambda item: (-item[1]["accuracy"]["value"], item[0])))
 
 
-def flat(tables: Mapping[str, Mapping[str, Told]]) -> list[dict[str, object]]:
+def flat(tables: Mapping[str, Mapping[str, Scores]]) -> list[dict[str, object]]:
     """Return one row a protocol and method, for CSV and plots."""
     rows: list[dict[str, object]] = []
     for protocol, methods in tables.items():
-        for name, made in methods.items():
+        for name, scores in methods.items():
             intervals = {
-                f"{score}{'' if bound == 'value' else '_' + bound}": made[score][bound]
+                f"{score}{'' if bound == 'value' else '_' + bound}": scores[score][bound]
                 for score in figures.TITLES
                 for bound in ("value", "low", "high")
             }
             rows.append(
                 {"protocol": protocol, "method": name, "title": ENTRIES[name].title}
                 | intervals
-                | {"folds_mean": made["folds"]["mean"], "folds_deviation": made["folds"]["deviation"], "folds": made["folds"]["number"]}
-                | {"seeds_deviation": made["seeds"]["deviation"], "seeds": made["seeds"]["number"]}
-                | {key: made.get(key, "") for key in ("p", "p_corrected")}
-                | {key: made[key] for key in ("clips", "faceless", "parameters", "training_seconds", "milliseconds")}
+                | {
+                    "folds_mean": scores["folds"]["mean"],
+                    "folds_deviation": scores["folds"]["deviation"],
+                    "folds": scores["folds"]["number"],
+                }
+                | {"seeds_deviation": scores["seeds"]["deviation"], "seeds": scores["seeds"]["number"]}
+                | {key: scores.get(key, "") for key in ("p", "p_corrected")}
+                | {key: scores[key] for key in ("clips", "faceless", "parameters", "training_seconds", "milliseconds")}
             )
     return rows
 
 
-def markdown(tables: Mapping[str, Mapping[str, Told]], confidence: float, *, tuned: bool = False) -> str:
+def markdown(tables: Mapping[str, Mapping[str, Scores]], confidence: float, *, tuned: bool = False) -> str:
     """Return the figures as a Markdown table a protocol, in per cent; `tuned` says whether the CNN was fine-tuned for each fold."""
     return "\n".join(_section(protocol, methods, confidence, tuned) for protocol, methods in tables.items())
 
@@ -141,14 +147,14 @@ def heading(name: str, *, tuned: bool = False) -> str:
     return f"By {protocol}{network}" + (f", relative to each person's baseline ({mode}: {KNOWS[mode]})" if relative else "")
 
 
-def _section(protocol: str, methods: Mapping[str, Told], confidence: float, tuned: bool) -> str:
+def _section(protocol: str, methods: Mapping[str, Scores], confidence: float, tuned: bool) -> str:
     first = next(iter(methods.values()))
     leaks = first["leakage"]
-    seen = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
+    leakage = f"{leaks['recording']:.0%} of their recordings and {leaks['subject']:.0%} of their subjects were seen in training"
     scored = [head for title in figures.TITLES.values() for head in (title, intervals.head(confidence))]
     heads = ("method", *scored, "folds", "seeds", "p", "parameters", "training s", "ms a clip")
     lines = [
-        f"### {heading(protocol, tuned=tuned)}: {first['clips']} test clips in {first['folds']['number']} folds; {seen}\n",
+        f"### {heading(protocol, tuned=tuned)}: {first['clips']} test clips in {first['folds']['number']} folds; {leakage}\n",
         f"| {' | '.join(heads)} |",
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]
@@ -168,5 +174,5 @@ def _section(protocol: str, methods: Mapping[str, Told], confidence: float, tune
     return "\n".join(lines) + "\n"
 
 
-def _spread(seeds: Told) -> str:
+def _spread(seeds: Scores) -> str:
     return "one seed" if seeds["deviation"] is None else f"± {100 * seeds['deviation']:.1f} over {seeds['number']}"

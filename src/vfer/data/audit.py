@@ -49,5 +49,5 @@ def unnamed(network: Iterable[Example]) -> list[str]:
 
 
 def _share(hits: Iterable[bool]) -> float:
-    found = list(hits)
-    return sum(found) / len(found)
+    values = list(hits)
+    return sum(values) / len(values)

@@ -30,24 +30,24 @@ def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: P
 
     Identical files become one recording of one subject; those that are labelled unlike are left out. The clip `store` remembers digests.
     """
-    listed = [clip for clip in manifest.read(where) if clip.clip in cached]
-    digests = identical.digests(listed, where.parent, store, threads)
-    resolved = identical.resolve(listed, labels.merged(clip.expression for clip in listed), digests)
+    with_features = [clip for clip in manifest.read(where) if clip.clip in cached]
+    digests = identical.digests(with_features, where.parent, store, threads)
+    resolved = identical.resolve(with_features, labels.merged(clip.expression for clip in with_features), digests)
     names = classes(resolved.expressions, labels.clips, where)
-    kept = [i for i, expression in enumerate(resolved.expressions) if expression in names]
+    rows = [i for i, expression in enumerate(resolved.expressions) if expression in names]
     conflicts = sorted(set(resolved.conflicts.values()))
     reasons = [f"{where}: {reason}" for reason in conflicts[:MOST_SHOWN]]
     if len(conflicts) > MOST_SHOWN:
         reasons.append(f"{where}: {len(conflicts) - MOST_SHOWN} more files are labelled differently under other names")
     if resolved.renamed:
         reasons.append(f"{where}: {resolved.renamed} clips are identical to one of another subject, and count as that subject's")
-    if left_out := len(resolved.clips) - len(kept):
+    if left_out := len(resolved.clips) - len(rows):
         reasons.append(f"{left_out} of {len(resolved.clips)} clips show expressions that labels.clips leaves out")
-    return LabelledClips([resolved.clips[i] for i in kept], [resolved.expressions[i] for i in kept], names, digests, reasons)
+    return LabelledClips([resolved.clips[i] for i in rows], [resolved.expressions[i] for i in rows], names, digests, reasons)
 
 
 @dataclass(frozen=True)
-class Divided:
+class DividedClips:
     """The classes, the split of the clips that show one of them, and warnings, a sentence each."""
 
     classes: list[str]
@@ -57,24 +57,24 @@ class Divided:
 
 def divided(
     where: Path,
-    placed: Path,
+    places_file: Path,
     labels: LabelsParams,
     params: SplitParams,
     seed: int,
     cached: Collection[str],
     store: Path | None,
     threads: int,
-) -> Divided:
+) -> DividedClips:
     """Return the split of the clips of a manifest, by the table `placed` of places; every stage that needs it gets the same.
 
     The other arguments and what is raised are those of `labelled` and of `split.split`.
     """
     dataset = labelled(where, labels, cached, store, threads)
-    known = places.read(placed)
+    numbers = places.read(places_file)
     warnings = list(dataset.reasons)
-    if unknown := sorted({clip.subject for clip in dataset.clips} - set(known["subject"])):
+    if unknown := sorted({clip.subject for clip in dataset.clips} - set(numbers["subject"])):
         warnings.append(
-            f"{placed}: lacks {len(unknown)} subjects, {unknown[0]} first; run `vfer data places`, or later additions may move them"
+            f"{places_file}: lacks {len(unknown)} subjects, {unknown[0]} first; run `vfer data places`, or later additions may move them"
         )
-    rows = split.split(dataset.clips, dataset.expressions, params, seed, where, known, dataset.digests)
-    return Divided(dataset.classes, rows, warnings + split.absent(rows))
+    rows = split.split(dataset.clips, dataset.expressions, params, seed, where, numbers, dataset.digests)
+    return DividedClips(dataset.classes, rows, warnings + split.absent(rows))
