@@ -311,6 +311,14 @@ def named() -> keras.Model:
     )
 
 
+def recurrent() -> keras.Model:
+    """A net whose export has a loop, a graph within the graph."""
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((None, 3), name="sequence")
+    state = layers.LSTM(4, name="lstm")(inputs)
+    return keras.Model(inputs, {"probabilities": layers.Dense(2, activation="softmax", name="dense")(state)}, name="toy")
+
+
 def sample(n: int = 5, time: int = 4) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(0, 1, (n, time, 3)).astype(np.float32)
 
@@ -371,7 +379,7 @@ def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path)
 def test_the_same_weights_give_the_same_export_whatever_the_process_did_before(tmp_path: Path) -> None:
     """TensorFlow numbers the functions of a process; a training that goes on after a kill comes to the export with others."""
     for name in ("first.onnx", "second.onnx"):
-        export.save_onnx(named(), tmp_path / name, sample(), ["a", "b"])
+        export.save_onnx(recurrent(), tmp_path / name, sample(), ["a", "b"])
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 

@@ -103,10 +103,10 @@ def forget_process(path: Path) -> None:
 def settle(graph: onnx.GraphProto) -> None:
     """Order a graph's nodes by its outputs, and name values and nodes by that order, so that the same weights give the same bytes.
 
-    tf2onnx orders and numbers them by sets, otherwise in each process, and describes the graph by a number of TensorFlow's, which is
-    another one after a training that went on. Inputs and outputs keep their names.
+    tf2onnx orders and numbers them by sets, otherwise in each process, and names graphs and describes them by numbers of TensorFlow's,
+    which are others after a training that went on. Inputs and outputs keep their names.
     """
-    graph.doc_string = ""
+    graph.name, graph.doc_string = "graph", ""
     _order(graph)
     names: dict[str, str] = {"": "", **{value.name: value.name for value in (*graph.input, *graph.output)}}
     _rename(graph, lambda name: names.setdefault(name, f"value_{len(names)}"))
@@ -170,6 +170,7 @@ def _rename(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
     for node in graph.node:
         node.input[:] = [new(name) for name in node.input]
         for inner in _inner(node):
+            inner.name, inner.doc_string = "inner", ""
             _rename(inner, new)
         node.output[:] = [new(name) for name in node.output]
         node.name = f"{node.op_type}_{node.output[0]}"
