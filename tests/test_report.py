@@ -212,14 +212,13 @@ def test_ten_minutes_of_four_people_do_not_lag(browser: Browser, folder: Path, t
     browser.errors.clear()
 
 
-def test_a_page_asks_no_network_and_escapes_what_it_is_given(tmp_path: Path) -> None:
-    section = {"heading": "<b>", "text": "a & b", "warnings": ["w"], "rows": [{"x": 0.5, "y": "<i>"}], "pictures": []}
-    pages.write(tmp_path / "page.html", "tables.html", title="</title><script>", sections=[section])
-    text = (tmp_path / "page.html").read_text()
-    assert "<script>" not in text
-    assert "0.500" in text
-    assert "&lt;i&gt;" in text
-    assert "http" not in text
+def test_a_page_escapes_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.html").write_text("<p>{{ title }}</p><script>{{ rows | data | safe }}</script>")
+    monkeypatch.setattr(pages, "TEMPLATES", tmp_path)
+    pages._environment.cache_clear()
+    pages.write(tmp_path / "page.html", "one.html", title="<b>", rows=["</script>"])
+    pages._environment.cache_clear()
+    assert (tmp_path / "page.html").read_text() == '<p>&lt;b&gt;</p><script>["\\u003c/script>"]</script>'
 
 
 def test_no_pictures_means_none(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Self-contained pages of HTML: styles, scripts, data and pictures are inside, and nothing is loaded."""
 
-import base64
 import json
 from functools import cache
 from pathlib import Path
@@ -32,24 +31,14 @@ def _environment() -> "Environment":
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"cell": _cell, "data": _data, "picture": _picture, "clock": clock}
+    environment.filters |= {"data": _data, "clock": clock}
     environment.globals["file"] = lambda name: (TEMPLATES / name).read_text(encoding="utf-8")
     return environment
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _data(value: Any) -> str:
     """Return JSON that may stand in a script element."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _picture(content: bytes | Path, kind: str = "png") -> str:
-    """Return the address of a picture that is inside the page."""
-    raw = content.read_bytes() if isinstance(content, Path) else content
-    return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
 
 
 def clock(seconds: float) -> str:
