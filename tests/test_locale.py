@@ -56,6 +56,7 @@ def test_stages_and_predictions_take_names_that_the_locale_cannot_write(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["strict", "ascii"])
 def test_the_whole_pipeline_runs(kind: str, tmp_path: Path) -> None:
     """DVC itself cannot track names that the locale cannot write: where Python may not use UTF-8, the files have plain names."""
