@@ -10,7 +10,6 @@ import yaml
 from test_tables import OPENFACE, text, written
 from typer.testing import CliRunner
 
-from benchmarks import folds
 from stages import cnn, evaluate, faces, features, frames, lstm, method, pretrain, register, tune
 from vfer.cli.app import app
 from vfer.compare.table import ENTRIES
@@ -180,15 +179,3 @@ def test_a_method_that_sees_pictures_is_refused_in_one_line(tmp_path: Path) -> N
     method.check("lstm", ENTRIES["lstm"], tmp_path, HOME / "comparison" / "params.yaml")
     with pytest.raises(DataError, match=r"params\.yaml: cnn3d sees crops, and .* holds none; remove it from compare\.methods"):
         method.check("cnn3d", ENTRIES["cnn3d"], tmp_path, HOME / "comparison" / "params.yaml")
-
-
-@pytest.mark.slow
-def test_the_benchmark_over_all_folds_tests_each_clip_once(root: Path, tmp_path: Path) -> None:
-    folds.main([folds.Baseline.none, folds.Baseline.subject], 1, ["epochs=2"], root, tmp_path / "folds.json")
-    found = json.loads((tmp_path / "folds.json").read_text())
-    assert found["settings"]["epochs"] == 2
-    assert {mode: len(seeds) for mode, seeds in found["figures"].items()} == {"none": 1, "subject": 1}
-    config = root / "params.yaml"
-    _, splits = folds.folds_of(root, config, folds.features.embeddings(root / "outputs" / "features" / "features.parquet"))
-    tested = [row.clip for rows in splits for row in rows if row.part == "test"]
-    assert len(tested) == len(set(tested)) == SUBJECTS * TAKES * len(SMILES) - 1
