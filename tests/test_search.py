@@ -238,7 +238,7 @@ def test_few_pictures_are_held_and_only_those_of_a_gap_are_decoded_twice() -> No
 
 def test_crops_that_are_not_held_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     _, faces = watched(60)
-    monkeypatch.setattr(clip, "HELD", 20)
+    monkeypatch.setattr(clip, "MAX_CROPS", 20)
     again, others = watched(60)
     assert sum(again.decoded) == 60 + 40
     assert again.most <= 5 + 3
