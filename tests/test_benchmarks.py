@@ -107,6 +107,7 @@ def test_a_command_runs_without_the_settings_of_this_process(tmp_path: Path, mon
         processes.run([sys.executable, "-c", "import gone"], tmp_path)
 
 
+@pytest.mark.slow
 def test_clips_are_added_and_then_there_is_nothing_to_do(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(added, "NUMBERS", (1,))
     monkeypatch.setattr(added, "ROUNDS", 1)
@@ -126,6 +127,7 @@ def test_clips_are_added_and_then_there_is_nothing_to_do(scratch: Path, monkeypa
         repository.repro(runs=["frames"])
 
 
+@pytest.mark.slow
 def test_throughput_of_rendered_clips_without_the_rival(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(_: Path) -> Path:
         raise VferError("no network")

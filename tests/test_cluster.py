@@ -181,6 +181,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # six stages, three of them through Ray
 def test_the_stages_write_the_same_bytes_as_here(nodes: Nodes, tmp_path: Path) -> None:
     """Paths are relative, as `dvc repro` gives them; the weights' folder is empty, so CenterFace is the detector."""

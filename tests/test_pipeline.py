@@ -111,6 +111,7 @@ def test_an_experiment_in_a_temporary_copy_shares_both_stores(repository: Reposi
     assert newest["at"].startswith((repository.root / "mlruns").resolve().as_uri())
 
 
+@pytest.mark.slow
 def test_the_cnn_is_fine_tuned_for_a_fold_once(repository: Repository, first: list[str]) -> None:
     assert first
     knobs = ("-S", "split.fold=1", "-S", "tune.epochs=1", "-S", "tune.frozen_epochs=1")

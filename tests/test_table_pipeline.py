@@ -55,18 +55,19 @@ def table(path: Path, expression: str, seed: int, seen: bool = True) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(store: Path) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository's folder in which all stages have run, on tables of OpenFace of which one cannot be read."""
+    root = tmp_path_factory.mktemp("tables")
     names = [(f"s{person}", word, take) for person in range(SUBJECTS) for word in SMILES for take in range(TAKES)]
     clips = []
     for seed, (person, word, take) in enumerate(names):
         clip = f"lab/{word}/{person}_{take}"
         clips.append(Clip(clip, f"clips/{clip}.openface.csv", word, f"lab/{person}", clip, "lab"))
-        table(store / "data" / clips[-1].path, word, seed)
-    written(store / "data" / clips[5].path, "AU01_r\nhigh\n")
-    manifest.write(store / "data" / "clips.csv", clips)
-    places.update(store / "data", clips)
-    (store / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
+        table(root / "data" / clips[-1].path, word, seed)
+    written(root / "data" / clips[5].path, "AU01_r\nhigh\n")
+    manifest.write(root / "data" / "clips.csv", clips)
+    places.update(root / "data", clips)
+    (root / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
     content = yaml.safe_load((HOME / "params.yaml").read_text())
     content["features"]["source"] = "openface"
     content["tune"]["epochs"] = 3  # there is no CNN to fine-tune
@@ -79,13 +80,13 @@ def root(store: Path) -> Path:
         "input_dropout": 0,
         "batch_size": 8,
     }
-    (store / "params.yaml").write_text(yaml.safe_dump(content))
+    (root / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "")
-        patch.setenv("DVC_ROOT", str(store))
+        patch.setenv("DVC_ROOT", str(root))
         patch.setenv("VFER_STORE", "none")
-        run(store)
-    return store
+        run(root)
+    return root
 
 
 def run(root: Path) -> None:
