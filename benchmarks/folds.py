@@ -8,6 +8,7 @@ params.yaml. A mode is a value of `lstm.baseline`, and a protocol of its own: se
 to choose settings by; the test clips are for the chosen ones.
 """
 
+import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +58,7 @@ def main(
         embeddings = features.embeddings(root / "outputs" / "features" / "features.parquet")
         names, folds = folds_of(root, config, embeddings)
         env.prepare_tensorflow()
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
         figures: dict[str, Any] = {}
         for mode in [one.value for one in modes]:
             how = chosen.model_copy(update={"baseline": mode})
@@ -73,7 +75,7 @@ def folds_of(root: Path, config: Path, embeddings: dict[str, Embeddings]) -> tup
     data = labelled(clips, params.load(config, "labels", LabelsParams), embeddings, None, env.workers())
     section = params.load(config, "split", SplitParams)
     folds = [section.model_copy(update={"fold": number}) for number in split.fold_numbers(data.clips, section, known)]
-    return data.classes, [split.split(data.clips, data.expressions, fold, seed, clips, known, data.digests) for fold in folds]
+    return data.classes, [data.split(fold, seed, clips, known) for fold in folds]
 
 
 def measured(

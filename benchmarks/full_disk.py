@@ -5,7 +5,6 @@ no space left, with a little, and with half of what its outputs take. It must en
 outputs, must leave no file half-written, and must make the same bytes once there is space.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,13 +18,13 @@ from typing import Annotated
 import typer
 
 from benchmarks import processes
-from benchmarks.kills import FAST
-from benchmarks.repository import HOME, Repository
+from benchmarks.kills import Pipeline
+from benchmarks.repository import HOME
 from vfer.cli import console
-from vfer.data import sample
+from vfer.clips.digests import digest
 from vfer.errors import VferError
 
-STAGES = ("frames", "faces", "pretrain", "cnn", "features", "lstm", "evaluate", "register")
+STAGES = ("frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate", "register")
 UNLIKE = ("run.json", "register.json", "report.json")  # which hold ids of MLflow's
 SIZE = "1500m"
 LITTLE = 64 << 10
@@ -47,14 +46,10 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.repository = Repository.new(folder / "repository", [])
-        for section, values in FAST.items():
-            self.repository.set(section, **values)
-        sample.write(self.repository.data, actors=4, recordings=1, seconds=0.6, stills=6, modalities=("02",))
+        self.repository = Pipeline.new(folder / "repository", [])
+        self.repository.prepare()
         (folder / "tmp").mkdir()
         self.environment = {"DVC_ROOT": str(self.repository.root), "TMPDIR": str(folder / "tmp"), "VFER_STORE": str(folder / "store")}
-        for words in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"], ["dvc", "add", "--quiet", "data"]):
-            processes.run(words, self.repository.root)
 
     def commands(self) -> Iterator[Command]:
         """Yield what is run, in its order."""
@@ -101,7 +96,7 @@ class Disk:
 def contents(folder: Path) -> dict[str, str]:
     """Return the hash of each file."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {str(path.relative_to(folder)): digest(path) for path in paths}
 
 
 def fault(disk: Disk, command: Command, free: int, whole: dict[str, str]) -> str:

@@ -129,7 +129,8 @@ def annotate(made: Path, loaded: data.Stills) -> None:
 
     last = cnn_model.answer_head(keras.models.load_model(made / "model.keras", compile=False))
     held_out = loaded.parts["validation"]
-    everybody = reference.of_faces(Session(made / "model.onnx"), held_out.pixels, held_out.labels, loaded.classes)
+    embeddings = predictions.run(Session(made / "model.onnx"), held_out)["embedding"]
+    everybody = reference.of_faces(embeddings, held_out.labels, loaded.classes)
     notes = {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()}
     export.annotate(made / "model.onnx", notes | ({"votes": json.dumps(loaded.votes)} if loaded.votes else {}))
 

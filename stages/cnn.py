@@ -76,11 +76,10 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
         model, classes, last = train.finish(model, params_, loaded)
         export.save(model, out, sample, classes)
         names = {"votes": json.dumps(loaded.votes)} if loaded.votes else {}
-        held_out = parts["validation"]
-        everybody = reference.of_faces(Session(out / "model.onnx"), held_out.pixels, held_out.labels, loaded.classes)
+        outputs = run(Session(out / "model.onnx", threads=env.workers()), parts)
+        everybody = reference.of_faces(outputs["validation"]["embedding"], parts["validation"].labels, loaded.classes)
         export.annotate(out / "model.onnx", {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()} | names)
-        session = Session(out / "model.onnx", threads=env.workers())
-        outputs = run(session, parts)
+        session = Session(out / "model.onnx")  # whose metadata are whole now
         figures = report(session, outputs, parts, loaded.classes, out) | votes_report(outputs, parts)
         live.run.log(files.flatten(figures))
     names_used = {still for part in parts.values() for still in part.names}

@@ -18,6 +18,7 @@ from vfer.data.tables.reading import Reading
 from vfer.data.tables.tool import TOOLS
 from vfer.data.tables.work import Counts, TableJob
 from vfer.errors import ClipError, DataError
+from vfer.faces import table
 from vfer.features import FeaturesJob, FeaturesWorker
 from vfer.nets.session import Session
 
@@ -65,7 +66,7 @@ def list_jobs(faces: Path, parts: Path) -> list[FeaturesJob]:
     Raises:
         DataError: If there is none.
     """
-    names = sorted(path.relative_to(faces).with_suffix("").as_posix() for path in faces.rglob("*.parquet"))
+    names = table.clips(faces)
     if not names:
         raise DataError(f"{faces}: holds no clips' faces; run `dvc repro faces`")
     return [FeaturesJob(name, faces / f"{name}.parquet", parts / f"{name}.arrow") for name in names]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stages import launch
-from stages.tune import MODELS, Tuner, clips_in
+from stages.tune import MODELS, Tuner
 from vfer import env, features, params
 from vfer.cli import console
 from vfer.clips.digests import digest
@@ -22,7 +22,6 @@ from vfer.faces import table
 from vfer.nets.session import Session
 
 CODE = ("vfer.features",)
-BATCH = 256
 
 
 def main(
@@ -43,17 +42,16 @@ def main(
         if not tuner.params.epochs:
             stage.summary = "the CNN is not fine-tuned (tune.epochs), so all folds have its embeddings in common"
             return
-        names = clips_in(faces)
+        names, faces_digest = table.clips(faces), digest(faces)
         dataset = labelled(clips, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
         known, fresh, total = places.read(placed), 0, 0
         for protocol, settings_of in chosen.protocols.items():
             numbers = split.fold_numbers(dataset.clips, chosen.split(protocol, 0), known)
             for number, repeat in product(numbers, range(settings_of.seeds)):
-                section = chosen.split(protocol, number)
-                rows = split.split(dataset.clips, dataset.expressions, section, seed, clips, known, dataset.digests)
+                rows = dataset.split(chosen.split(protocol, number), seed, clips, known)
                 with tempfile.TemporaryDirectory() as folder:
                     was_kept = tuner.tune(rows, dataset.classes, seed + repeat, Path(folder))
-                    embed(Path(folder) / MODELS[1], faces, names, embeddings_of(out, protocol, number, repeat))
+                    embed(Path(folder) / MODELS[1], faces, faces_digest, names, embeddings_of(out, protocol, number, repeat))
                 total, fresh = total + 1, fresh + (not was_kept)
                 if not was_kept:
                     console.console.print(f"folds: {protocol}, fold {number + 1}, seed {seed + repeat}: fine-tuned", markup=False)
@@ -61,14 +59,14 @@ def main(
         stage.summary = f"{total} fine-tuned networks{note} -> {out}"
 
 
-def embed(model: Path, faces: Path, names: list[str], path: Path) -> None:
-    """Write what a network makes of all clips, or take it from the clip store."""
+def embed(model: Path, faces: Path, faces_digest: str, names: list[str], path: Path) -> None:
+    """Write what a network makes of all clips, whose folder has that digest, or take it from the clip store."""
     store, work = Store(env.store()), recipe("embeddings", {"model": digest(model)}, CODE)
-    key = f"{work.digest}{digest(faces)[:32]}"
+    key = f"{work.digest}{faces_digest[:32]}"
     if store.take(work, key, path):
         return
     session = Session(model, threads=env.workers())
-    pieces = (features.embed(session, name, piece, BATCH) for name in names for piece in table.pieces(faces / f"{name}.parquet"))
+    pieces = (features.embed(session, name, piece) for name in names for piece in table.pieces(faces / f"{name}.parquet"))
     features.write(path, pieces, {"model_sha256": digest(model)})
     store.keep(work, key, path)
 

@@ -60,6 +60,7 @@ def main(
         entry = ENTRIES[method]
         check(method, entry, faces, settings)
         beside = [digest(path) for path in seen(entry, faces, moves)]
+        cache_digest = digest(cache)
         settings_used = {"method": method, "seed": seed, "classes": names}
         settings_used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
         made = recipe("folds", settings_used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
@@ -85,20 +86,12 @@ def main(
             for number, repeat in product(
                 split.fold_numbers(labelled_clips.clips, section.split(protocol, 0), numbers), range(section.protocols[protocol].seeds)
             ):
-                parts = split.split(
-                    labelled_clips.clips,
-                    labelled_clips.expressions,
-                    section.split(protocol, number),
-                    seed,
-                    clips,
-                    numbers,
-                    labelled_clips.digests,
-                )
+                parts = labelled_clips.split(section.split(protocol, number), seed, clips, numbers)
                 path = out / f"{name}-{number}-{repeat}.parquet"
                 people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
                 work = {"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
                 own = embeddings_of(tuned, protocol, number, repeat) if tuning else cache
-                key = fingerprint(work, inputs=[digest(own), *beside])
+                key = fingerprint(work, inputs=[digest(own) if tuning else cache_digest, *beside])
                 if not store.take(made, key, path):
                     predictions = fit_fold(name, number, repeat, parts, mode, own)
                     answers.write(path, [predictions])

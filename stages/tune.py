@@ -25,11 +25,12 @@ from vfer.data.labelled import divided
 from vfer.data.labels import LabelsParams
 from vfer.data.split import SplitParams, SplitRow
 from vfer.evaluate.scores import score
+from vfer.faces import table
 from vfer.lstm import baseline, reference
 from vfer.nets.session import Session
 from vfer.register import project, tracking
 
-CODE = ("vfer.cnn.tune", "vfer.lstm.reference", "vfer.nets.export")
+CODE = ("vfer.cnn.tune", "vfer.cnn.predictions", "vfer.lstm.reference", "vfer.nets.export")
 MODELS = ("model.keras", "model.onnx")
 FILES = (*MODELS, "history.csv", "metrics.json", "run.json")
 HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
@@ -52,7 +53,7 @@ def main(
             return
         labels, section = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
         clips, places_file, seed = data / "clips.csv", data / places.FILE, params.seed(config)
-        dataset = divided(clips, places_file, labels, section, seed, clips_in(faces), env.store(), env.workers())
+        dataset = divided(clips, places_file, labels, section, seed, table.clips(faces), env.store(), env.workers())
         for warning in dataset.warnings:
             console.warn(warning)
         was_kept = tuner.tune(dataset.rows, dataset.classes, seed, out)
@@ -69,11 +70,6 @@ def pass_on(cnn: Path, out: Path) -> None:
     files.write_csv(out / "history.csv", HISTORY, [])
     files.write_json(out / "metrics.json", {"epochs": 0})
     files.write_json(out / "run.json", {"run_id": ""})
-
-
-def clips_in(faces: Path) -> list[str]:
-    """Return the names of the clips that have a faces table, sorted."""
-    return sorted(path.relative_to(faces).with_suffix("").as_posix() for path in faces.rglob("*.parquet"))
 
 
 @dataclass(frozen=True)
@@ -131,10 +127,10 @@ class Tuner:
             )
             export.save(model, out, held_out.pixels[:SAMPLE, ..., None].astype("float32"), names)
             export.forget_process(out / MODELS[1])
-            session = Session(out / MODELS[1], threads=env.workers())
-            everybody = reference.of_faces(session, held_out.pixels, held_out.labels, names)
+            outputs = predictions.run(Session(out / MODELS[1], threads=env.workers()), held_out)
+            everybody = reference.of_faces(outputs["embedding"], held_out.labels, names)
             export.annotate(out / MODELS[1], {head.KEY: cnn_model.answer_head(model).to_json(), baseline.KEY: everybody.to_json()})
-            answer = predictions.predict(session, "validation", held_out, names)
+            answer = predictions.predictions_of(outputs["probabilities"], "validation", held_out, names, names)
             figures = {"validation": asdict(score(answer.truth, answer.predicted, len(names)))}
             live.run.log(files.flatten(figures))
         files.write_csv(out / "history.csv", HISTORY, [{name: row[name] for name in HISTORY} for row in fit.rows()])

@@ -14,6 +14,7 @@ import yaml
 from stages import folds, method, tune
 from vfer import features
 from vfer.clips import bundle
+from vfer.clips.digests import digest
 from vfer.cnn import clips as faces_of_clips
 from vfer.cnn import head
 from vfer.cnn import model as cnn_model
@@ -286,7 +287,8 @@ def test_each_fold_of_the_comparison_has_a_network_that_never_learned_from_its_t
 def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = compared(root)
     cache = root / "features.parquet"
-    folds.embed(root / "cnn" / "model.onnx", root / "faces", folds.clips_in(root / "faces"), cache)
+    faces = root / "faces"
+    folds.embed(root / "cnn" / "model.onnx", faces, digest(faces), table.clips(faces), cache)
     given: list[MethodClips] = []
 
     def learns(train: MethodClips, _: MethodClips, __: Task) -> FittedMethod:

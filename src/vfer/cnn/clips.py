@@ -42,8 +42,7 @@ def _part(rows: Sequence[SplitRow], faces: Path, names: Sequence[str], frames: i
     for row in rows:
         faces_table = table.read(faces / f"{row.clip}.parquet")
         crops = faces_table.crop[faces_table.present]
-        most = min(frames, len(crops))
-        pixels.append(crops[np.linspace(0, len(crops) - 1, most).round().astype(np.int64)])
+        pixels.append(crops[table.evenly(len(crops), frames)])
         labels += [names.index(row.expression)] * len(pixels[-1])
     numbers = np.array(labels, np.int64)
     return StillPart(np.concatenate(pixels), numbers, np.eye(len(names), dtype=np.float32)[numbers])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vfer.cnn import duplicates
 from vfer.cnn.duplicates import SHIFTS
-from vfer.faces.table import SIDE, Faces
+from vfer.faces.table import SIDE, Faces, evenly
 
 KEYS = 10
 """Most crops of a clip that are looked for in another one."""
@@ -51,7 +51,7 @@ class Footage:
     @property
     def keys(self) -> "Footage":
         """At most `KEYS` crops, spread evenly over the clip."""
-        rows = np.unique(np.linspace(0, max(0, len(self.time) - 1), KEYS).round().astype(int))[: len(self.time)]
+        rows = evenly(len(self.time), KEYS)
         return Footage(self.time[rows], self.crops[rows])
 
 

@@ -1,12 +1,13 @@
 """The clips that a sequence model can learn from, with their expressions."""
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vfer.data import identical, manifest, places, split
 from vfer.data.labels import LabelsParams, classes
 from vfer.data.manifest import Clip
+from vfer.data.places import Kind
 from vfer.data.split import SplitParams, SplitRow
 from vfer.files import MOST_SHOWN
 
@@ -23,6 +24,10 @@ class LabelledClips:
     classes: list[str]
     digests: dict[str, str]
     reasons: list[str]
+
+    def split(self, params: SplitParams, seed: int, where: Path, known: Mapping[Kind, Mapping[str, int]]) -> list[SplitRow]:
+        """Return the split of the clips, as `split.split` makes it."""
+        return split.split(self.clips, self.expressions, params, seed, where, known, self.digests)
 
 
 def labelled(where: Path, labels: LabelsParams, cached: Container[str], store: Path | None, threads: int) -> LabelledClips:
@@ -65,7 +70,7 @@ def divided(
     store: Path | None,
     threads: int,
 ) -> DividedClips:
-    """Return the split of the clips of a manifest, by the table `placed` of places; every stage that needs it gets the same.
+    """Return the split of the clips of a manifest, by the table `places_file` of places; every stage that needs it gets the same.
 
     The other arguments and what is raised are those of `labelled` and of `split.split`.
     """
@@ -76,5 +81,5 @@ def divided(
         warnings.append(
             f"{places_file}: lacks {len(unknown)} subjects, {unknown[0]} first; run `vfer data places`, or later additions may move them"
         )
-    rows = split.split(dataset.clips, dataset.expressions, params, seed, where, numbers, dataset.digests)
+    rows = dataset.split(params, seed, where, numbers)
     return DividedClips(dataset.classes, rows, warnings + split.absent(rows))

@@ -58,6 +58,16 @@ class Faces:
         return np.array([status != "none" for status in self.status], bool)
 
 
+def clips(folder: Path) -> list[str]:
+    """Return the names of the clips that have a table in a folder, sorted."""
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.parquet"))
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return the numbers of at most `most` of `count` frames, int64, evenly spaced from the first to the last."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
 def read(path: Path) -> Faces:
     """Read the faces of one clip.
 

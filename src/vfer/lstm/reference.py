@@ -7,23 +7,18 @@ from numpy.typing import NDArray
 
 from vfer.lstm import baseline
 from vfer.lstm.baseline import Reference
-from vfer.nets.session import Session
 
-BATCH = 256
 NEUTRAL = "neutral"
 
 
-def of_faces(session: Session, pixels: NDArray[np.uint8], labels: NDArray[np.int64], names: Sequence[str]) -> Reference:
+def of_faces(embeddings: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str]) -> Reference:
     """Return the reference of the embeddings of faces, each class weighed alike.
 
     Args:
-        session: The CNN.
-        pixels: Grey faces, uint8 (n, 48, 48).
+        embeddings: What the CNN makes of the faces, float32 (n, d).
         labels: Class numbers, int64 (n,).
         names: The classes.
     """
-    crops = pixels[..., np.newaxis]
-    embeddings = np.concatenate([session(crops[at : at + BATCH])["embedding"] for at in range(0, len(crops), BATCH)])
     by_class = [embeddings[labels == number] for number in range(len(names))]
     neutral = [by_class[names.index(NEUTRAL)]] if NEUTRAL in names else []
     return baseline.everybody([baseline.statistics(by_class)], [baseline.statistics(neutral)])

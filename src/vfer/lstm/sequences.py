@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
+from vfer.faces.table import evenly
 from vfer.features import Embeddings
 from vfer.nets.session import Network
 
@@ -14,14 +15,9 @@ PADDING = -1.0
 BATCH = 64
 
 
-def places(count: int, most: int) -> NDArray[np.int64]:
-    """Return the numbers of at most `most` of `count` frames, int64, evenly spaced from the first to the last."""
-    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
-
-
 def thin(values: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     """Return at most `most` of the frames, float32 (n, d), evenly spaced from the first to the last."""
-    return values if len(values) <= most else np.asarray(values[places(len(values), most)])
+    return values if len(values) <= most else np.asarray(values[evenly(len(values), most)])
 
 
 def pad(clips: Sequence[Embeddings], length: int) -> dict[str, NDArray[np.float32]]:
@@ -38,7 +34,7 @@ def pad(clips: Sequence[Embeddings], length: int) -> dict[str, NDArray[np.float3
     embeddings = np.zeros((len(clips), length, clips[0].values.shape[1]), np.float32)
     time = np.full((len(clips), length), PADDING, np.float32)
     for row, clip in enumerate(clips):
-        positions = places(len(clip), length)
+        positions = evenly(len(clip), length)
         embeddings[row, : len(positions)] = clip.values[positions]
         time[row, : len(positions)] = clip.time[positions] - clip.time[:1]
     return {"embeddings": embeddings, "time": time}
