@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from vfer.files import replacing, write_bytes, write_json
 from vfer.predict.timeline.timeline import Timeline, TimelineRow
 
-GROUP = 8192  # rows of a group
+GROUP = 2048  # rows of a group; that many are held as Python objects
 CORNERS = ("x0", "y0", "x1", "y1")
 SOURCE = ("model", "run_id", "video_sha256")
 """What a row says of where it comes from; the rest stands in the metadata and in provenance.json."""
