@@ -2,10 +2,12 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +24,8 @@ from vfer.errors import VferError
 FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}}
 FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
 ENDED = 300.0  # most seconds until a process group that was killed has ended
+RUNNING = re.compile(r"^Running stage '(\w+)'", re.MULTILINE)
+BETWEEN = "DVC's start"
 
 
 class Pipeline(Repository):
@@ -41,23 +45,25 @@ class Pipeline(Repository):
         processes.run(["dvc", "repro"], self.root)
         return time.perf_counter() - start
 
-    def killed(self, seconds: float) -> bool:
-        """Run the pipeline, kill it and all its stages after some seconds, and return whether it was still at work."""
-        process = subprocess.Popen(
-            ["dvc", "repro"],
-            cwd=self.root,
-            env=processes.environment({}),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(ENDED)
-            return True
-        return False
+    def kill(self, seconds: float) -> str | None:
+        """Run the pipeline, kill it and all its stages after some seconds, and return what it was at; None if it ended before."""
+        with (self.root / ".dvc" / "tmp" / "output.txt").open("w+") as output:
+            process = subprocess.Popen(
+                ["dvc", "repro"],
+                cwd=self.root,
+                env=processes.environment({}),
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                process.wait(seconds)
+                return None
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(ENDED)
+            output.seek(0)
+            return ([BETWEEN, *RUNNING.findall(output.read())])[-1]
 
     def outputs(self) -> dict[str, str]:
         """Return the hash of each output that the same inputs give the same bytes of; register's holds ids of MLflow's."""
@@ -88,19 +94,21 @@ def main(
             pipeline.prepare()
         took = alone.repro()
         expected = alone.outputs()
-        done = ends = 0
-        while done < kills:
-            if killed.killed(moments.uniform(2, max(4.0, took / 2))):
-                done += 1
-                console.console.print(f"kill {done} of {kills}")
+        stages: Counter[str] = Counter()
+        ends = 0
+        while stages.total() < kills:
+            if at := killed.kill(moments.uniform(2, max(4.0, took))):
+                stages[at] += 1
+                console.console.print(f"kill {stages.total()} of {kills}: in {at}")
                 continue
-            check(killed, expected, done)
+            check(killed, expected, stages.total())
             killed.clear()
             ends += 1
         killed.repro()
-        check(killed, expected, done)
+        check(killed, expected, stages.total())
+        hit = ", ".join(f"{stage} {count}" for stage, count in stages.most_common())
         stage.summary = (
-            f"{done} kills, {ends + 1} runs went on to their end (one that is left alone takes {took:.0f} s), the outputs are equal"
+            f"{kills} kills ({hit}); {ends + 1} runs went on to their end (one that is left alone takes {took:.0f} s), the outputs are equal"
         )
 
 
