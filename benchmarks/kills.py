@@ -107,9 +107,7 @@ def main(
         killed.repro()
         check(killed, expected, stages.total())
         hit = ", ".join(f"{stage} {count}" for stage, count in stages.most_common())
-        stage.summary = (
-            f"{kills} kills ({hit}); {ends + 1} runs went on to their end (one that is left alone takes {took:.0f} s), the outputs are equal"
-        )
+        stage.summary = f"{kills} kills ({hit}); {ends + 1} runs ended (one that is left alone takes {took:.0f} s), the outputs are equal"
 
 
 def check(killed: Pipeline, expected: Mapping[str, str], kills: int) -> None:
