@@ -91,6 +91,23 @@ def test_importing_vfer_loads_nothing_slow_and_what_it_offers_is_there() -> None
         vfer.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_a_model_of_the_sample_alone_says_that_it_knows_no_real_faces(
+    registered: Path, clips: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(registered)
+    path = registered / "mlruns" / "models" / "m-1" / "artifacts" / "artifacts" / "settings.json"
+    before = path.read_text()
+    try:
+        for sources, warned in (["sample"], True), (["sample", "ours"], False), (["ours"], False), ([], False):
+            path.write_text(json.dumps(json.loads(before) | {"sources": sources}))
+            for load in vfer.load, lambda: run(clips / "a" / "happy.mp4"):
+                caplog.clear()
+                load()
+                assert ("use --model shipped" in caplog.text) == warned
+    finally:
+        path.write_text(before)
+
+
 def test_without_a_store_the_network_that_comes_with_vfer_answers(clips: Path) -> None:
     recogniser = vfer.load()
     shown = recogniser.recognise(clips / "a" / "happy.mp4")

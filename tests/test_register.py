@@ -140,6 +140,7 @@ def test_the_champion_is_found_in_the_database_without_mlflow(
         assert (faces.run_id, faces.title.startswith("models:/vfer/1")) == (champion.run_id, True)
         assert faces.cnn.read_bytes() == (project.outputs / "cnn" / "model.onnx").read_bytes()
     assert first["champion"]
+    assert faces.settings.sources == ("toy",)
     assert faces.settings.windows.length == pytest.approx(0.4), "four frames at 10 a second"
 
 

@@ -11,6 +11,8 @@ from vfer.errors import DataError
 from vfer.files import write_csv
 
 Framing = Literal["scene", "face"]
+SAMPLE = "sample"
+"""Source of the embedded sample's clips and stills, which give way to real data."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 

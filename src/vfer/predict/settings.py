@@ -31,7 +31,8 @@ class Settings(BaseModel):
     """The settings of a model.
 
     `max_frames` is the most frames of a clip that the sequence model sees, `framing` that of the training clips, and `threshold` the
-    confidence below which an answer is uncertain. A model on feature tables has `tables`, how they are read, and looks at no video.
+    confidence below which an answer is uncertain. `sources` are the datasets of the training clips, none where nothing says. A model on
+    feature tables has `tables`, how they are read, and looks at no video.
     """
 
     model_config = ConfigDict(extra="ignore")  # a model that a later version of vfer has registered may say more
@@ -43,6 +44,7 @@ class Settings(BaseModel):
     framing: Framing = "scene"
     windows: Windows = Windows()
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    sources: tuple[str, ...] = ()
     tables: Reading | None = None
 
     def to_json(self) -> str:

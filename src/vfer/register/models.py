@@ -159,6 +159,7 @@ def _settings(inputs: Inputs, detector: ChosenDetector | None) -> Settings:
         framing="face" if all((sequences[row.clip].status == "given").all() for row in train) else "scene",
         windows=windows([sequences[row.clip].time for row in train]),
         threshold=threshold(probabilities, np.array(truth)),
+        sources=tuple(sorted({row.source for row in train})),
         tables=None if detector else _reading(inputs.outputs / "features" / "features.parquet"),
     )
 

@@ -107,7 +107,7 @@ def _changes(changes: list[dict[str, dict[str, str]]]) -> Verdict:
 
 def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict:
     from vfer.data import manifest
-    from vfer.data.readers.outcome import SAMPLE
+    from vfer.data.manifest import SAMPLE
 
     out = yaml.safe_load((root / "data.dvc").read_bytes())["outs"][0]
     what, remote_name = f"the dataset {out['md5']} is in the cache", out.get("remote")

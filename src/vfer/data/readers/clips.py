@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vfer.data import manifest, places
-from vfer.data.manifest import Clip
+from vfer.data.manifest import SAMPLE, Clip
 from vfer.data.readers import tables
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundClip, check_word, readable, safe
-from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions
+from vfer.data.readers.outcome import Outcome, ReadOptions
 from vfer.data.readers.sequences import Pictures
 from vfer.data.readers.video import probe
 from vfer.data.tables.tool import tool_of

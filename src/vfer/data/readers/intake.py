@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vfer.data.manifest import Framing
+from vfer.data.manifest import SAMPLE, Framing
 from vfer.data.readers.clips import ClipIntake
 from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_word
-from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions
+from vfer.data.readers.outcome import Outcome, ReadOptions
 from vfer.data.readers.pictures import StillIntake
 from vfer.errors import DataError, VferError
 from vfer.files import UNWRITABLE

@@ -8,7 +8,6 @@ from vfer.data.readers.expressions import SYNONYMS
 from vfer.data.readers.found import Passed, Refused
 
 Votes = list[tuple[str, int]]  # by expression, sorted: what Arrow makes a map of
-SAMPLE = "sample"  # source of the embedded sample's rows, which give way to real data
 
 
 @dataclass(frozen=True)

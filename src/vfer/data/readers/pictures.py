@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vfer.data import manifest, stills
+from vfer.data.manifest import SAMPLE
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundStill, readable
-from vfer.data.readers.outcome import SAMPLE, Outcome, ReadOptions, StillRow, Votes
+from vfer.data.readers.outcome import Outcome, ReadOptions, StillRow, Votes
 from vfer.errors import DataError
 
 Standing = tuple[bytes, str, str]  # digest, expression, usage

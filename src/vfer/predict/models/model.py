@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,11 +10,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from vfer.data.manifest import SAMPLE
 from vfer.errors import TrackingError, WeightsError
 from vfer.faces import centerface, weights
 from vfer.faces.weights import ChosenDetector
 from vfer.predict.models import registry
 from vfer.predict.settings import Settings
+
+log = logging.getLogger(__name__)
 
 SHIPPED = "shipped"
 SHIPPED_TITLE = "the network that comes with vfer, mean of its frames"
@@ -70,7 +74,10 @@ def find(reference: str | None = None, start: Path | None = None) -> Model:
         return shipped(start)
     if version is None:
         raise TrackingError(f"{name}: {address} has no such model; look for one with `make ui`")
-    return from_folder(registry.folder(version, address), str(version), version.run_id)
+    model = from_folder(registry.folder(version, address), str(version), version.run_id)
+    if model.settings.sources == (SAMPLE,):
+        log.warning(f"{version}: knows only the rendered faces of the embedded sample; for real faces, use --model {SHIPPED}")
+    return model
 
 
 def shipped(start: Path) -> Model:
