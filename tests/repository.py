@@ -35,6 +35,11 @@ FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
 COMPARED = {"methods": ["lstm", "svm_pooled"], "protocols": {"random": {"folds": 3, "seeds": 1}, "subject": {"folds": 4, "seeds": 1}}}
 
 
+def stages_run(output: str) -> list[str]:
+    """Return the stages of dvc.yaml that a DVC command says it ran."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
 @dataclass
 class Repository:
     """A git and DVC repository with vfer's pipeline."""
@@ -51,7 +56,7 @@ class Repository:
 
     def ran(self, *command: str) -> list[str]:
         """Run a DVC command and return the stages that it ran."""
-        return re.findall(r"^Running stage '(\w+)'", self.run("dvc", *command), re.MULTILINE)
+        return stages_run(self.run("dvc", *command))
 
     def commit(self) -> None:
         self.run("git", "add", "--all")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import HOME, STAGES, Repository, build
+from repository import HOME, STAGES, Repository, build, stages_run
 
 from vfer.cnn import head
 from vfer.data import manifest
@@ -25,10 +25,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def first(repository: Repository) -> list[str]:
-    stages = repository.ran("repro")
+def output(repository: Repository) -> str:
+    text = repository.run("dvc", "repro")
     repository.commit()
-    return stages
+    return text
+
+
+@pytest.fixture(scope="module")
+def first(output: str) -> list[str]:
+    return stages_run(output)
 
 
 def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]) -> None:
@@ -38,6 +43,11 @@ def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]
     assert len(repository.experiments()) == 1
     network = Session(repository.root / "outputs" / "cnn" / "model.onnx")
     assert baseline.reference_of(network).mean.shape == head.of(network).kernel.shape[:1]
+
+
+def test_the_first_run_shows_no_line_of_the_libraries(output: str) -> None:
+    lines = [line for line in output.splitlines() if not line.startswith("> ")]
+    assert [line for line in lines if re.search(r"registered model|Created version|mlflow\.|tensorflow|onnxruntime", line)] == []
 
 
 def test_nothing_to_do_runs_nothing(repository: Repository, first: list[str]) -> None:

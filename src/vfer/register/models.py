@@ -49,6 +49,7 @@ def log(
 
     A model on feature tables has no CNN and no `detector`.
     """
+    import mlflow.types.responses  # noqa: F401  # its first import would switch the stream on again
     from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
     examples = {"cnn": {"crop": _crop(faces)}, "lstm": _clip(inputs)}
