@@ -2,6 +2,8 @@
 
 import errno
 import os
+import platform
+import resource
 import subprocess
 import sys
 import zipfile
@@ -290,6 +292,26 @@ def test_the_precision_is_what_the_processor_has(
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == ("0" if expected == "float32" else None), "which crashes in float32"
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2", "the user's"
     os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+
+
+FAULTS = """
+import resource, sys
+from vfer import env
+if sys.argv[1:]:
+    env.prepare_tensorflow()
+for _ in range(20):
+    block = b"x" * 2**24
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library decides for itself what to keep")
+def test_memory_that_a_step_frees_is_kept_for_the_next() -> None:
+    without, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, *words], capture_output=True, check=True).stdout) for words in ((), ("prepared",))
+    )
+    assert without - kept > 10 * 2**24 // resource.getpagesize()
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
