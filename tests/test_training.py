@@ -295,13 +295,19 @@ def test_the_precision_is_what_the_processor_has(
 
 
 FAULTS = """
-import resource, sys
+import resource, sys, threading
 from vfer import env
 if sys.argv[1:]:
     env.prepare_tensorflow()
-for _ in range(20):
-    block = b"x" * 2**24
-    del block
+
+def steps():
+    for _ in range(20):
+        blocks = [b"x" * 2**24 for _ in range(4)]
+        del blocks
+
+thread = threading.Thread(target=steps)
+thread.start()
+thread.join()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
