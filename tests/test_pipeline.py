@@ -1,6 +1,7 @@
 """The pipeline as a user runs it: real `dvc` commands in a repository of its own, on a tiny rendered dataset."""
 
 import csv
+import json
 import re
 import shutil
 import sys
@@ -87,6 +88,9 @@ def test_the_comparison_runs_by_method_and_only_what_changed(repository: Reposit
     path.write_text(kept.replace("- svm_pooled", "- svm_pooled\n  - frames_vote"))
     assert ran() == ["method@frames_vote", "compare"]
     assert "frames, vote" in (repository.root / "outputs" / "comparison" / "compare" / "table.md").read_text()
+    path.write_text(kept.replace("- none", "- none\n  - subject"))
+    changed = json.loads(repository.run("dvc", "status", "--json", "comparison/dvc.yaml"))
+    assert {name.partition(":")[2] for name in changed} == {*methods, "compare"}
     path.write_text(kept)
     repository.commit()
 
