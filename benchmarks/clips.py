@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer import env
-from vfer.data import manifest, places
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, places
+from vfer.data.catalogue.manifest import Clip
 from vfer.data.sample import CODES
 from vfer.data.sample.dataset import Recording, frames
 from vfer.data.sample.video import Writer

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import av
 import typer
 
-from vfer import env, features, params
+from vfer import env, params
 from vfer.cli import console
 from vfer.clips.executor import each_clip
 from vfer.data import sample
@@ -27,6 +27,8 @@ from vfer.faces import table, weights
 from vfer.faces.clip import FacesJob, FacesWorker
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
+from vfer.features import cache
+from vfer.features.embed import embed
 from vfer.nets.session import Session
 from vfer.video.frames import FramesJob, FramesParams, write
 
@@ -94,7 +96,7 @@ class Steps:
 
     def _once(self, source: Path) -> Clip:
         clip, name = Clip(), source.stem
-        video, faces, cache = (self.scratch / name / kind for kind in FILES)
+        video, faces, features = (self.scratch / name / kind for kind in FILES)
         with _counted(clip, "store"):
             clip.frames["sampled"] = write(FramesJob(name, source, video, "scene", self.frames)).frames
         seconds, calls = self.detector.seconds, self.detector.calls
@@ -104,7 +106,7 @@ class Steps:
         clip.seconds["crop"] -= clip.seconds["detect"]
         with _counted(clip, "embed"):
             found = table.read(faces)
-            features.write(cache, [features.embed(self.session, name, found)], {})
+            cache.write(features, [embed(self.session, name, found)], {})
         clip.frames["found"], clip.frames["decoded"] = float(found.present.sum()), _length(source)
         clip.stored = {kind: (self.scratch / name / kind).stat().st_size for kind in FILES}
         return clip

@@ -19,17 +19,18 @@ import yaml
 
 from benchmarks import machine
 from benchmarks.repository import HOME
-from vfer import env, features, files, params
+from vfer import env, files, params
 from vfer.cli import console
 from vfer.cnn.params import TuneParams
-from vfer.data import places, split
-from vfer.data.labelled import labelled
-from vfer.data.labels import LabelsParams
-from vfer.data.split import SplitParams, SplitRow
+from vfer.data.catalogue import places, split
+from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labels import LabelsParams
+from vfer.data.catalogue.split import SplitParams, SplitRow
 from vfer.errors import DataError
-from vfer.evaluate.scores import score
-from vfer.features import Embeddings
+from vfer.features import cache
+from vfer.features.cache import Embeddings
 from vfer.lstm.params import LstmParams
+from vfer.nets.scores import score
 
 
 class Baseline(StrEnum):
@@ -55,7 +56,7 @@ def main(
     if TuneParams.load(config).epochs:
         raise DataError(f"{config}: tune.epochs: the features are those of a CNN that learned from other folds; use `make compare`")
     with console.Stage("folds") as stage:
-        embeddings = features.embeddings(root / "outputs" / "features" / "features.parquet")
+        embeddings = cache.embeddings(root / "outputs" / "features" / "features.parquet")
         names, folds = folds_of(root, config, embeddings)
         env.prepare_tensorflow()
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold

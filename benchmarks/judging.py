@@ -12,7 +12,7 @@ from scipy import stats
 from vfer.cli import console
 from vfer.evaluate.intervals import NAMES, Interval, intervals
 from vfer.evaluate.paired import p_values
-from vfer.evaluate.scores import score
+from vfer.nets.scores import score
 from vfer.register.gate import level
 
 CLASSES = 4

@@ -1,6 +1,6 @@
 """Feature cache to training tensors, against `numpy.load` of the same array.
 
-`vfer.features.embeddings` is what `stages.lstm` calls: the embeddings of every clip as float32 arrays. `vfer.features.read` gives all of
+`vfer.features.cache.embeddings` is what `stages.lstm` calls: the embeddings of every clip as float32 arrays. `cache.read` gives all of
 the cache. Both use all cores, `numpy.load` one. The file is in the page cache. MB are those of the embeddings, so what else the cache
 holds counts against it.
 """
@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.rows import Row, in_turn, ratios, row
-from vfer import features
-from vfer.features import Sequence
+from vfer.features import cache
+from vfer.features.cache import Sequence
 
 CLIPS, FRAMES, WIDTH, CLASSES = 4000, 60, 128, 7
 FACELESS = 20  # every so many clips has one frame without a face
@@ -25,13 +25,13 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     """Measure the three ways in turn, after one round that is not counted."""
     folder = scratch / "run" / "loading"
     folder.mkdir(parents=True, exist_ok=True)
-    cache, array = folder / "features.parquet", folder / "features.npy"
-    features.write(cache, sequences(), {})
-    np.save(array, np.concatenate([sequence.embedding for sequence in features.read(cache)]))
+    table, array = folder / "features.parquet", folder / "features.npy"
+    cache.write(table, sequences(), {})
+    np.save(array, np.concatenate([sequence.embedding for sequence in cache.read(table)]))
     ways: dict[str, Callable[[], object]] = {
         "numpy": lambda: np.load(array),
-        "embeddings": lambda: features.embeddings(cache),
-        "read": lambda: [sequence.faces for sequence in features.read(cache)],
+        "embeddings": lambda: cache.embeddings(table),
+        "read": lambda: [sequence.faces for sequence in cache.read(table)],
     }
     tasks = {name: lambda way=way: _seconds(way) for name, way in ways.items()}
     in_turn(tasks, 1)
@@ -40,10 +40,10 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     speed = {name: [size / seconds for seconds in samples] for name, samples in result.items()}
     return [
         row(f"numpy.load, {size:.0f} MB", speed["numpy"], "MB/s"),
-        row(f"vfer.features.embeddings, {CLIPS} clips of {FRAMES} frames", speed["embeddings"], "MB/s"),
-        row("vfer.features.read and the faces of each clip", speed["read"], "MB/s"),
-        row("vfer.features.embeddings, of numpy.load", ratios(speed["embeddings"], speed["numpy"]), "x"),
-        row("vfer.features.read, of numpy.load", ratios(speed["read"], speed["numpy"]), "x"),
+        row(f"vfer.features.cache.embeddings, {CLIPS} clips of {FRAMES} frames", speed["embeddings"], "MB/s"),
+        row("vfer.features.cache.read and the faces of each clip", speed["read"], "MB/s"),
+        row("vfer.features.cache.embeddings, of numpy.load", ratios(speed["embeddings"], speed["numpy"]), "x"),
+        row("vfer.features.cache.read, of numpy.load", ratios(speed["read"], speed["numpy"]), "x"),
     ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import clips, model
 from benchmarks.repository import TO_FEATURES, Repository
 from benchmarks.rows import Goal, Row, row
-from vfer import features
+from vfer.features import cache
 
 NUMBERS = (50, 200, 800)
 LENGTHS = (30, 60, 240)  # seconds; the shortest fills a batch of `features`
@@ -66,16 +66,16 @@ def training(root: Path, lengths: Sequence[int]) -> dict[str, float]:
     repository = Repository.new(root, [])
     repository.set("lstm", epochs=1)
     clips.enlist(repository.data, [f"{index:05d}" for index in range(len(lengths))])
-    features.write(repository.root / "outputs/features/features.parquet", sequences(lengths), {})
+    cache.write(repository.root / "outputs/features/features.parquet", sequences(lengths), {})
     return {stage: repository.peak_memory(stage) for stage in TRAINED}
 
 
-def sequences(lengths: Sequence[int]) -> "list[features.Sequence]":
+def sequences(lengths: Sequence[int]) -> "list[cache.Sequence]":
     """Return random clips."""
     random = np.random.default_rng(0)
     made = []
     for index, frames in enumerate(lengths):
         status, frame = np.array(["detected"] * frames), np.arange(frames, dtype=np.int32)
         embedding, probabilities = (random.random((frames, width), np.float32) for width in (WIDTH, CLASSES))
-        made.append(features.Sequence(f"bench/{index:05d}", frame, frame / RATE, status, embedding, probabilities))
+        made.append(cache.Sequence(f"bench/{index:05d}", frame, frame / RATE, status, embedding, probabilities))
     return made

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from benchmarks import machine
 from benchmarks.folds import Baseline, folds_of
 from benchmarks.repository import HOME
-from vfer import features, files, params
+from vfer import files, params
 from vfer.cli import console
 from vfer.compare.relative import relative
-from vfer.data.split import SplitRow
-from vfer.evaluate.scores import score
-from vfer.features import Embeddings
+from vfer.data.catalogue.split import SplitRow
+from vfer.features import cache
+from vfer.features.cache import Embeddings
 from vfer.lstm.params import LstmParams
+from vfer.nets.scores import score
 
 
 def main(
@@ -39,7 +40,7 @@ def main(
     config = root / "params.yaml"
     settings = params.load(config, "lstm", LstmParams)
     with console.Stage("mixes") as stage:
-        embeddings = features.embeddings(root / "outputs" / "features" / "features.parquet")
+        embeddings = cache.embeddings(root / "outputs" / "features" / "features.parquet")
         names, folds = folds_of(root, config, embeddings)
         shown = [[row for row in fold if len(embeddings[row.clip])] for fold in folds]
         figures = {}

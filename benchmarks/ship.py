@@ -26,13 +26,13 @@ from vfer.clips.digests import digest
 from vfer.cnn import data, head, predictions, shipped
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Predictions
-from vfer.data import stills
-from vfer.data.labels import LabelsParams
+from vfer.data.catalogue import stills
+from vfer.data.catalogue.labels import LabelsParams
 from vfer.errors import VferError
 from vfer.evaluate import figures
 from vfer.evaluate.stills import scores
 from vfer.faces.params import FacesParams
-from vfer.lstm import baseline, reference
+from vfer.nets import reference
 from vfer.nets.session import Session
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def annotate(made: Path, loaded: data.Stills) -> None:
     held_out = loaded.parts["validation"]
     embeddings = predictions.run(Session(made / "model.onnx"), held_out)["embedding"]
     everybody = reference.of_faces(embeddings, held_out.labels, loaded.classes)
-    notes = {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()}
+    notes = {head.KEY: last.to_json(), reference.KEY: everybody.to_json()}
     export.annotate(made / "model.onnx", notes | ({"votes": json.dumps(loaded.votes)} if loaded.votes else {}))
 
 

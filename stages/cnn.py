@@ -14,12 +14,12 @@ from vfer.clips.fingerprint import Input, fingerprint
 from vfer.cnn import data, head, predictions, shipped, teachers
 from vfer.cnn.params import CnnParams
 from vfer.cnn.predictions import Outputs
-from vfer.data import learned, stills
-from vfer.data.labels import LabelsParams
-from vfer.evaluate.scores import score
-from vfer.lstm import baseline, reference
+from vfer.data.catalogue import learned, stills
+from vfer.data.catalogue.labels import LabelsParams
+from vfer.nets import reference
+from vfer.nets.scores import score
 from vfer.nets.session import Session
-from vfer.register import project, tracking
+from vfer.register import live, project
 
 CODE = ("vfer.cnn.train", "vfer.nets.export")
 
@@ -70,25 +70,26 @@ def train(table: Path, start: Path, weights: Path, labels: LabelsParams, params_
     for part in (parts["train"], parts["validation"]):
         inputs += [part.pixels, part.labels, part.targets, part.votes]
     key = fingerprint(settings, code=[*CODE, *params_.modules], inputs=inputs)
-    with tracking.training(env.repository() or HOME, "cnn", settings, key, epochs, name) as live:
-        model, fit = train.train(parts, len(loaded.classes), params_, seed, live.checkpoint, live.on_epoch, backbone)
+    root = env.repository() or HOME
+    with console.epochs("cnn", epochs) as show, live.training(root, "cnn", settings, key, name, show) as training:
+        model, fit = train.train(parts, len(loaded.classes), params_, seed, training.checkpoint, training.on_epoch, backbone)
         sample = parts["validation"].pixels[:64, ..., None].astype("float32")
         model, classes, last = train.finish(model, params_, loaded)
         export.save(model, out, sample, classes)
         names = {"votes": json.dumps(loaded.votes)} if loaded.votes else {}
         outputs = run(Session(out / "model.onnx", threads=env.workers()), parts)
         everybody = reference.of_faces(outputs["validation"]["embedding"], parts["validation"].labels, loaded.classes)
-        export.annotate(out / "model.onnx", {head.KEY: last.to_json(), baseline.KEY: everybody.to_json()} | names)
+        export.annotate(out / "model.onnx", {head.KEY: last.to_json(), reference.KEY: everybody.to_json()} | names)
         session = Session(out / "model.onnx")  # whose metadata are whole now
         figures = report(session, outputs, parts, loaded.classes, out) | votes_report(outputs, parts)
-        live.run.log(files.flatten(figures))
+        training.run.log(files.flatten(figures))
     names_used = {still for part in parts.values() for still in part.names}
     examples = [example for example in learned.of_stills(read) if example.name in names_used]
     learned.write(out / learned.FILE, [*examples, *(learned.read(start / learned.FILE) if backbone else [])])
     files.write_csv(out / "history.csv", ["epoch", *fit.history[0]], fit.rows())
     counts = {"epochs": len(fit.history), "best_epoch": fit.best + 1, "duplicates": loaded.duplicates}
     files.write_json(out / "metrics.json", figures | counts)
-    files.write_json(out / "run.json", {"run_id": live.run.id})
+    files.write_json(out / "run.json", {"run_id": training.run.id})
     return f"{params_.architecture} of {len(fit.history)} epochs, test accuracy {figures['test']['accuracy']:.3f}"
 
 

@@ -12,26 +12,27 @@ import typer
 from numpy.typing import NDArray
 
 from stages import launch
-from vfer import features, files, params
+from vfer import files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import fingerprint
 from vfer.cnn import predictions
-from vfer.data import audit, learned, split
+from vfer.data.catalogue import audit, learned, split
 from vfer.errors import DataError
 from vfer.evaluate import figures, plots, report
 from vfer.evaluate import stills as stills_report
 from vfer.evaluate.intervals import cells, intervals
 from vfer.evaluate.params import EvaluateParams
 from vfer.evaluate.relative import Relative, relative
-from vfer.evaluate.scores import confusion, score
 from vfer.evaluate.vote import vote
+from vfer.features import cache
 from vfer.lstm.sequences import predict
 from vfer.lstm.settings import settings_of
+from vfer.nets.scores import confusion, score
 from vfer.nets.session import Session
 
 
 def main(
-    cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
+    features: Annotated[Path, typer.Option(help="The feature cache, a Parquet file.")],
     cnn: Annotated[Path, typer.Option(help="The CNN's outputs: its predictions, and its history.")],
     tune: Annotated[Path, typer.Option(help="Those of its fine-tuning: what the CNN learned from, and the history.")],
     lstm: Annotated[Path, typer.Option(help="The sequence model's outputs: the model, the split, and its history.")],
@@ -46,7 +47,7 @@ def main(
         session = Session(lstm / "model.onnx")
         names, settings = session.classes, settings_of(session)
         rows, network = split.read(lstm / "split.parquet"), learned.read(tune / learned.FILE)
-        sequences = {sequence.clip: sequence for sequence in features.read(cache)}
+        sequences = {sequence.clip: sequence for sequence in cache.read(features)}
         test = [row for row in rows if row.part == "test"]
         if not test:
             raise DataError(f"{lstm}: the split has no test clip; lower split.folds")
@@ -111,7 +112,7 @@ def main(
 def relative_to_people(
     session: Session,
     rows: list[split.SplitRow],
-    sequences: Mapping[str, features.Sequence],
+    sequences: Mapping[str, cache.Sequence],
     plain: Mapping[str, int],
     prior: NDArray[np.int64],
     section: EvaluateParams,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stages import launch
-from vfer import env, features, files, params
+from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import ClipRunner, Store, recipe
@@ -19,10 +19,11 @@ from vfer.data.tables.tool import TOOLS
 from vfer.data.tables.work import Counts, TableJob
 from vfer.errors import ClipError, DataError
 from vfer.faces import table
-from vfer.features import FeaturesJob, FeaturesWorker
+from vfer.features import cache
+from vfer.features.embed import FeaturesJob, FeaturesWorker
 from vfer.nets.session import Session
 
-CODE = ("vfer.features",)
+CODE = ("vfer.features.embed",)
 TABLES = ("vfer.data.tables.work",)
 
 
@@ -76,7 +77,7 @@ def run(jobs: list[FeaturesJob], runner: ClipRunner[FeaturesJob], model: Path) -
     """Make the parts of the clips."""
     with console.progress() as bar:
         task = bar.add_task("features", total=len(jobs))
-        for _, result in runner.each(FeaturesWorker.work, jobs, features.rows_in, FeaturesWorker.start, (model,)):
+        for _, result in runner.each(FeaturesWorker.work, jobs, cache.rows_in, FeaturesWorker.start, (model,)):
             if isinstance(result, ClipError):
                 raise result  # a faces table that cannot be read is not a clip's fault
             bar.advance(task)
@@ -84,7 +85,7 @@ def run(jobs: list[FeaturesJob], runner: ClipRunner[FeaturesJob], model: Path) -
 
 def write(jobs: Iterable[FeaturesJob | TableJob], out: Path, about: dict[str, str]) -> int:
     """Join the parts of the clips to the cache, and return its rows."""
-    return features.write(out / "features.parquet", (piece for job in jobs for piece in features.read_part(job.target, job.clip)), about)
+    return cache.write(out / "features.parquet", (piece for job in jobs for piece in cache.read_part(job.target, job.clip)), about)
 
 
 def read_tables(clips: Path, section: FeaturesParams, out: Path, parts: Path) -> str:

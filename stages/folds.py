@@ -10,18 +10,20 @@ import typer
 
 from stages import launch
 from stages.tune import MODELS, Tuner
-from vfer import env, features, params
+from vfer import env, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import Store, recipe
 from vfer.compare.params import CompareParams, embeddings_of
-from vfer.data import places, split
-from vfer.data.labelled import labelled
-from vfer.data.labels import LabelsParams
+from vfer.data.catalogue import places, split
+from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labels import LabelsParams
 from vfer.faces import table
+from vfer.features import cache
+from vfer.features.embed import embed
 from vfer.nets.session import Session
 
-CODE = ("vfer.features",)
+CODE = ("vfer.features.embed",)
 
 
 def main(
@@ -51,7 +53,7 @@ def main(
                 rows = dataset.split(chosen.split(protocol, number), seed, clips, known)
                 with tempfile.TemporaryDirectory() as folder:
                     was_kept = tuner.tune(rows, dataset.classes, seed + repeat, Path(folder))
-                    embed(Path(folder) / MODELS[1], faces, faces_digest, names, embeddings_of(out, protocol, number, repeat))
+                    embed_all(Path(folder) / MODELS[1], faces, faces_digest, names, embeddings_of(out, protocol, number, repeat))
                 total, fresh = total + 1, fresh + (not was_kept)
                 if not was_kept:
                     console.console.print(f"folds: {protocol}, fold {number + 1}, seed {seed + repeat}: fine-tuned", markup=False)
@@ -59,15 +61,15 @@ def main(
         stage.summary = f"{total} fine-tuned networks{note} -> {out}"
 
 
-def embed(model: Path, faces: Path, faces_digest: str, names: list[str], path: Path) -> None:
+def embed_all(model: Path, faces: Path, faces_digest: str, names: list[str], path: Path) -> None:
     """Write what a network makes of all clips, whose folder has that digest, or take it from the clip store."""
     store, work = Store(env.store()), recipe("embeddings", {"model": digest(model)}, CODE)
     key = f"{work.digest}{faces_digest[:32]}"
     if store.take(work, key, path):
         return
     session = Session(model, threads=env.workers())
-    pieces = (features.embed(session, name, piece) for name in names for piece in table.pieces(faces / f"{name}.parquet"))
-    features.write(path, pieces, {"model_sha256": digest(model)})
+    pieces = (embed(session, name, piece) for name in names for piece in table.pieces(faces / f"{name}.parquet"))
+    cache.write(path, pieces, {"model_sha256": digest(model)})
     store.keep(work, key, path)
 
 

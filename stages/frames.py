@@ -11,7 +11,7 @@ from stages import launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import ClipRunner, Recipe, Store, recipe
-from vfer.data import manifest
+from vfer.data.catalogue import manifest
 from vfer.data.tables.tool import tool_of
 from vfer.errors import ClipError, DataError
 from vfer.video import frames

@@ -9,24 +9,25 @@ import numpy as np
 import typer
 
 from stages import HOME, launch
-from vfer import env, features, files, params
+from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import Input, fingerprint
-from vfer.data import split
-from vfer.data.labelled import divided
-from vfer.data.labels import LabelsParams
-from vfer.data.split import PARTS, SplitParams, SplitRow
+from vfer.data.catalogue import split
+from vfer.data.catalogue.labelled import divided
+from vfer.data.catalogue.labels import LabelsParams
+from vfer.data.catalogue.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError
-from vfer.features import Embeddings
+from vfer.features import cache
+from vfer.features.cache import Embeddings
 from vfer.lstm import people
 from vfer.lstm.params import LstmParams
-from vfer.register import project, tracking
+from vfer.register import live, project
 
 CODE = ("vfer.lstm.learn", "vfer.nets.export")
 
 
 def main(
-    cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
+    features: Annotated[Path, typer.Option(help="The feature cache, a Parquet file.")],
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
     placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
     config: Annotated[Path, typer.Option("--params", help="The params file.")],
@@ -36,7 +37,7 @@ def main(
     section = params.load(config, "lstm", LstmParams)
     seed = params.seed(config)
     with console.Stage("lstm") as stage:
-        embeddings = features.embeddings(cache)
+        embeddings = cache.embeddings(features)
         labels, dealt = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
         dataset = divided(clips, placed, labels, dealt, seed, embeddings, env.store(), env.workers())
         for warning in dataset.warnings:
@@ -51,18 +52,19 @@ def main(
         settings = section.model_dump() | {"seed": seed, "classes": names} | dealt.model_dump()
         key = fingerprint(settings, code=CODE, inputs=inputs(rows, embeddings))
         root = env.repository() or HOME
-        with tracking.training(root, "lstm", settings, key, section.epochs, project.name(config, root)) as live:
-            model = learn(rows, names, embeddings, section, seed, live.checkpoint, live.on_epoch)
+        name = project.name(config, root)
+        with console.epochs("lstm", section.epochs) as show, live.training(root, "lstm", settings, key, name, show) as training:
+            model = learn(rows, names, embeddings, section, seed, training.checkpoint, training.on_epoch)
             export.save(model.model, out, model.sample, names)
             export.annotate(out / "model.onnx", model.metadata)
-            live.run.log(files.flatten(model.figures))
+            training.run.log(files.flatten(model.figures))
         split.write(out / "split.parquet", rows)
         files.write_csv(out / "history.csv", ["epoch", *model.fit.history[0]], model.fit.rows())
         counts = Counter(row.part for row in rows)
         faceless = sum(not len(embeddings[row.clip]) for row in rows)
         course = {"epochs": len(model.fit.history), "best_epoch": model.fit.best + 1, "faceless": faceless}
         files.write_json(out / "metrics.json", model.figures | course | {"clips": {part: counts[part] for part in PARTS}})
-        files.write_json(out / "run.json", {"run_id": live.run.id})
+        files.write_json(out / "run.json", {"run_id": training.run.id})
         description = f"{section.architecture} of {section.units} units, {course['epochs']} epochs"
         stage.summary = f"{description}, validation accuracy {model.figures['validation']['accuracy']:.3f} -> {out}"
 

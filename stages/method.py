@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stages import launch
-from vfer import env, features, params
+from vfer import env, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.fingerprint import fingerprint
@@ -23,18 +23,19 @@ from vfer.compare.methods.params import MethodsParams
 from vfer.compare.params import CompareParams, embeddings_of
 from vfer.compare.relative import relative
 from vfer.compare.table import ENTRIES, MethodEntry
-from vfer.data import places, split
-from vfer.data.labelled import labelled
-from vfer.data.labels import LabelsParams
-from vfer.data.split import SplitRow
+from vfer.data.catalogue import places, split
+from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labels import LabelsParams
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
+from vfer.features import cache
 from vfer.lstm import people
 from vfer.lstm.baseline import Mode
 from vfer.lstm.params import LstmParams
 
 
 def main(
-    cache: Annotated[Path, typer.Option("--features", help="The feature cache, a Parquet file.")],
+    features: Annotated[Path, typer.Option(help="The feature cache, a Parquet file.")],
     tuned: Annotated[Path, typer.Option("--folds", help="Folder of the embeddings of the networks that are fine-tuned for a fold.")],
     faces: Annotated[Path, typer.Option(help="Folder of the clips' faces.")],
     moves: Annotated[Path, typer.Option("--motion", help="Folder of the clips' motion.")],
@@ -51,7 +52,7 @@ def main(
     seed = params.seed(config)
     with console.Stage(method) as stage:
         tuning = TuneParams.load(config).epochs > 0  # then the cache's network has learned from clips that are tested here
-        everywhere = features.embeddings(cache)
+        everywhere = cache.embeddings(features)
         labelled_clips = labelled(clips, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
         names, numbers = labelled_clips.classes, places.read(placed)
         lstm = params.load(config, "lstm", LstmParams)
@@ -60,7 +61,7 @@ def main(
         entry = ENTRIES[method]
         check(method, entry, faces, settings)
         beside = [digest(path) for path in seen(entry, faces, moves)]
-        cache_digest = digest(cache)
+        cache_digest = digest(features)
         settings_used = {"method": method, "seed": seed, "classes": names}
         settings_used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
         made = recipe("folds", settings_used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
@@ -71,7 +72,7 @@ def main(
                 console.warn(f"{name}, fold {number + 1}: {lacking}")
             for warning in people.check(parts, mode, lstm.neutral, clips):
                 console.warn(f"{name}, fold {number + 1}: {warning}")
-            embeddings = features.embeddings(cache_path) if tuning else everywhere
+            embeddings = cache.embeddings(cache_path) if tuning else everywhere
             parts, values = relative(parts, embeddings, mode, lstm.neutral, lstm.neutral_clips)
             env.prepare_tensorflow("float32")
             logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
@@ -90,7 +91,7 @@ def main(
                 path = out / f"{name}-{number}-{repeat}.parquet"
                 people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
                 work = {"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
-                own = embeddings_of(tuned, protocol, number, repeat) if tuning else cache
+                own = embeddings_of(tuned, protocol, number, repeat) if tuning else features
                 key = fingerprint(work, inputs=[digest(own) if tuning else cache_digest, *beside])
                 if not store.take(made, key, path):
                     predictions = fit_fold(name, number, repeat, parts, mode, own)

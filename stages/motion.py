@@ -11,13 +11,13 @@ from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.clips.store import ClipRunner, Store, recipe
-from vfer.data import manifest
+from vfer.compare import motion
+from vfer.compare.motion import MotionJob
+from vfer.data.catalogue import manifest
 from vfer.errors import ClipError, DataError
 from vfer.faces.params import FacesParams
-from vfer.video import motion
-from vfer.video.motion import MotionJob
 
-CODE = ("vfer.video.motion",)
+CODE = ("vfer.compare.motion",)
 
 
 def main(

@@ -17,9 +17,9 @@ from vfer.clips.digests import digest
 from vfer.clips.fingerprint import fingerprint
 from vfer.clips.store import ClipRunner, Recipe, Store, recipe
 from vfer.cnn.params import CnnParams
-from vfer.data import learned, stills
-from vfer.data.learned import Example
-from vfer.data.manifest import full_name
+from vfer.data.catalogue import learned, stills
+from vfer.data.catalogue.learned import Example
+from vfer.data.catalogue.manifest import full_name
 from vfer.errors import ClipError, DataError, ParamsError
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
@@ -27,7 +27,7 @@ from vfer.pretrain import identities, subjects
 from vfer.pretrain.identities import CollectedFaces, Row
 from vfer.pretrain.params import PretrainParams
 from vfer.pretrain.subjects import SubjectJob, SubjectsWorker
-from vfer.register import project, tracking
+from vfer.register import live, project
 
 TRAINING = ("vfer.pretrain.train", "vfer.nets.export")
 CODE = ("vfer.pretrain.subjects", "vfer.faces.weights")
@@ -131,16 +131,17 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> PretrainResu
     with console.hushed():
         from vfer.cnn import transfer
         from vfer.nets import export
-        from vfer.pretrain import train as training
+        from vfer.pretrain import train
 
     key = fingerprint(settings, code=[*TRAINING, *cnn.modules], inputs=[*digests, faces.rows, faces.labels, faces.held_out])
     root = env.repository() or HOME
-    with tracking.training(root, "pretrain", settings, key, section.epochs, project.name(config, root)) as live:
-        net, fit, auc = training.train(faces, cnn.architecture, cnn.precision, section, seed, live.checkpoint, live.on_epoch)
+    name = project.name(config, root)
+    with console.epochs("pretrain", section.epochs) as show, live.training(root, "pretrain", settings, key, name, show) as training:
+        net, fit, auc = train.train(faces, cnn.architecture, cnn.precision, section, seed, training.checkpoint, training.on_epoch)
         (out / "weights").mkdir(parents=True)
         export.save_keras(net, out / "weights" / transfer.BACKBONE)
         validation_figures = {"identification": fit.history[fit.best]["val_accuracy"], "verification_auc": auc}
-        live.run.log(validation_figures)
+        training.run.log(validation_figures)
     figures |= {
         "subjects": faces.subjects,
         "faces": len(faces.rows),
@@ -159,7 +160,9 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> PretrainResu
         f"identification {validation_figures['identification']:.3f}, verification AUC {auc:.3f} -> {out}"
     )
     examples = [Example("identity", name, "train", full_name(source.stem, name)) for name in faces.names]
-    return PretrainResult({**about, "subjects": faces.subjects, "faces": len(faces.rows)}, line, examples, figures, fit.rows(), live.run.id)
+    return PretrainResult(
+        {**about, "subjects": faces.subjects, "faces": len(faces.rows)}, line, examples, figures, fit.rows(), training.run.id
+    )
 
 
 def collect(source: Path, detector: Path, config: Path, out: Path) -> tuple[CollectedFaces, dict[str, object], list[str]]:

@@ -9,7 +9,7 @@ from stages import HOME, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import Store
-from vfer.data import split
+from vfer.data.catalogue import split
 from vfer.faces import weights
 from vfer.faces.params import FacesParams
 from vfer.nets.session import Session

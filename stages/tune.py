@@ -20,17 +20,17 @@ from vfer.cnn import clips as faces_of_clips
 from vfer.cnn import head, predictions
 from vfer.cnn.data import StillPart
 from vfer.cnn.params import CnnParams, TuneParams
-from vfer.data import learned, places
-from vfer.data.labelled import divided
-from vfer.data.labels import LabelsParams
-from vfer.data.split import SplitParams, SplitRow
-from vfer.evaluate.scores import score
+from vfer.data.catalogue import learned, places
+from vfer.data.catalogue.labelled import divided
+from vfer.data.catalogue.labels import LabelsParams
+from vfer.data.catalogue.split import SplitParams, SplitRow
 from vfer.faces import table
-from vfer.lstm import baseline, reference
+from vfer.nets import reference
+from vfer.nets.scores import score
 from vfer.nets.session import Session
-from vfer.register import project, tracking
+from vfer.register import live, project
 
-CODE = ("vfer.cnn.tune", "vfer.cnn.predictions", "vfer.lstm.reference", "vfer.nets.export")
+CODE = ("vfer.cnn.tune", "vfer.cnn.predictions", "vfer.nets.reference", "vfer.nets.export")
 MODELS = ("model.keras", "model.onnx")
 FILES = (*MODELS, "history.csv", "metrics.json", "run.json")
 HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss")
@@ -121,22 +121,29 @@ class Tuner:
             for module in self.modules:
                 import_module(module)
         held_out, epochs = parts["validation"], self.params.frozen_epochs + self.params.epochs
-        with tracking.training(env.repository() or HOME, "tune", settings, key, epochs, self.project) as live:
+        root = env.repository() or HOME
+        with console.epochs("tune", epochs) as show, live.training(root, "tune", settings, key, self.project, show) as training:
             model, fit = tune.tune(
-                self.cnn / MODELS[0], dict(parts), len(names), self.params, int(str(settings["seed"])), live.checkpoint, live.on_epoch
+                self.cnn / MODELS[0],
+                dict(parts),
+                len(names),
+                self.params,
+                int(str(settings["seed"])),
+                training.checkpoint,
+                training.on_epoch,
             )
             export.save(model, out, held_out.pixels[:SAMPLE, ..., None].astype("float32"), names)
             export.forget_process(out / MODELS[1])
             outputs = predictions.run(Session(out / MODELS[1], threads=env.workers()), held_out)
             everybody = reference.of_faces(outputs["embedding"], held_out.labels, names)
-            export.annotate(out / MODELS[1], {head.KEY: cnn_model.answer_head(model).to_json(), baseline.KEY: everybody.to_json()})
+            export.annotate(out / MODELS[1], {head.KEY: cnn_model.answer_head(model).to_json(), reference.KEY: everybody.to_json()})
             answer = predictions.predictions_of(outputs["probabilities"], "validation", held_out, names, names)
             figures = {"validation": asdict(score(answer.truth, answer.predicted, len(names)))}
-            live.run.log(files.flatten(figures))
+            training.run.log(files.flatten(figures))
         files.write_csv(out / "history.csv", HISTORY, [{name: row[name] for name in HISTORY} for row in fit.rows()])
         counts = {"faces": {name: len(part.labels) for name, part in parts.items()}}
         files.write_json(out / "metrics.json", figures | {"epochs": len(fit.history), "best_epoch": fit.best + 1} | counts)
-        files.write_json(out / "run.json", {"run_id": live.run.id})
+        files.write_json(out / "run.json", {"run_id": training.run.id})
 
 
 if __name__ == "__main__":

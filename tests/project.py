@@ -13,8 +13,8 @@ from stages.evaluate import main as evaluate
 from stages.features import main as cache
 from stages.register import main as register
 from stages.tune import pass_on
-from vfer.data import identical, learned, manifest, places, split
-from vfer.data.split import SplitParams
+from vfer.data.catalogue import identical, learned, manifest, places, split
+from vfer.data.catalogue.split import SplitParams
 from vfer.faces import table
 from vfer.files import write_csv, write_json
 

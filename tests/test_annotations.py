@@ -16,8 +16,8 @@ import vfer
 from benchmarks import films
 from benchmarks.films import Act, Film, Role
 from vfer.cli.app import app
-from vfer.data import manifest
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest
+from vfer.data.catalogue.manifest import Clip
 from vfer.predict import formats
 
 SIZE, FPS = (320, 240), 12

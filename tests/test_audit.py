@@ -12,14 +12,15 @@ import pytest
 import toys
 from test_cli import vfer
 
-from vfer.data import audit, footage, identical, learned, manifest, places, split, stills
-from vfer.data.audit import leakage
+from vfer.data import footage
+from vfer.data.catalogue import audit, identical, learned, manifest, places, split, stills
+from vfer.data.catalogue.audit import leakage
+from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labels import LabelsParams
+from vfer.data.catalogue.learned import Example
+from vfer.data.catalogue.manifest import Clip
+from vfer.data.catalogue.split import SplitParams, SplitRow
 from vfer.data.footage import Footage
-from vfer.data.labelled import labelled
-from vfer.data.labels import LabelsParams
-from vfer.data.learned import Example
-from vfer.data.manifest import Clip
-from vfer.data.split import SplitParams, SplitRow
 from vfer.errors import DataError
 from vfer.faces import clip as faces_clip
 from vfer.faces import table, weights

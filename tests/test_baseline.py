@@ -6,17 +6,13 @@ from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
 from vfer.lstm.baseline import (
-    Moments,
-    Reference,
-    Statistics,
     each_from_others,
-    everybody,
     find_neutral,
     from_clips,
     from_neutral,
     identity,
-    statistics,
 )
+from vfer.nets.reference import Moments, Reference, Statistics, everybody, statistics
 
 WIDTH, CLASSES, NEUTRAL = 12, 4, 0
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vfer.cnn.data import StillPart, load
-from vfer.data import stills
-from vfer.data.labels import LabelsParams
+from vfer.data.catalogue import stills
+from vfer.data.catalogue.labels import LabelsParams
 from vfer.errors import DataError
 
 WHERE = Path("data/stills.parquet")

@@ -24,8 +24,8 @@ from vfer.compare.methods.base import FittedMethod, MethodClips, Task
 from vfer.compare.params import CompareParams
 from vfer.compare.report import MethodResults, heading, markdown, table
 from vfer.compare.table import ENTRIES
-from vfer.data import split
-from vfer.data.split import SplitRow
+from vfer.data.catalogue import split
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError, ParamsError, TrackingError
 from vfer.params import load
 

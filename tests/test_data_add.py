@@ -18,9 +18,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from vfer.cli.data import app
-from vfer.data import manifest, stills
 from vfer.data import readers as datasets
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, stills
+from vfer.data.catalogue.manifest import Clip
 from vfer.data.readers import Entry, Found, FoundClip, Reader
 from vfer.errors import DataError
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from vfer.data import stills
-from vfer.data.manifest import NAME
+from vfer.data.catalogue import stills
+from vfer.data.catalogue.manifest import NAME
 from vfer.data.readers import READERS, Found, FoundClip, FoundStill, Passed, Refused, expression, scan
 from vfer.data.readers.found import safe
 from vfer.data.readers.video import encode, probe

@@ -25,8 +25,8 @@ from vfer import params
 from vfer.cli.doctor import machine, repository
 from vfer.cli.doctor.check import Check, check
 from vfer.cli.doctor.examine import CHECKS, examine
-from vfer.data import manifest, places, stills
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, places, stills
+from vfer.data.catalogue.manifest import Clip
 from vfer.errors import DataError
 from vfer.faces import centerface
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vfer.cnn import duplicates
-from vfer.cnn.duplicates import examine, near, phash
+from vfer.data.catalogue import duplicates
+from vfer.data.catalogue.duplicates import examine, near, phash
+from vfer.data.catalogue.stills import USAGES, grey
 from vfer.data.readers import READERS, FoundStill, scan
-from vfer.data.stills import USAGES, grey
 
 Pictures = NDArray[np.uint8]
 TRAIN, VALIDATION, TEST = range(3)

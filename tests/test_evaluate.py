@@ -19,14 +19,16 @@ from project import LEARNED
 from sklearn import metrics as sk
 
 from stages.evaluate import main, summary
-from vfer import features, files
+from vfer import files
 from vfer.cnn import predictions
-from vfer.data import learned, split, stills
-from vfer.data.learned import Example
+from vfer.data.catalogue import learned, split, stills
+from vfer.data.catalogue.learned import Example
 from vfer.errors import DataError
-from vfer.evaluate import figures, page, plots
-from vfer.evaluate.scores import confusion, score
+from vfer.evaluate import figures, pages, plots, report
 from vfer.evaluate.vote import vote
+from vfer.features import cache
+from vfer.features.embed import embed
+from vfer.nets.scores import confusion, score
 from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
@@ -137,10 +139,10 @@ def cached(tmp_path: Path) -> Path:
     cnn, rows = Session(toys.cnn(tmp_path / "cnn" / "model.onnx")), toys.split_rows("subject")
     faceless = next(row.clip for row in rows if row.part == "test")
     split.write(tmp_path / "lstm" / "split.parquet", rows)
-    features.write(
+    cache.write(
         tmp_path / "features.parquet",
         (
-            features.embed(cnn, row.clip, toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if row.clip == faceless else ()), 8)
+            embed(cnn, row.clip, toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if row.clip == faceless else ()), 8)
             for row in rows
         ),
         {},
@@ -219,7 +221,8 @@ def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
 
 def test_what_a_page_is_given_is_no_markup_of_it(tmp_path: Path) -> None:
     rows = [{"<b>": "<script>", "share": 0.12345}]
-    page.write(tmp_path / "a.html", "a < b", [page.Section("x & y", warnings=["<p>"], rows=rows)])
+    sections = [report.Section("x & y", warnings=["<p>"], rows=rows)]
+    pages.write(tmp_path / "a.html", report.TEMPLATE, title="a < b", sections=sections)
     body = (tmp_path / "a.html").read_text().split("<body>")[1]
     assert "<script>" not in body
     assert "<td>0.123</td>" in body

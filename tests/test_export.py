@@ -9,7 +9,7 @@ import toys
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm.sequences import pad
 from vfer.nets.export import annotate, settle
 from vfer.nets.session import Session

@@ -10,7 +10,7 @@ from videos import video
 from stages import frames
 from vfer.clips.attempt import attempt
 from vfer.clips.failures import ALIKE, WHOLE, Failures
-from vfer.data import manifest
+from vfer.data.catalogue import manifest
 from vfer.errors import ClipError, DataError, UnexpectedError, VferError
 
 HOME = Path(__file__).resolve().parents[1]

@@ -12,10 +12,11 @@ import pytest
 import toys
 
 from stages.features import main
-from vfer import features
 from vfer.errors import DataError, WeightsError
 from vfer.faces import table
-from vfer.features import Sequence
+from vfer.features import cache
+from vfer.features.cache import Sequence
+from vfer.features.embed import embed
 from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
@@ -39,40 +40,40 @@ def same(one: Sequence, other: Sequence) -> bool:
 def test_the_cache_is_read_as_it_was_written_in_any_number_of_row_groups(
     rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "ROWS", rows)
+    monkeypatch.setattr(cache, "ROWS", rows)
     clips = [sequence(f"set/{name}", frames, none) for name, frames, none in (("a", 4, ()), ("b", 1, (0,)), ("c", 9, (2, 3)), ("d", 2, ()))]
     path = tmp_path / "new" / "features.parquet"
-    assert features.write(path, clips, {"model_sha256": "ab"}) == 16
+    assert cache.write(path, clips, {"model_sha256": "ab"}) == 16
     assert pq.ParquetFile(path).num_row_groups == {1: 4, 5: 3, 65_536: 1}[rows]
     assert pq.read_schema(path).metadata[b"model_sha256"] == b"ab"
-    back = features.read(path)
+    back = cache.read(path)
     assert all(same(one, other) for one, other in zip(clips, back, strict=True))
     assert [value.dtype for value in (back[0].frame, back[0].time, back[0].embedding)] == [np.int32, np.float64, np.float32]
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_clip_that_comes_in_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "ROWS", 2)
-    features.write(tmp_path / "a", [sequence("a", 3), sequence("a", 3), sequence("b", 1), sequence("b", 1)], {})
-    assert [(found.clip, len(found.frame)) for found in features.read(tmp_path / "a")] == [("a", 6), ("b", 2)]
+    monkeypatch.setattr(cache, "ROWS", 2)
+    cache.write(tmp_path / "a", [sequence("a", 3), sequence("a", 3), sequence("b", 1), sequence("b", 1)], {})
+    assert [(found.clip, len(found.frame)) for found in cache.read(tmp_path / "a")] == [("a", 6), ("b", 2)]
 
 
 def test_a_part_is_read_as_it_was_written(tmp_path: Path) -> None:
     pieces = [sequence("a", 3, none=(1,)), sequence("a", 2)]
-    assert features.write_part(tmp_path / "a.arrow", pieces) == features.rows_in(tmp_path / "a.arrow") == 5
-    assert all(same(one, other) for one, other in zip(pieces, features.read_part(tmp_path / "a.arrow", "a"), strict=True))
+    assert cache.write_part(tmp_path / "a.arrow", pieces) == cache.rows_in(tmp_path / "a.arrow") == 5
+    assert all(same(one, other) for one, other in zip(pieces, cache.read_part(tmp_path / "a.arrow", "a"), strict=True))
 
 
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        features.write(tmp_path / name, (sequence(f"c{i}", 5) for i in range(3)), {"k": "v"})
+        cache.write(tmp_path / name, (sequence(f"c{i}", 5) for i in range(3)), {"k": "v"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_frames_without_a_face_are_zero_and_left_out_of_faces(tmp_path: Path) -> None:
     session = Session(toys.cnn(tmp_path / "cnn.onnx"))
     faces = toys.faces(210, frames=6, none=(0, 4))
-    found = features.embed(session, "toy", faces, batch_size=4)
+    found = embed(session, "toy", faces, batch_size=4)
     assert (found.embedding[[0, 4]] == 0).all()
     assert (found.probabilities[[0, 4]] == 0).all()
     assert found.faces.shape == (4, 2)
@@ -81,14 +82,14 @@ def test_frames_without_a_face_are_zero_and_left_out_of_faces(tmp_path: Path) ->
 
 
 def test_the_embeddings_alone_are_those_of_the_whole_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "ROWS", 6)
+    monkeypatch.setattr(cache, "ROWS", 6)
     path = tmp_path / "features.parquet"
-    features.write(path, [sequence("b", 4), sequence("a", 3, (0, 2)), sequence("c", 2, (0, 1)), sequence("d", 9)], {})
-    found = features.embeddings(path)
+    cache.write(path, [sequence("b", 4), sequence("a", 3, (0, 2)), sequence("c", 2, (0, 1)), sequence("d", 9)], {})
+    found = cache.embeddings(path)
     assert list(found) == ["b", "a", "c", "d"]
     assert [len(shown) for shown in found.values()] == [4, 1, 0, 9]
     assert found["a"].time.tolist() == [1 / 7]
-    for whole in features.read(path):
+    for whole in cache.read(path):
         np.testing.assert_array_equal(found[whole.clip].values, whole.faces)
         np.testing.assert_array_equal(found[whole.clip].time, whole.time[whole.status != "none"])
         assert found[whole.clip].values.dtype == np.float32
@@ -96,7 +97,7 @@ def test_the_embeddings_alone_are_those_of_the_whole_cache(tmp_path: Path, monke
 
 def test_other_tools_read_the_vectors_as_vectors(tmp_path: Path) -> None:
     clips = [sequence("a", 3), sequence("b", 2)]
-    features.write(tmp_path / "features.parquet", clips, {})
+    cache.write(tmp_path / "features.parquet", clips, {})
     frames = pd.read_parquet(tmp_path / "features.parquet")
     np.testing.assert_array_equal(np.stack(frames["embedding"].to_list()), np.concatenate([clip.embedding for clip in clips]))
     kind = pq.read_schema(tmp_path / "features.parquet").field("embedding").type
@@ -105,7 +106,7 @@ def test_other_tools_read_the_vectors_as_vectors(tmp_path: Path) -> None:
 
 def test_a_clip_without_any_face_keeps_its_frames(tmp_path: Path) -> None:
     session = Session(toys.cnn(tmp_path / "cnn.onnx"))
-    found = features.embed(session, "toy", toys.faces(40, frames=3, none=(0, 1, 2)), batch_size=4)
+    found = embed(session, "toy", toys.faces(40, frames=3, none=(0, 1, 2)), batch_size=4)
     assert found.embedding.shape == (3, 2)
     assert found.faces.shape == (0, 2)
     assert not found.embedding.any()
@@ -115,26 +116,26 @@ def test_a_clip_without_any_face_keeps_its_frames(tmp_path: Path) -> None:
 def test_the_batch_size_changes_nothing(batch_size: int, tmp_path: Path) -> None:
     session = Session(toys.cnn(tmp_path / "cnn.onnx"))
     faces = toys.faces(120, frames=7, none=(3,))
-    assert same(features.embed(session, "a", faces, batch_size), features.embed(session, "a", faces, 7))
+    assert same(embed(session, "a", faces, batch_size), embed(session, "a", faces, 7))
 
 
 def test_no_clip_at_all_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no clip gave faces; run `dvc repro faces`"):
-        features.write(tmp_path / "features.parquet", [], {})
+        cache.write(tmp_path / "features.parquet", [], {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failure_midway_leaves_no_cache_behind(tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
-    features.write(path, [sequence("old", 2)], {})
+    cache.write(path, [sequence("old", 2)], {})
 
     def broken() -> Iterator[Sequence]:
         yield sequence("new", 2)
         raise DataError("damaged")
 
     with pytest.raises(DataError, match="damaged"):
-        features.write(path, broken(), {})
-    assert [found.clip for found in features.read(path)] == ["old"]
+        cache.write(path, broken(), {})
+    assert [found.clip for found in cache.read(path)] == ["old"]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -144,16 +145,16 @@ def test_a_damaged_cache_is_one_line(damage: str, tmp_path: Path) -> None:
     if damage == "garbage":
         path.write_bytes(b"no parquet")
     elif damage == "cut":
-        features.write(path, [sequence("a", 50)], {})
+        cache.write(path, [sequence("a", 50)], {})
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "other columns":
         pq.write_table(pa.table({"clip": ["a"]}), path)
     elif damage == "other types":
         pq.write_table(pa.table({name: ["a"] for name in ("clip", "frame", "time", "status", "embedding", "probabilities")}), path)
     with pytest.raises(DataError, match="is not a readable feature cache; run `dvc repro features`"):
-        features.read(path)
+        cache.read(path)
     with pytest.raises(DataError, match="is not a readable feature cache; run `dvc repro features`"):
-        features.embeddings(path)
+        cache.embeddings(path)
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def faces_folder(tmp_path: Path) -> Path:
 def test_the_stage_writes_every_clip_in_sorted_order(faces_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = toys.cnn(tmp_path / "cnn.onnx")
     main(faces_folder, model, tmp_path / "clips.csv", HOME / "params.yaml", tmp_path / "out")
-    found = features.read(tmp_path / "out" / "features.parquet")
+    found = cache.read(tmp_path / "out" / "features.parquet")
     assert [clip.clip for clip in found] == ["a/early", "a/none", "z/late"]
     assert [len(clip.faces) for clip in found] == [3, 0, 4]
     assert (found[0].faces[:, 1] > 0.7).all()

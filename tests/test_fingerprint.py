@@ -157,7 +157,7 @@ def training_key(stage: str, root: Path, changed: dict[str, dict[str, Any]], mon
     def stop(*given: Any) -> None:
         raise KeyedError(given[3])
 
-    monkeypatch.setattr("vfer.register.tracking.training", stop)
+    monkeypatch.setattr("vfer.register.live.training", stop)
     params = yaml.safe_load((HOME / "params.yaml").read_text())
     for section, values in changed.items():
         params[section] = params[section] | values if isinstance(params[section], dict) else values

@@ -11,7 +11,7 @@ from videos import video
 
 from benchmarks import fuzz
 from vfer.cli.app import app
-from vfer.data import manifest
+from vfer.data.catalogue import manifest
 from vfer.errors import VferError
 
 

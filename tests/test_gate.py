@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.judging import reigns
 from vfer.clips.store import Recipe, Store
-from vfer.data import learned
-from vfer.data.learned import Example
+from vfer.data.catalogue import learned
+from vfer.data.catalogue.learned import Example
 from vfer.errors import DataError
 from vfer.files import write_json
 from vfer.register import record, replay

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from videos import video
 
 from vfer.cli.data import app
-from vfer.data import manifest
+from vfer.data.catalogue import manifest
 from vfer.data.readers import READERS, FoundClip, Passed, Refused, found, scan
 from vfer.errors import DataError, VferError
 from vfer.video import decode

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.judging import CLASSES, POPULATIONS, SUBJECTS, bootstrap, coverage, estimated, people
 from vfer.evaluate.intervals import FEW, bounds, cells, intervals
-from vfer.evaluate.scores import score
+from vfer.nets.scores import score
 
 
 @pytest.mark.parametrize("number", SUBJECTS)

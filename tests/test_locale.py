@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from repository import HOME, STAGES, build, render
 
-from vfer.data import manifest, places
+from vfer.data.catalogue import manifest, places
 
 STRICT = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"}
 ASCII = STRICT | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

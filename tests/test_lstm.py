@@ -8,7 +8,7 @@ import toys
 from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm.baseline import Baseline
 from vfer.lstm.sequences import pad, predict, thin
 from vfer.lstm.train import ClipPart, batches, median_step, train

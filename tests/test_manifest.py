@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vfer.data import manifest
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest
+from vfer.data.catalogue.manifest import Clip
 from vfer.errors import DataError
 
 HEADER = "clip,path,expression,subject,recording,source,framing\n"

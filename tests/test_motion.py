@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
+from vfer.compare import motion
 from vfer.errors import DataError
 from vfer.faces.table import Faces, write
-from vfer.video import motion
 from vfer.video.picture import Orientation
 
 STEP = 2  # pixels a frame

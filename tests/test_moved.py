@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from vfer.cli.app import app
 from vfer.errors import TrackingError
 from vfer.predict.models import registry
-from vfer.register import address, relocate, tracking
+from vfer.register import address, live, relocate, tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -188,9 +188,9 @@ def test_a_run_that_a_job_hands_down_stays_the_jobs(original: Path, monkeypatch:
     job = client.create_run(client.create_experiment("a job's"), run_name="the job").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", job)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", client.get_run(job).info.experiment_id)
-    with tracking.training(original, "cnn", {}, "inherited", 1) as live:
-        live.on_epoch(0, {"loss": 1.0})
-        assert live.run.id != job
+    with live.training(original, "cnn", {}, "inherited") as training:
+        training.on_epoch(0, {"loss": 1.0})
+        assert training.run.id != job
     with mlflow.start_run(run_id=client.create_run(experiment).info.run_id) as run:
         assert run.info.experiment_id == experiment
     assert client.get_run(job).info.status == "RUNNING"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vfer.cnn import model as cnn_model
 from vfer.errors import ParamsError
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm.params import Architecture
 from vfer.lstm.sequences import pad
 from vfer.nets import export

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from vfer import params
-from vfer.data.labels import LabelsParams
+from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.tables.params import FeaturesParams
 from vfer.errors import ParamsError
 from vfer.faces.params import FacesParams

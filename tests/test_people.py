@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import toys
 
-from vfer.data.split import SplitRow
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
-from vfer.features import Embeddings
-from vfer.lstm import baseline, learn, people
+from vfer.features.cache import Embeddings
+from vfer.lstm import learn, people
 from vfer.lstm.learn import KerasNetwork, TrainedModel
 from vfer.lstm.settings import settings_of
 from vfer.lstm.train import ClipPart
+from vfer.nets.reference import Reference
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # those of TensorFlow
 
@@ -103,7 +104,7 @@ def test_nothing_of_a_test_clip_reaches_the_model_and_of_validation_only_what_ma
     highest = max(clip.values.max() for data in recorder.given for part in data.values() for clip in part.clips)
     assert highest < 200
     assert (max(clip.values.max() for clip in fitted.clips) > 50) == refit
-    everybody = baseline.Reference.from_json(result.metadata["baseline"])
+    everybody = Reference.from_json(result.metadata["baseline"])
     assert (everybody.mean.max() > 20) == refit
     assert everybody.mean.max() < 200
     assert len(recorder.given) == 1 + refit

@@ -12,9 +12,9 @@ import yaml
 from repository import HOME, STAGES, Repository, build, stages_run
 
 from vfer.cnn import head
-from vfer.data import manifest
-from vfer.data.manifest import Clip
-from vfer.lstm import baseline
+from vfer.data.catalogue import manifest
+from vfer.data.catalogue.manifest import Clip
+from vfer.nets import reference
 from vfer.nets.session import Session
 
 AFTER_LSTM = ["lstm", "evaluate", "register"]
@@ -43,7 +43,7 @@ def test_the_first_run_runs_every_stage(repository: Repository, first: list[str]
     assert repository.metrics("evaluate")["leakage"] == {"content": 0.0, "recording": 0.0, "subject": 0.0, "stills": 0.0}
     assert len(repository.experiments()) == 1
     network = Session(repository.root / "outputs" / "cnn" / "model.onnx")
-    assert baseline.reference_of(network).mean.shape == head.of(network).kernel.shape[:1]
+    assert reference.reference_of(network).mean.shape == head.of(network).kernel.shape[:1]
 
 
 def test_the_first_run_shows_no_line_of_the_libraries(output: str) -> None:

@@ -35,7 +35,7 @@ from vfer.predict.models import model as models
 from vfer.predict.models import registry
 from vfer.predict.prediction import Prediction
 from vfer.predict.results import PredictionsFile
-from vfer.predict.settings import DetectorFile, Settings, Windows, threshold, windows
+from vfer.register.settings import DetectorFile, Settings, Windows, threshold, windows
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import yaml
 from repository import build
 
 from stages.pretrain import collect, main
-from vfer.data import stills
+from vfer.data.catalogue import stills
 from vfer.data.sample.dataset import Recording, frames
 from vfer.data.sample.stills import table
 from vfer.errors import DataError, VferError, WeightsError

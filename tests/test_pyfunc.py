@@ -10,15 +10,15 @@ import pytest
 import toys
 
 from benchmarks.clips import repeated
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.faces import centerface
 from vfer.predict.models import model as models
 from vfer.predict.recogniser import Recogniser
-from vfer.predict.settings import DetectorFile, Settings
+from vfer.register.settings import DetectorFile, Settings
 
 PREDICT = """
 import json, resource, sys, types
-from vfer.register.pyfunc import VferModel
+from vfer.predict.models.pyfunc import VferModel
 model = VferModel()
 model.load_context(types.SimpleNamespace(artifacts=json.loads(sys.argv[1])))
 for path in sys.argv[2:]:

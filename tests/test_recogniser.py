@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import toys
 
-from vfer import features
 from vfer.errors import ClipError
 from vfer.faces import clip as faces_clip
 from vfer.faces import table, weights
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
+from vfer.features import cache
+from vfer.features.embed import embed
 from vfer.lstm.sequences import predict
 from vfer.nets.session import Session
 from vfer.predict.answering import Answerer, EmbeddedFrames
@@ -51,9 +52,9 @@ def test_it_gives_the_stages_embeddings_and_probabilities_to_the_last_bit(
 ) -> None:
     frames.write(FramesJob("toy/clip", video, tmp_path / "frames.parquet", "scene", FRAMES))
     table.write(tmp_path / "faces.parquet", faces_clip.find_in(tmp_path / "frames.parquet", detector, FACES))
-    sequence = features.embed(Session(models[0], threads=threads), "toy/clip", table.read(tmp_path / "faces.parquet"), batch_size)
-    features.write(tmp_path / "features.parquet", [sequence], {})
-    [cached] = features.read(tmp_path / "features.parquet")
+    sequence = embed(Session(models[0], threads=threads), "toy/clip", table.read(tmp_path / "faces.parquet"), batch_size)
+    cache.write(tmp_path / "features.parquet", [sequence], {})
+    [cached] = cache.read(tmp_path / "features.parquet")
 
     shown = recogniser(models, detector).recognise(video)
     assert len(cached.faces) > MOST, "too few faces to test thinning"

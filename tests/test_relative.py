@@ -7,8 +7,8 @@ import pytest
 from test_people import CLIPS, EXPRESSIONS, ROWS
 
 from vfer.compare.relative import relative
-from vfer.data.split import SplitRow
-from vfer.features import Embeddings
+from vfer.data.catalogue.split import SplitRow
+from vfer.features.cache import Embeddings
 from vfer.lstm.baseline import Mode
 
 MODES: list[Mode] = ["subject", "neutral", "iterative"]

@@ -13,9 +13,10 @@ import vfer
 from benchmarks import films
 from benchmarks.films import Act, Film, Role
 from vfer.cli.app import app
+from vfer.evaluate import pages
 from vfer.predict import formats
 from vfer.predict.baselines import BaselineSource
-from vfer.predict.render import annotate, pages
+from vfer.predict.render import annotate
 
 PLAYS = """document.createElement('video').canPlayType('video/mp4; codecs="avc1.42E01E"')"""
 SIZE, FPS = (320, 240), 12
@@ -212,12 +213,9 @@ def test_ten_minutes_of_four_people_do_not_lag(browser: Browser, folder: Path, t
     browser.errors.clear()
 
 
-def test_a_page_escapes_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_escapes_what_it_is_given(tmp_path: Path) -> None:
     (tmp_path / "one.html").write_text("<p>{{ title }}</p><script>{{ rows | data | safe }}</script>")
-    monkeypatch.setattr(pages, "TEMPLATES", tmp_path)
-    pages._environment.cache_clear()
-    pages.write(tmp_path / "page.html", "one.html", title="<b>", rows=["</script>"])
-    pages._environment.cache_clear()
+    pages.write(tmp_path / "page.html", tmp_path / "one.html", title="<b>", rows=["</script>"])
     assert (tmp_path / "page.html").read_text() == '<p>&lt;b&gt;</p><script>["\\u003c/script>"]</script>'
 
 

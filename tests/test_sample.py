@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vfer.cli.sample import sample
-from vfer.data import manifest, stills
+from vfer.data.catalogue import manifest, stills
 from vfer.data.sample import CODES, write
 from vfer.data.sample.course import COURSES, LOOKS, UNITS, Manner, blinks, perform
 from vfer.data.sample.dataset import Recording, frames

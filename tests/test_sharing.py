@@ -21,8 +21,8 @@ import yaml
 from repository import STAGES, Repository, build
 
 from vfer.cli.doctor.remote import PATIENCE, remote
-from vfer.data import manifest
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest
+from vfer.data.catalogue.manifest import Clip
 
 KNOB = "register.significance=0.01"
 VERSIONS = """

@@ -17,14 +17,13 @@ from benchmarks import ship
 from stages.cnn import main
 from vfer.cnn import data, head, predictions, shipped
 from vfer.cnn.model import build
-from vfer.data import learned, stills
-from vfer.data.labels import LabelsParams
+from vfer.data.catalogue import learned, stills
+from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.readers import READERS, scan
 from vfer.data.readers.found import FoundStill
 from vfer.data.readers.intake import intake
 from vfer.errors import VferError, WeightsError
-from vfer.lstm import baseline
-from vfer.nets import export
+from vfer.nets import export, reference
 from vfer.nets.session import Session
 
 HOME = Path(__file__).resolve().parents[1]
@@ -73,9 +72,9 @@ def test_its_head_answers_by_embeddings_as_it_does_itself() -> None:
     session = Session(FOLDER / "model.onnx")
     answer = session(FACES)
     np.testing.assert_allclose(head.of(session)(answer["embedding"]), answer["probabilities"], atol=1e-5)
-    reference = baseline.reference_of(session)
-    assert reference.neutral is not None
-    assert reference.mean.shape == reference.spread.shape == answer["embedding"].shape[1:]
+    everybody = reference.reference_of(session)
+    assert everybody.neutral is not None
+    assert everybody.mean.shape == everybody.spread.shape == answer["embedding"].shape[1:]
 
 
 def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import toys
 
-from vfer.data import places, split
-from vfer.data.audit import leakage
-from vfer.data.labels import LabelsParams, classes
-from vfer.data.manifest import Clip
-from vfer.data.places import Places
-from vfer.data.split import PARTS, SplitParams, SplitRow
+from vfer.data.catalogue import places, split
+from vfer.data.catalogue.audit import leakage
+from vfer.data.catalogue.labels import LabelsParams, classes
+from vfer.data.catalogue.manifest import Clip
+from vfer.data.catalogue.places import Places
+from vfer.data.catalogue.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError, ParamsError
 from vfer.params import load
 

@@ -21,7 +21,8 @@ from vfer.clips import digests
 from vfer.clips.digests import Digests
 from vfer.clips.prune import StoreEntry, choose, entries, prune
 from vfer.clips.store import ClipRunner, Recipe, Store
-from vfer.data import manifest, sample
+from vfer.data import sample
+from vfer.data.catalogue import manifest
 from vfer.errors import ClipError, DataError
 
 HOME = Path(__file__).resolve().parents[1]

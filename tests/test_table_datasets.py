@@ -9,8 +9,8 @@ from test_tables import rows, text, written
 from typer.testing import CliRunner
 
 from vfer.cli.data import app
-from vfer.data import manifest, places
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, places
+from vfer.data.catalogue.manifest import Clip
 from vfer.errors import VferError
 
 PYFEAT = "frame,FaceScore,AU01,AU12\n0,0.9,0.1,0.2\n1,0.9,0.1,0.3\n"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from stages import cnn, evaluate, faces, features, frames, lstm, method, pretrain, register, tune
 from vfer.cli.app import app
 from vfer.compare.table import ENTRIES
-from vfer.data import manifest, places
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, places
+from vfer.data.catalogue.manifest import Clip
 from vfer.errors import DataError, WeightsError
 from vfer.predict.models import model as models
 from vfer.predict.recogniser import Recogniser

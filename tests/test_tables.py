@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from stages import cnn, faces, frames, pretrain
 from stages.features import main
-from vfer import features
-from vfer.data.manifest import Clip
+from vfer.data.catalogue.manifest import Clip
 from vfer.data.tables import read as tables
 from vfer.data.tables.reading import Reading
 from vfer.data.tables.tool import TOOLS, tool_of
 from vfer.data.tables.work import common_units
 from vfer.errors import ClipError, DataError, VferError
+from vfer.features import cache
 
 HOME = Path(__file__).resolve().parents[1]
 OPENFACE = ("frame", "face_id", "timestamp", "confidence", "success", "gaze_0_x", "AU01_r", "AU12_r", "AU12_c")
@@ -275,7 +275,7 @@ def test_a_bad_table_is_set_aside_and_counted_and_a_faceless_one_is_named(data: 
     blind = [*rows(3)[:1], *([*row[:4], "0", *row[5:]] for row in rows(3)[1:])]
     written(data / "clips/t/5.openface.csv", text(blind))
     out = run(data, max_bad=0.2)
-    found = features.read(out / "features.parquet")
+    found = cache.read(out / "features.parquet")
     assert [clip.clip for clip in found] == [f"t/{n}" for n in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
     assert [len(clip.faces) for clip in found] == [3, 3, 3, 3, 0, 3, 3, 3, 3]
     assert json.loads((out / "metrics.json").read_text()) == {
@@ -287,7 +287,7 @@ def test_a_bad_table_is_set_aside_and_counted_and_a_faceless_one_is_named(data: 
     assert "line 2: AU12_c is 'three', not a number" in lines[1]
     assert lines[2] == "t/5,no face in any of its 3 frames"
     assert "27 frames of 9 clips by OpenFace, 3 action units" in capsys.readouterr().out
-    assert json.loads(features.metadata(out / "features.parquet")["reading"])["units"] == UNITS
+    assert json.loads(cache.metadata(out / "features.parquet")["reading"])["units"] == UNITS
 
 
 def test_too_many_bad_tables_fail_the_stage_and_leave_the_list(data: Path) -> None:

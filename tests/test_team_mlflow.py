@@ -22,7 +22,7 @@ import toys
 from project import Project
 
 from vfer.cli.doctor import repository
-from vfer.register import address, aliases, tracking
+from vfer.register import address, aliases, live, tracking
 from vfer.register.gate import Verdict
 from vfer.register.project import Names
 
@@ -151,11 +151,11 @@ def test_the_champion_answers_on_a_machine_that_knows_only_the_server(machines: 
 
 
 def test_a_training_is_followed_on_the_server(client: "MlflowClient", tmp_path: Path) -> None:
-    with tracking.training(tmp_path, "lstm", {"units": 3}, "team", 2) as live:
-        live.on_epoch(0, {"loss": 2.0})
-        live.on_epoch(1, {"loss": 1.0})
-    assert [metric.value for metric in client.get_metric_history(live.run.id, "loss")] == [2, 1]
-    assert client.get_run(live.run.id).info.status == "FINISHED"
+    with live.training(tmp_path, "lstm", {"units": 3}, "team") as training:
+        training.on_epoch(0, {"loss": 2.0})
+        training.on_epoch(1, {"loss": 1.0})
+    assert [metric.value for metric in client.get_metric_history(training.run.id, "loss")] == [2, 1]
+    assert client.get_run(training.run.id).info.status == "FINISHED"
 
 
 def test_doctor_finds_the_experiment_on_the_server(client: "MlflowClient", team: Team, tmp_path: Path) -> None:

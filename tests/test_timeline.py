@@ -29,7 +29,6 @@ from vfer.lstm.baseline import identity
 from vfer.predict import formats
 from vfer.predict.baselines import BaselineSource
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.settings import Windows
 from vfer.predict.timeline import observe
 from vfer.predict.timeline import people as persons
 from vfer.predict.timeline.observe import Observation
@@ -37,6 +36,7 @@ from vfer.predict.timeline.segments import Segment, Segmenter
 from vfer.predict.timeline.timeline import NOTICE, Timeline, TimelineRow
 from vfer.predict.timeline.tracking import Linker, follow
 from vfer.predict.timeline.windows import FrameAnswer, Stretch
+from vfer.register.settings import Windows
 from vfer.video import decode
 
 HOME = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vfer.errors import TrackingError
-from vfer.register import tracking
+from vfer.register import live, tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,13 +51,13 @@ def test_two_processes_at_once_make_one_experiment(store: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from vfer.register import tracking
-with tracking.training(Path(sys.argv[1]), "lstm", {"units": 3}, "killed", 5) as live:
-    (live.checkpoint / "weights").write_text("half way")
-    live.on_epoch(0, {"loss": 2.0})
+from vfer.register import live, tracking
+with live.training(Path(sys.argv[1]), "lstm", {"units": 3}, "killed") as training:
+    (training.checkpoint / "weights").write_text("half way")
+    training.on_epoch(0, {"loss": 2.0})
     Path("note.txt").write_text("kept")
-    tracking.connect(Path(sys.argv[1]))[0].log_artifact(live.run.id, "note.txt")
-    print(live.run.id, flush=True)
+    tracking.connect(Path(sys.argv[1]))[0].log_artifact(training.run.id, "note.txt")
+    print(training.run.id, flush=True)
     os._exit(9)
 """
 
@@ -67,17 +67,17 @@ def test_a_killed_training_finds_its_run_and_its_checkpoint_again(store: Path, c
     assert process.returncode == 9, process.stderr
     first = process.stdout.split()[-1]
     assert client.get_run(first).info.status == "RUNNING"
-    with tracking.training(store, "lstm", {"units": 3}, "killed", 5) as live:
-        assert live.run.id == first
-        assert live.checkpoint is not None
-        assert (live.checkpoint / "weights").read_text() == "half way"
-        live.on_epoch(1, {"loss": 1.0})
+    with live.training(store, "lstm", {"units": 3}, "killed") as training:
+        assert training.run.id == first
+        assert training.checkpoint is not None
+        assert (training.checkpoint / "weights").read_text() == "half way"
+        training.on_epoch(1, {"loss": 1.0})
     run = client.get_run(first)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"units": "3"}
     assert run.data.tags["vfer.stage"] == "lstm"
     assert [(metric.step, metric.value) for metric in client.get_metric_history(first, "loss")] == [(1, 2.0), (2, 1.0)]
-    assert not live.checkpoint.exists()
+    assert not training.checkpoint.exists()
     assert (store / "mlruns" / first / "artifacts" / "note.txt").read_text() == "kept"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["note.txt"], "artifacts land where the process happened to run"
 
@@ -85,8 +85,8 @@ def test_a_killed_training_finds_its_run_and_its_checkpoint_again(store: Path, c
 def test_a_finished_training_has_another_run_the_next_time_and_names_the_dvc_experiment(store: Path, client: "MlflowClient") -> None:
     ids = []
     for _ in range(2):
-        with tracking.training(store, "lstm", {}, "twice", 1) as live:
-            ids.append(live.run.id)
+        with live.training(store, "lstm", {}, "twice") as training:
+            ids.append(training.run.id)
     assert ids[0] != ids[1]
     assert client.get_run(ids[0]).data.tags["dvc.experiment"] == "quick-fox"
 
@@ -95,39 +95,39 @@ def test_a_finished_training_has_another_run_the_next_time_and_names_the_dvc_exp
 def test_a_training_that_breaks_off_says_so_and_goes_on_in_the_same_run(
     error: type[BaseException], status: str, store: Path, client: "MlflowClient"
 ) -> None:
-    with pytest.raises(error), tracking.training(store, "cnn", {}, status, 2) as live:
+    with pytest.raises(error), live.training(store, "cnn", {}, status) as training:
         raise error
-    assert client.get_run(live.run.id).info.status == status
-    with tracking.training(store, "cnn", {}, status, 2) as again:
-        assert again.run.id == live.run.id
-        assert client.get_run(live.run.id).info.status == "RUNNING"
+    assert client.get_run(training.run.id).info.status == status
+    with live.training(store, "cnn", {}, status) as again:
+        assert again.run.id == training.run.id
+        assert client.get_run(training.run.id).info.status == "RUNNING"
 
 
 def test_a_run_that_was_deleted_meanwhile_is_made_anew(store: Path, client: "MlflowClient") -> None:
-    with pytest.raises(RuntimeError), tracking.training(store, "cnn", {}, "deleted", 2) as live:
+    with pytest.raises(RuntimeError), live.training(store, "cnn", {}, "deleted") as training:
         raise RuntimeError
-    client.delete_run(live.run.id)
-    with tracking.training(store, "cnn", {"a": 1}, "deleted", 2) as again:
-        assert again.run.id != live.run.id
+    client.delete_run(training.run.id)
+    with live.training(store, "cnn", {"a": 1}, "deleted") as again:
+        assert again.run.id != training.run.id
     assert client.get_run(again.run.id).data.params == {"a": "1"}
 
 
 def test_of_two_equal_trainings_at_once_only_the_first_keeps_a_checkpoint(store: Path) -> None:
-    with tracking.training(store, "cnn", {}, "both", 1) as first, tracking.training(store, "cnn", {}, "both", 1) as second:
+    with live.training(store, "cnn", {}, "both") as first, live.training(store, "cnn", {}, "both") as second:
         assert first.checkpoint is not None
         assert second.checkpoint is None
         assert first.run.id != second.run.id
 
 
 def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with tracking.training(copied, "cnn", {}, "dying", 3) as live:
-        live.on_epoch(0, {"loss": 2.0})
+    with live.training(copied, "cnn", {}, "dying") as training:
+        training.on_epoch(0, {"loss": 2.0})
         (copied / "mlflow.db").write_bytes(b"no database any more" * 50_000)
-        live.on_epoch(1, {"loss": 1.0})
-        live.on_epoch(2, {"loss": 0.5})
+        training.on_epoch(1, {"loss": 1.0})
+        training.on_epoch(2, {"loss": 0.5})
     assert caplog.text.count("the training goes on, but its figures are no longer logged") == 1
-    assert live.checkpoint is not None
-    assert not live.checkpoint.exists()
+    assert training.checkpoint is not None
+    assert not training.checkpoint.exists()
 
 
 def closed_port() -> int:
@@ -140,7 +140,7 @@ def test_a_server_that_is_down_is_one_line_within_half_a_minute(tmp_path: Path, 
     address = f"http://127.0.0.1:{closed_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     started = time.monotonic()
-    with pytest.raises(TrackingError) as excinfo, tracking.training(tmp_path, "cnn", {}, "down", 1):
+    with pytest.raises(TrackingError) as excinfo, live.training(tmp_path, "cnn", {}, "down"):
         pytest.fail("the training began")
     assert time.monotonic() - started < 30
     assert str(excinfo.value).startswith(f"MLflow store {address} does not answer")

@@ -12,7 +12,6 @@ import toys
 import yaml
 
 from stages import folds, method, tune
-from vfer import features
 from vfer.clips import bundle
 from vfer.clips.digests import digest
 from vfer.cnn import clips as faces_of_clips
@@ -21,13 +20,13 @@ from vfer.cnn import model as cnn_model
 from vfer.compare.methods.base import FittedMethod, MethodClips, Task
 from vfer.compare.params import embeddings_of
 from vfer.compare.report import heading
-from vfer.data import audit, learned, manifest, places, split
-from vfer.data.manifest import Clip
-from vfer.data.split import SplitRow
+from vfer.data.catalogue import audit, learned, manifest, places, split
+from vfer.data.catalogue.manifest import Clip
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError, WeightsError
 from vfer.faces import table
-from vfer.lstm import baseline
-from vfer.nets import export, training
+from vfer.features import cache
+from vfer.nets import export, reference, training
 from vfer.nets.session import Session
 
 pytestmark = [
@@ -145,7 +144,7 @@ def test_a_tuned_network_knows_the_clips_expressions_and_no_test_clip_s_face_is_
     crops = np.stack([np.full((48, 48, 1), level, np.float32) for level in LEVELS.values()])
     assert session(crops)["probabilities"].argmax(axis=1).tolist() == [0, 1, 2]
     assert head.of(session).kernel.shape == (6, 3)
-    assert baseline.reference_of(session).mean.shape == (6,)
+    assert reference.reference_of(session).mean.shape == (6,)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["validation"]["accuracy"] > 0.9
     assert metrics["faces"] == {"train": 22, "validation": 24}, "two frames of each clip, none of the one without a face"
@@ -173,7 +172,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(root: 
     with monkeypatch.context() as patched:
         patched.setenv("VFER_STORE", "none")
         whole = run(root, "whole")
-    real, epochs = tune.tracking.Training.on_epoch, []
+    real, epochs = tune.live.Training.on_epoch, []
 
     def dying(self: Any, epoch: int, figures: dict[str, float]) -> None:
         real(self, epoch, figures)
@@ -181,7 +180,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(root: 
         if len(epochs) == 3:
             raise Interrupted
 
-    monkeypatch.setattr(tune.tracking.Training, "on_epoch", dying)
+    monkeypatch.setattr(tune.live.Training, "on_epoch", dying)
     with pytest.raises(Interrupted):
         run(root)
     assert not (root / "tune").exists()
@@ -286,9 +285,9 @@ def test_each_fold_of_the_comparison_has_a_network_that_never_learned_from_its_t
 
 def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = compared(root)
-    cache = root / "features.parquet"
+    features = root / "features.parquet"
     faces = root / "faces"
-    folds.embed(root / "cnn" / "model.onnx", faces, digest(faces), table.clips(faces), cache)
+    folds.embed_all(root / "cnn" / "model.onnx", faces, digest(faces), table.clips(faces), features)
     given: list[MethodClips] = []
 
     def learns(train: MethodClips, _: MethodClips, __: Task) -> FittedMethod:
@@ -300,7 +299,7 @@ def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeyp
 
     def answer() -> None:
         method.main(
-            cache,
+            features,
             out,
             root / "faces",
             root / "motion",
@@ -314,11 +313,11 @@ def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeyp
 
     answer()
     for number, train in enumerate(given):
-        own = {one.values.tobytes() for one in features.embeddings(embeddings_of(out, "subject", number, 0)).values()}
+        own = {one.values.tobytes() for one in cache.embeddings(embeddings_of(out, "subject", number, 0)).values()}
         assert {values.tobytes() for values in train.embeddings} < own, number
     configure(root)
     answer()
-    frozen = {one.values.tobytes() for one in features.embeddings(cache).values()}
+    frozen = {one.values.tobytes() for one in cache.embeddings(features).values()}
     assert len(given) == 6
     assert all(values.tobytes() in frozen for train in given[3:] for values in train.embeddings)
 

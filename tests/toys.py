@@ -12,15 +12,15 @@ from onnx import TensorProto, helper
 
 from vfer.cnn import predictions
 from vfer.cnn.data import StillPart
-from vfer.data import manifest, places, split, stills
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, places, split, stills
+from vfer.data.catalogue.manifest import Clip
 from vfer.data.sample.dataset import Recording
 from vfer.data.sample.dataset import frames as rendered
 from vfer.data.sample.video import Writer
 from vfer.faces import table
-from vfer.lstm import baseline
 from vfer.lstm.params import LstmParams
 from vfer.lstm.settings import KEY, SequenceSettings
+from vfer.nets import reference
 from vfer.nets.session import Session
 
 CLASSES = ["dark", "light"]
@@ -155,8 +155,8 @@ def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0,
     width = len(weights)
     given = [_value("embeddings", ["batch", "time", width]), _value("time", ["batch", "time"])]
     used = {"baseline": "none", "neutral": "dark", "neutral_clips": 1, "max_frames": 256, "step": 0.1, "seconds": 2.0} | settings
-    everybody = baseline.Reference(*(np.full(width, level, np.float32) for level in (0.5, 0.3, 0.5)))
-    metadata = {KEY: SequenceSettings.model_validate(used).model_dump_json(), baseline.KEY: everybody.to_json()}
+    everybody = reference.Reference(*(np.full(width, level, np.float32) for level in (0.5, 0.3, 0.5)))
+    metadata = {KEY: SequenceSettings.model_validate(used).model_dump_json(), reference.KEY: everybody.to_json()}
     return _save(path, nodes, given, [_value("probabilities", ["batch", 2])], constants, metadata)
 
 

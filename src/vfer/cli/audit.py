@@ -8,7 +8,7 @@ import typer
 from vfer.files import MOST_SHOWN
 
 if TYPE_CHECKING:
-    from vfer.data.split import SplitRow
+    from vfer.data.catalogue.split import SplitRow
 
 WORTH = ("accuracy", "interval", "UAR")
 FOLDS = 5
@@ -22,8 +22,8 @@ def audit(
     from rich.table import Table
 
     from vfer.cli.console import console, warn
-    from vfer.data import audit as leakage
-    from vfer.data import learned, split
+    from vfer.data.catalogue import audit as leakage
+    from vfer.data.catalogue import learned, split
 
     where = parts or root / "outputs" / "lstm" / "split.parquet"
     rows = split.read(where)
@@ -99,8 +99,8 @@ def _worth(figures: dict[str, Any] | None) -> list[str]:
 
 def _would(rows: "list[SplitRow]", protocol: str, where: Path) -> dict[str, float] | None:
     """Return what the first of some folds would leak; nothing if the clips cannot fill them."""
-    from vfer.data import audit, split
-    from vfer.data.manifest import Clip
+    from vfer.data.catalogue import audit, split
+    from vfer.data.catalogue.manifest import Clip
     from vfer.errors import DataError
 
     clips = [Clip(row.clip, row.clip, row.expression, row.subject, row.recording, row.source) for row in rows]

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn
@@ -18,6 +18,8 @@ from rich.text import Text
 
 from vfer.errors import VferError
 from vfer.files import FULL, UNWRITABLE
+
+SECONDS_BETWEEN_LINES = 15
 
 
 class PlainConsole(Console):
@@ -103,6 +105,24 @@ def progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+@contextmanager
+def epochs(name: str, total: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Show the epochs of a training as a progress bar, or as a line every quarter of a minute where there is no terminal."""
+    with progress() as bar:
+        task = bar.add_task(name, total=total)
+        last = time.monotonic()
+
+        def show(epoch: int, figures: Mapping[str, float]) -> None:
+            nonlocal last
+            line = " ".join(f"{figure} {value:.3f}" for figure, value in figures.items())
+            bar.update(task, completed=epoch + 1, description=f"{name} {line}")
+            if not console.is_terminal and time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                console.print(f"{name}: epoch {epoch + 1} of {total}: {line}")
+
+        yield show
 
 
 def progress_beside() -> Progress:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from vfer.cli.console import Stage, console, progress, warn
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.data.readers import READERS, Refused, scan
 from vfer.errors import DataError, VferError
 
@@ -95,7 +95,7 @@ def decide_places(
     no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Do not track the dataset with DVC.")] = False,
 ) -> None:
     """Assign places in the split to clips that have none; `add` does this for the clips it adds."""
-    from vfer.data import manifest, places
+    from vfer.data.catalogue import manifest, places
     from vfer.data.readers import track
 
     with Stage("data places") as stage:
@@ -167,7 +167,7 @@ def _print(outcome: "Outcome", data: Path, *, embedded: bool) -> None:
 
 
 def _say_what_lacks(data: Path) -> None:
-    from vfer.data import manifest, stills
+    from vfer.data.catalogue import manifest, stills
     from vfer.data.tables.tool import tool_of
 
     if not (data / "clips.csv").exists():

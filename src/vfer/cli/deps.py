@@ -66,14 +66,14 @@ def _by_name(stage: str, root: Path) -> list[str]:
 
 
 def cover(files: Iterable[Path], root: Path) -> list[str]:
-    """Return few paths that hold all these files: a folder of which they are at least half of the modules, and single files."""
+    """Return few paths that hold all these files: folders of whose own modules they are two and a third at least, and single files."""
     modules_used = {file.resolve() for file in files}
 
     def of(path: Path) -> list[Path]:
         if path.is_file():
             return [path] if path in modules_used else []
-        modules = {file for file in path.rglob("*.py") if file.name != "__init__.py" or file in modules_used}
-        if 1 < len(modules & modules_used) >= len(modules) / 2:
+        modules = {file for file in path.glob("*.py") if file.name != "__init__.py" or file in modules_used}
+        if 1 < len(modules & modules_used) >= len(modules) / 3:
             return [path]
         return inside(path)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vfer.cli.console import console
+from vfer.cli.console import console, progress
 
 app = typer.Typer(no_args_is_help=True, help="Install, remove or show the weights of the face detector.")
 Weights = Annotated[Path, typer.Option(help="Folder of the weights.")]
@@ -20,7 +20,11 @@ def add(
     """Install SCRFD, insightface's detector; `faces.detector: auto` takes it from then on."""
     from vfer.faces import install
 
-    installed = install.add(source, weights, sha256)
+    with progress() as bar:
+        task = bar.add_task(f"downloading {source}", total=None, visible=False)
+        installed = install.add(
+            source, weights, sha256, lambda done, size: bar.update(task, completed=done, total=size or None, visible=True)
+        )
     console.print(f"installed {weights}/scrfd.onnx, sha256 {installed}", markup=False)
     console.print(f"licence: {install.LICENCE}", markup=False)
     console.print(f"staged in git: {weights}/SHA256SUMS, scrfd.onnx.dvc, .gitignore; commit them, and run `dvc repro`", markup=False)

@@ -14,7 +14,7 @@ def summary(root: Annotated[Path, typer.Option(help="The repository.")] = Path()
     from rich.table import Table
 
     from vfer.cli.console import console
-    from vfer.data.audit import SEEN
+    from vfer.data.catalogue.audit import SEEN
     from vfer.evaluate.figures import TITLES
     from vfer.evaluate.intervals import cells
     from vfer.files import flatten

@@ -109,7 +109,7 @@ def baseline_of(values: "Sequence[str]") -> "BaselineSource | None":
 
 def show(summary: "FilmSummary") -> None:
     """Print what one video shows."""
-    from vfer.predict.render.pages import clock
+    from vfer.evaluate.pages import clock
 
     if summary.error:
         console.show_line(f"{summary.clip}: {summary.error.removeprefix(summary.clip + ': ')}")

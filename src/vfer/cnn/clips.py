@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vfer.cnn.data import StillPart
-from vfer.data.split import SplitRow
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
 from vfer.faces import table
 

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vfer.cnn import duplicates
-from vfer.cnn.duplicates import Counts
-from vfer.data import stills
-from vfer.data.labels import LabelsParams, classes
+from vfer.data.catalogue import duplicates, stills
+from vfer.data.catalogue.duplicates import Counts
+from vfer.data.catalogue.labels import LabelsParams, classes
 from vfer.errors import DataError
 
 HELD_OUT = ("validation", "test")

@@ -8,7 +8,7 @@ from keras import KerasTensor, layers, ops
 
 from vfer.cnn.head import Head
 from vfer.cnn.looks import Look, views
-from vfer.data.stills import SIDE
+from vfer.data.catalogue.stills import SIDE
 from vfer.errors import ParamsError
 from vfer.nets import mini_xception, mobilenet, resnet, xception
 

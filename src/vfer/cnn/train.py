@@ -17,7 +17,7 @@ from vfer.cnn.augment import augment
 from vfer.cnn.data import StillPart, Stills
 from vfer.cnn.head import Head, fused
 from vfer.cnn.params import CnnParams, FitParams
-from vfer.data.stills import SIDE
+from vfer.data.catalogue.stills import SIDE
 from vfer.nets import training
 from vfer.nets.batches import Batches
 from vfer.nets.checkpoint import Logs

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.data.split import SplitRow
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
 from vfer.files import replacing
 

@@ -9,14 +9,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vfer.compare import motion
 from vfer.compare.answers import Answers, Cost
 from vfer.compare.methods.base import Method, MethodClips, Task
-from vfer.data import audit
-from vfer.data.split import SplitRow
+from vfer.data.catalogue import audit
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
 from vfer.faces import table as faces_table
-from vfer.features import Embeddings
-from vfer.video import motion
+from vfer.features.cache import Embeddings
 
 T = TypeVar("T")
 TIMED = 30

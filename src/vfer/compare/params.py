@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from vfer.compare.table import ENTRIES
-from vfer.data.split import FoldCount, Protocol, SplitParams
+from vfer.data.catalogue.split import FoldCount, Protocol, SplitParams
 from vfer.evaluate.figures import Faceless
 from vfer.lstm.baseline import Mode
 from vfer.params import Params

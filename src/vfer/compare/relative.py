@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.split import SplitRow
-from vfer.features import Embeddings
+from vfer.data.catalogue.split import SplitRow
+from vfer.features.cache import Embeddings
 from vfer.lstm import people
-from vfer.lstm.baseline import Mode, Reference
+from vfer.lstm.baseline import Mode
 from vfer.lstm.people import Answer
+from vfer.nets.reference import Reference
 
 VISIBLE = {"train": ("train",), "validation": ("train", "validation"), "test": ("train", "validation", "test")}
 """The parts whose clips may serve a clip of each part: a person's test clips say nothing in training."""

@@ -13,8 +13,8 @@ from vfer.compare.params import RELATIVE, CompareParams
 from vfer.compare.table import ENTRIES
 from vfer.evaluate import figures, intervals, paired
 from vfer.evaluate.figures import Numbers
-from vfer.evaluate.scores import confusion, score
 from vfer.lstm.baseline import KNOWS
+from vfer.nets.scores import confusion, score
 
 LSTM = "lstm"
 Scores = dict[str, Any]

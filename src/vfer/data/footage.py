@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.cnn import duplicates
-from vfer.cnn.duplicates import SHIFTS
+from vfer.data.catalogue import duplicates
+from vfer.data.catalogue.duplicates import SHIFTS
 from vfer.faces.table import SIDE, Faces, evenly
 
 KEYS = 10

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.evaluate.scores import Scores, confusion, score
+from vfer.nets.scores import Scores, confusion, score
 
 Numbers = NDArray[np.int64]
 TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}

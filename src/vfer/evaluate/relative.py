@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.split import SplitRow
+from vfer.data.catalogue.split import SplitRow
 from vfer.evaluate import figures
 from vfer.evaluate.intervals import intervals
 from vfer.evaluate.params import EvaluateParams
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm import people
 from vfer.lstm.baseline import KNOWS
 from vfer.lstm.settings import SequenceSettings

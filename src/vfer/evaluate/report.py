@@ -1,16 +1,28 @@
 """The page of an evaluation, `report.html`: its figures, tables and pictures in one file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vfer import files
-from vfer.data import audit, split
-from vfer.evaluate import figures, intervals, page, plots
-from vfer.evaluate.page import Section
+from vfer.data.catalogue import audit, split
+from vfer.evaluate import figures, intervals, pages, plots
 
 Rows = Sequence[Mapping[str, object]]
+TEMPLATE = Path(__file__).parent / "templates" / "evaluation.html"
 HEADS = {**figures.TITLES, "f1": "F1"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its heading, its sentences (`warnings` stand out), a table of rows with like keys, and PNG files."""
+
+    heading: str
+    text: str = ""
+    warnings: Sequence[str] = ()
+    rows: Sequence[Mapping[str, object]] = ()
+    pictures: Sequence[Path] = field(default_factory=list)
 
 
 def write(
@@ -25,7 +37,7 @@ def write(
 ) -> None:
     """Write `report.html` into the folder of an evaluation, whose pictures lie in its `plots`; draw the trainings' curves there.
 
-    `told` is its figures in a sentence, `confidence` that of its intervals, `rows` the split, `tables` the scores by `expression` and by
+    `summary` is its figures in a sentence, `confidence` that of its intervals, `rows` the split, `tables` the scores by `expression` and by
     `subject`, and `notes` are further sentences about the test clips.
     """
     images = out / "plots"
@@ -51,7 +63,7 @@ def write(
     if "stills" in metrics:
         pictures = [images / f"stills_{name}.png" for name in ("confusion", "reliability", "mistakes")]
         sections.append(Section("The CNN on single test stills", rows=_scores(metrics["stills"], confidence), pictures=pictures))
-    page.write(out / "report.html", "vfer: evaluation", sections)
+    pages.write(out / "report.html", TEMPLATE, title="vfer: evaluation", sections=sections)
 
 
 def _relative(metrics: Mapping[str, Any], confidence: float) -> list[Section]:

@@ -8,10 +8,10 @@ import numpy as np
 
 from vfer import files
 from vfer.cnn.predictions import Predictions
-from vfer.data import stills as stills_table
+from vfer.data.catalogue import stills as stills_table
 from vfer.evaluate import figures, plots
 from vfer.evaluate.intervals import intervals
-from vfer.evaluate.scores import confusion
+from vfer.nets.scores import confusion
 
 WORST = 40
 

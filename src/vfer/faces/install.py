@@ -6,11 +6,11 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfer import env, files
-from vfer.cli import console
 from vfer.clips.digests import digest
 from vfer.errors import WeightsError
 from vfer.faces import weights as store
@@ -19,6 +19,8 @@ from vfer.faces.params import FacesParams
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+Progress = Callable[[int, int], None]
+"""Takes the bytes of a download that have come, and its size, 0 if that is unknown."""
 CHUNK = 1 << 18
 TIMEOUT = 30
 LICENCE = "insightface's pretrained weights are for non-commercial research only; vfer neither ships nor republishes them"
@@ -41,7 +43,7 @@ PACKS = {
 }
 
 
-def add(source: str, weights: Path, sha256: str | None = None) -> str:
+def add(source: str, weights: Path, sha256: str | None = None, progress: Progress = lambda *_: None) -> str:
     """Install a local ONNX file or the detector of an insightface pack as `scrfd.onnx`, and return its sha256.
 
     A pack is taken from `~/.insightface/models` where it lies there, and downloaded elsewhere. The file is recorded in
@@ -52,7 +54,7 @@ def add(source: str, weights: Path, sha256: str | None = None) -> str:
         raise WeightsError(f"--sha256 {sha256}: is not a SHA-256 hash; expected 64 hex digits")
     repo = _repository(weights)
     with tempfile.TemporaryDirectory() as folder:
-        onnx, expected = _obtain(source, Path(folder))
+        onnx, expected = _obtain(source, Path(folder), progress)
         actual = digest(onnx)
         for required in filter(None, (expected, sha256)):
             if actual != required.lower():
@@ -74,7 +76,7 @@ def remove(weights: Path) -> bool:
     return there
 
 
-def _obtain(source: str, folder: Path) -> tuple[Path, str | None]:
+def _obtain(source: str, folder: Path, progress: Progress) -> tuple[Path, str | None]:
     """Return the ONNX file that a path or a pack's name stands for, and the hash it must have."""
     pack = PACKS.get(source)
     if pack is None:
@@ -84,7 +86,7 @@ def _obtain(source: str, folder: Path) -> tuple[Path, str | None]:
     for local in _local(source, pack):
         if local.is_file():
             return local, pack.sha256
-    return _unpack(_download(source, folder), source, pack), pack.sha256
+    return _unpack(_download(source, folder, progress), source, pack), pack.sha256
 
 
 def _local(name: str, pack: Pack) -> list[Path]:
@@ -92,15 +94,14 @@ def _local(name: str, pack: Pack) -> list[Path]:
     return [folder / pack.file, folder / name / pack.file]  # some packs hold a folder of their own name
 
 
-def _download(name: str, folder: Path) -> Path:
+def _download(name: str, folder: Path, progress: Progress) -> Path:
     url, target = f"{env.insightface_url()}/{name}.zip", folder / f"{name}.zip"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, target.open("wb") as file, console.progress() as progress:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, target.open("wb") as file:
             size = int(response.headers.get("Content-Length") or 0)
-            task = progress.add_task(f"downloading {name}", total=size or None)
             while chunk := response.read(CHUNK):
                 file.write(chunk)
-                progress.advance(task, len(chunk))
+                progress(file.tell(), size)
     except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
         raise WeightsError(f"{url}: cannot be downloaded ({error}); {_by_hand(name)}") from error
     if size and target.stat().st_size != size:

@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vfer.data.split import SplitRow
-from vfer.evaluate.scores import score
-from vfer.features import Embeddings
+from vfer.data.catalogue.split import SplitRow
+from vfer.features.cache import Embeddings
 from vfer.lstm import baseline, people, settings
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad
 from vfer.lstm.settings import SequenceSettings
 from vfer.lstm.train import ClipPart, median_step, train
-from vfer.nets import calibration
+from vfer.nets import calibration, reference
+from vfer.nets.scores import score
 from vfer.nets.training import Fit, OnEpoch
 
 
@@ -113,7 +113,7 @@ class _Course:
 
     def metadata(self) -> dict[str, str]:
         """Return what the model's ONNX file must hold beside the network."""
-        return {baseline.KEY: self._everybody.to_json(), settings.KEY: self.settings.model_dump_json()}
+        return {reference.KEY: self._everybody.to_json(), settings.KEY: self.settings.model_dump_json()}
 
     def validation(self, held_out: Sequence[SplitRow]) -> ClipPart:
         """Return clips to validate on: as they are and, where the model is to know their people, relative to their baselines, too.

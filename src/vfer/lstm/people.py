@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.split import SplitRow
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm import baseline
-from vfer.lstm.baseline import Baseline, Mode, Moments, Reference
+from vfer.lstm.baseline import Baseline, Mode
 from vfer.lstm.sequences import predict
 from vfer.lstm.settings import SequenceSettings
+from vfer.nets.reference import Moments, Reference, everybody, join, reference_of
 from vfer.nets.session import Network
 
 Answer = Callable[[Sequence[Embeddings]], NDArray[np.floating]]
@@ -99,7 +100,7 @@ def check(rows: Sequence[SplitRow], mode: Mode, neutral: str, where: Path) -> li
 def reference(clips: PeopleClips) -> Reference:
     """Return the statistics that stand for everybody, of the people of these clips, of which one at least shows a face."""
     people = [(clips.moments(rows), clips.neutral[rows]) for rows in clips.people().values()]
-    return baseline.everybody([moments.statistics() for moments, _ in people], [moments.statistics(neutral) for moments, neutral in people])
+    return everybody([moments.statistics() for moments, _ in people], [moments.statistics(neutral) for moments, neutral in people])
 
 
 def baselines(clips: PeopleClips, mode: Mode, everybody: Reference, answer: Answer | None = None) -> list[Baseline]:
@@ -153,7 +154,7 @@ def answers(
     def neutrality(visible: Sequence[Embeddings]) -> NDArray[np.floating]:
         return np.asarray(predict(network, visible, settings.max_frames)[:, network.classes.index(settings.neutral)])
 
-    own = baselines(clips, settings.baseline, baseline.reference_of(network), neutrality)
+    own = baselines(clips, settings.baseline, reference_of(network), neutrality)
     scored = [number for number, row in enumerate(rows) if row.part == part and not neutral[number]]
     moved = [clips.embeddings[number].moved(own[number]) for number in scored]
     return [rows[number] for number in scored], predict(network, moved, settings.max_frames)
@@ -183,4 +184,4 @@ class Acquaintance:
             return baseline.identity(self._everybody)
         if rng.random() < SOME:
             places = rng.choice(places, round(len(places) ** rng.random()), replace=False)  # as often 1 to 4 as 4 to 16
-        return self._make(baseline.join(means[places]), self._everybody)
+        return self._make(join(means[places]), self._everybody)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vfer.errors import WeightsError
 from vfer.faces.table import evenly
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.nets.session import Network
 
 PADDING = -1.0

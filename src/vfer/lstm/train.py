@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm.baseline import Baseline
 from vfer.lstm.params import LstmParams
 from vfer.lstm.sequences import pad

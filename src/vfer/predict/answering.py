@@ -6,14 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import features
 from vfer.cnn import head
 from vfer.cnn.head import Head
-from vfer.features import Embeddings
+from vfer.features import cache
+from vfer.features.cache import Embeddings
 from vfer.lstm import baseline
-from vfer.lstm.baseline import Baseline, Reference
+from vfer.lstm.baseline import Baseline
 from vfer.lstm.sequences import predict
 from vfer.lstm.settings import KEY, settings_of
+from vfer.nets import reference
+from vfer.nets.reference import Reference
 from vfer.nets.session import Session
 
 NEUTRAL = "neutral"
@@ -30,7 +32,7 @@ class EmbeddedFrames(NamedTuple):
     time: NDArray[np.float64]
 
     @classmethod
-    def of(cls, sequence: features.Sequence) -> "EmbeddedFrames":
+    def of(cls, sequence: cache.Sequence) -> "EmbeddedFrames":
         """Return those frames of a clip."""
         present = sequence.status != "none"
         return cls(sequence.embedding[present], sequence.probabilities[present], sequence.time[present])
@@ -74,8 +76,8 @@ class Answerer:
 
     def reference(self) -> Reference:
         """Return where everybody's embeddings lie; raise `WeightsError` if the model does not say."""
-        held = self._lstm is not None and baseline.KEY in self._lstm.metadata
-        return baseline.reference_of(self._lstm if held and self._lstm else self._cnn)
+        held = self._lstm is not None and reference.KEY in self._lstm.metadata
+        return reference.reference_of(self._lstm if held and self._lstm else self._cnn)
 
     def find_neutral(self, clips: Sequence[EmbeddedFrames]) -> Baseline:
         """Return a person's baseline, found in clips or windows of which nothing is known.
@@ -86,10 +88,10 @@ class Answerer:
         everybody = self.reference()
         values = [clip.embeddings for clip in clips]
         if not self._knows_neutral(everybody):
-            return baseline.from_clips(baseline.statistics(values), everybody)
+            return baseline.from_clips(reference.statistics(values), everybody)
         neutral = self._most_neutral(clips, everybody)
         most_neutral = [clip for clip, is_neutral in zip(values, neutral, strict=True) if is_neutral]
-        return baseline.from_neutral(baseline.statistics(most_neutral), everybody)
+        return baseline.from_neutral(reference.statistics(most_neutral), everybody)
 
     def _knows_neutral(self, everybody: Reference) -> bool:
         return self._neutral in self.classes and everybody.neutral is not None
@@ -109,14 +111,14 @@ class Answerer:
 
     def from_neutral(self, clips: Sequence[EmbeddedFrames]) -> Baseline:
         """Return a person's baseline from clips or windows that are known to show the neutral face."""
-        return baseline.from_neutral(baseline.statistics([clip.embeddings for clip in clips]), self.reference())
+        return baseline.from_neutral(reference.statistics([clip.embeddings for clip in clips]), self.reference())
 
     def from_others(self, clips: Sequence[EmbeddedFrames]) -> list[tuple[Baseline, int]]:
         """Return, for each of a person's clips, the baseline that the person's other clips make, and how many of them make it.
 
         A model that is trained with `lstm.baseline: neutral` or `iterative` takes those that it finds most neutral, and others take all.
         """
-        everybody, moments = self.reference(), baseline.Moments([clip.embeddings for clip in clips])
+        everybody, moments = self.reference(), reference.Moments([clip.embeddings for clip in clips])
         if self._mode in ("neutral", "iterative") and self._knows_neutral(everybody):
             others = moments.of_others(self._most_neutral(clips, everybody))
             return [(baseline.from_neutral(one, everybody), one.count if one else 0) for one in others]

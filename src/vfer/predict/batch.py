@@ -9,7 +9,7 @@ from pathlib import Path
 from vfer.clips import executor
 from vfer.clips.attempt import attempt
 from vfer.clips.digests import digest
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.errors import ClipError
 from vfer.predict import source
 from vfer.predict.clip import NoClipError

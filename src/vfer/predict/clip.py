@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import features
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.errors import ClipError
 from vfer.faces import table
 from vfer.faces.clip import Picture, find
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
+from vfer.features import cache
+from vfer.features.embed import embed
 from vfer.nets.session import Session
 from vfer.predict import quality, source
 from vfer.predict.prediction import LONG, SHOTS
@@ -38,7 +39,7 @@ class Limits:
 class ClipContent:
     """What a clip shows: its frames, the share of the searched ones with several faces, and the flags of `quality`."""
 
-    sequence: features.Sequence
+    sequence: cache.Sequence
     crowded: float
     flags: tuple[str, ...]
 
@@ -94,7 +95,7 @@ def look(
     metadata = {"clip": str(video), "framing": framing, "width": str(width), "height": str(height)}
     crowd = _Crowd(detector, params[1].score)
     faces = find(pictures, metadata, crowd, params[1])
-    return ClipContent(features.embed(cnn, str(video), faces), crowd.share, _flags(faces, about.width / width))
+    return ClipContent(embed(cnn, str(video), faces), crowd.share, _flags(faces, about.width / width))
 
 
 def _flags(faces: table.Faces, scale: float) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import features
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.data.tables.read import read
 from vfer.data.tables.tool import TOOLS
 from vfer.errors import ClipError, WeightsError
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams
+from vfer.features import cache
 from vfer.lstm.baseline import Baseline
 from vfer.nets.session import Session
 from vfer.predict import baselines, clip
@@ -22,13 +22,13 @@ from vfer.predict.answering import Answerer, EmbeddedFrames
 from vfer.predict.clip import Limits, NoClipError
 from vfer.predict.models.model import Model
 from vfer.predict.prediction import PARTLY, SEVERAL, UNCERTAIN, Prediction
-from vfer.predict.settings import Settings
 from vfer.predict.source import WHOLE, Span
 from vfer.predict.timeline import narrate
 from vfer.predict.timeline.narrate import PLAIN, TimelineOptions
 from vfer.predict.timeline.observe import Observation, Observer
 from vfer.predict.timeline.timeline import Timeline
 from vfer.predict.timeline.windows import Stretch
+from vfer.register.settings import Settings
 from vfer.video.decode import Video
 from vfer.video.frames import FramesParams
 
@@ -45,7 +45,7 @@ class Recognition:
     """
 
     probabilities: NDArray[np.float32]
-    sequence: features.Sequence
+    sequence: cache.Sequence
     doubts: tuple[str, ...] = ()
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.data import stills
-from vfer.data.manifest import full_name
-from vfer.data.stills import SIDE
+from vfer.data.catalogue import stills
+from vfer.data.catalogue.manifest import full_name
+from vfer.data.catalogue.stills import SIDE
 from vfer.errors import DataError
 
 ROWS = 4096  # rows of a Parquet file that are decoded at once

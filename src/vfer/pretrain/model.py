@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from vfer.cnn import model as cnn_model
-from vfer.data.stills import SIDE
+from vfer.data.catalogue.stills import SIDE
 from vfer.pretrain.params import PretrainParams
 
 

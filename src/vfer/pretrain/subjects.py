@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.data import stills
-from vfer.data.stills import SIDE
+from vfer.data.catalogue import stills
+from vfer.data.catalogue.stills import SIDE
 from vfer.faces import crop, track
 from vfer.faces.detector import Detector
 from vfer.faces.params import FacesParams

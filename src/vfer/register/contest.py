@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfer.clips.store import Recipe, Store
-from vfer.data import manifest
+from vfer.data.catalogue import manifest
 from vfer.errors import DataError
 from vfer.register import gate, record, replay, tracking
 from vfer.register.gate import EarlierChallenger, Verdict

@@ -11,7 +11,7 @@ from vfer.clips.fingerprint import fingerprint
 from vfer.errors import DataError
 from vfer.files import flatten, read_figures
 
-CODE = ("vfer.register.pyfunc",)
+CODE = ("vfer.predict.models.pyfunc",)
 METRICS = ("frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate")
 
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vfer import features
-from vfer.data import split
+from vfer.data.catalogue import split
 from vfer.data.tables.reading import Reading
 from vfer.faces import table
 from vfer.faces.weights import ChosenDetector
+from vfer.features import cache
 from vfer.lstm.sequences import pad, predict
 from vfer.nets.session import Session
-from vfer.predict.settings import DetectorFile, Settings, threshold, windows
 from vfer.register import record
 from vfer.register.inputs import Inputs
 from vfer.register.project import Names
 from vfer.register.record import Record
+from vfer.register.settings import DetectorFile, Settings, threshold, windows
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +91,7 @@ def _log_system(name: str, inputs: Inputs, challenger: Record, detector: ChosenD
         library = Path(__file__).resolve().parents[1]
         info = mlflow.pyfunc.log_model(
             name=name,
-            python_model=str(library / "register" / "pyfunc.py"),
+            python_model=str(library / "predict" / "models" / "pyfunc.py"),
             artifacts={name: str(path) for name, path in files.items()},
             code_paths=[str(library)],
             input_example=["data/clips/clip.mp4" if detector else "data/clips/clip.csv"],
@@ -138,7 +138,7 @@ def _crop(faces: Path) -> np.typing.NDArray[np.float32]:
 
 
 def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
-    clips = features.embeddings(inputs.outputs / "features" / "features.parquet").values()
+    clips = cache.embeddings(inputs.outputs / "features" / "features.parquet").values()
     example = next(clip for clip in clips if len(clip))  # one at least, or nothing had been trained
     return pad([example], len(example))
 
@@ -146,7 +146,7 @@ def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
 def _settings(inputs: Inputs, detector: ChosenDetector | None) -> Settings:
     """Return what the model is used with: the params of the training, and what its clips and its validation say."""
     rows = split.read(inputs.outputs / "lstm" / "split.parquet")
-    sequences = {sequence.clip: sequence for sequence in features.read(inputs.outputs / "features" / "features.parquet")}
+    sequences = {sequence.clip: sequence for sequence in cache.read(inputs.outputs / "features" / "features.parquet")}
     train, validation = ([row for row in rows if row.part == part and row.clip in sequences] for part in ("train", "validation"))
     most = int(inputs.params["lstm"]["max_frames"])
     session = Session(inputs.model("lstm", "onnx"))
@@ -165,8 +165,8 @@ def _settings(inputs: Inputs, detector: ChosenDetector | None) -> Settings:
     )
 
 
-def _reading(cache: Path) -> Reading:
-    return Reading.model_validate_json(features.metadata(cache)["reading"])
+def _reading(features: Path) -> Reading:
+    return Reading.model_validate_json(cache.metadata(features)["reading"])
 
 
 def _pins(packages: tuple[str, ...]) -> list[str]:

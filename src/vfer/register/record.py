@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vfer.clips.fingerprint import fingerprint
-from vfer.data import learned
-from vfer.data.learned import Example
-from vfer.data.split import SplitRow
+from vfer.data.catalogue import learned
+from vfer.data.catalogue.learned import Example
+from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
 from vfer.files import replacing, write_json
 

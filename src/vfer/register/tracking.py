@@ -1,23 +1,18 @@
-"""The MLflow store: connection, locks, and the live run of a training."""
+"""The MLflow store: its connection and its locks."""
 
 import errno
 import logging
 import os
-import shutil
 import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
-from rich.progress import Progress
 
 from vfer import env
-from vfer.cli import console
 from vfer.errors import TrackingError
-from vfer.files import write_bytes
 from vfer.register import address, refusal, relocate
 
 log = logging.getLogger(__name__)
@@ -142,114 +137,6 @@ def allow_uploads() -> None:
     """Let a request to the store that has answered take as long as a model's upload, unless the user has set a limit."""
     if os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") == ANSWER:
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = UPLOAD
-
-
-class LiveRun:
-    """The MLflow run of a training under way; a store that stops answering costs its figures, never the training."""
-
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
-        self._client = client
-        self._answers = True
-        self.id = run_id
-
-    def log(self, figures: Mapping[str, float], step: int = 0) -> None:
-        """Log the figures of one epoch, or the closing ones."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value in figures.items()]
-        self._attempt(lambda: self._client.log_batch(self.id, metrics=metrics))
-
-    def end(self, status: str) -> None:
-        """End the run as `FINISHED`, `FAILED` or `KILLED`."""
-        self._attempt(lambda: self._client.set_terminated(self.id, status=status))
-
-    def _attempt(self, call: Callable[[], object]) -> None:
-        from mlflow.exceptions import MlflowException
-
-        if not self._answers:
-            return
-        try:
-            call()
-        except MlflowException as error:
-            self._answers = False
-            log.warning(f"the training goes on, but its figures are no longer logged: {refusal.one_line(error)}")
-
-
-class Training:
-    """One training under way: its live run, its checkpoint folder, and its progress on the screen."""
-
-    def __init__(self, name: str, run: LiveRun, checkpoint: Path | None, epochs: int, bar: Progress) -> None:
-        self._name, self.run, self.checkpoint, self._epochs, self._bar = name, run, checkpoint, epochs, bar
-        self._task = bar.add_task(name, total=epochs)
-        self._shown = time.monotonic()
-
-    def on_epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Log and show the figures of an epoch, counted from 0."""
-        self.run.log(figures, step=epoch + 1)
-        line = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        self._bar.update(self._task, completed=epoch + 1, description=f"{self._name} {line}")
-        if not console.console.is_terminal and time.monotonic() - self._shown > 15:
-            self._shown = time.monotonic()
-            console.console.print(f"{self._name}: epoch {epoch + 1} of {self._epochs}: {line}")
-
-
-@contextmanager
-def training(root: Path, name: str, params: Mapping[str, object], key: str, epochs: int, project: str = "vfer") -> Iterator[Training]:
-    """Open the live run and the checkpoint folder of the training that `key` names, and close both.
-
-    A training that was killed finds its checkpoint and its run again; one that ends takes its checkpoint away.
-    Raises `TrackingError`, before any work, where the store does not answer.
-    """
-    client, experiment = connect(root, project)
-    from mlflow.exceptions import MlflowException
-
-    folder = root / ".dvc" / "tmp" / "vfer" / f"{name}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"), blocking=False)
-    with ExitStack() as stack:
-        alone = _enter(stack, lock)  # of two trainings of the same thing at once, only the first keeps a checkpoint
-        try:
-            run = LiveRun(client, _run_id(client, experiment, name, params, folder / "run" if alone else None))
-        except MlflowException as error:
-            raise refusal.unreachable(address.uri(root), error) from error
-        try:
-            with console.progress() as bar:
-                yield Training(name, run, folder if alone else None, epochs, bar)
-        except BaseException as error:
-            run.end("FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        run.end("FINISHED")
-        if alone:
-            shutil.rmtree(folder)
-
-
-def _enter(stack: ExitStack, lock: FileLock) -> bool:
-    try:
-        stack.enter_context(lock)
-    except Timeout:
-        return False
-    return True
-
-
-def _run_id(client: "MlflowClient", experiment: str, name: str, params: Mapping[str, object], memory: Path | None) -> str:
-    from mlflow.entities import Param
-    from mlflow.exceptions import MlflowException
-
-    if memory and memory.is_file():
-        try:
-            run = client.get_run(memory.read_text(encoding="utf-8"))
-            if run.info.lifecycle_stage == "active":
-                client.update_run(run.info.run_id, status="RUNNING")
-                return str(run.info.run_id)
-        except MlflowException:
-            pass  # the run was deleted since; a new one takes its place
-    tags = {"vfer.kind": "training", "vfer.stage": name} | experiment_tags()
-    run = client.create_run(experiment, run_name=name, tags=tags)
-    client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-    if memory:
-        write_bytes(memory, run.info.run_id.encode())
-    return str(run.info.run_id)
 
 
 def experiment_tags() -> dict[str, str]:

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from vfer.data.manifest import Framing
 from vfer.errors import ClipError
 from vfer.files import replacing
 from vfer.params import Params
@@ -46,7 +45,7 @@ class FramesJob:
     clip: str
     source: Path
     target: Path
-    framing: Framing
+    framing: str
     params: FramesParams
 
     @property

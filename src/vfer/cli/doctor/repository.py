@@ -15,8 +15,8 @@ from vfer.errors import DataError, ParamsError
 from vfer.register import address, project, refusal, relocate
 
 SECTIONS = {
-    "labels": "vfer.data.labels:LabelsParams",
-    "split": "vfer.data.split:SplitParams",
+    "labels": "vfer.data.catalogue.labels:LabelsParams",
+    "split": "vfer.data.catalogue.split:SplitParams",
     "frames": "vfer.video.frames:FramesParams",
     "faces": "vfer.faces.params:FacesParams",
     "pretrain": "vfer.pretrain.params:PretrainParams",
@@ -56,7 +56,7 @@ def detector(root: Path) -> Verdict:
 def data(root: Path) -> Verdict:
     """Are the dataset's tables there, the clips they list, and stills where the CNN is trained?"""
     from vfer.cnn.params import CnnParams
-    from vfer.data import manifest, places, stills
+    from vfer.data.catalogue import manifest, places, stills
     from vfer.data.tables.params import FeaturesParams
 
     folder = root / "data"
@@ -106,8 +106,8 @@ def _changes(changes: list[dict[str, dict[str, str]]]) -> Verdict:
 
 
 def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict:
-    from vfer.data import manifest
-    from vfer.data.manifest import SAMPLE
+    from vfer.data.catalogue import manifest
+    from vfer.data.catalogue.manifest import SAMPLE
 
     out = yaml.safe_load((root / "data.dvc").read_bytes())["outs"][0]
     what, remote_name = f"the dataset {out['md5']} is in the cache", out.get("remote")

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from vfer.compare.methods.base import FittedMethod, Method, MethodClips, Task, Vectors
-from vfer.features import Embeddings
+from vfer.features.cache import Embeddings
 from vfer.lstm import train as lstm_train
 from vfer.lstm.sequences import pad
 from vfer.lstm.train import ClipPart

@@ -5,8 +5,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from vfer.data import manifest, places
-from vfer.data.manifest import SAMPLE, Clip
+from vfer.data.catalogue import manifest, places
+from vfer.data.catalogue.manifest import SAMPLE, Clip
 from vfer.data.readers import tables
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundClip, check_word, readable, safe

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.errors import DataError
 
 Usage = Literal["train", "validation", "test"]

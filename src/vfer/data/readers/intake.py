@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vfer.data.manifest import SAMPLE, Framing
+from vfer.data.catalogue.manifest import SAMPLE, Framing
 from vfer.data.readers.clips import ClipIntake
 from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_word
 from vfer.data.readers.outcome import Outcome, ReadOptions

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vfer.data.manifest import Clip, Framing
+from vfer.data.catalogue.manifest import Clip, Framing
 from vfer.data.readers.expressions import SYNONYMS
 from vfer.data.readers.found import Passed, Refused
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vfer.data import manifest, stills
-from vfer.data.manifest import SAMPLE
+from vfer.data.catalogue import manifest, stills
+from vfer.data.catalogue.manifest import SAMPLE
 from vfer.data.readers.expressions import expression
 from vfer.data.readers.found import FoundStill, readable
 from vfer.data.readers.outcome import Outcome, ReadOptions, StillRow, Votes

@@ -51,7 +51,7 @@ class Pictures:
         encode(path, self._frames(), self.rate)
 
     def _frames(self) -> "Iterator[NDArray[np.uint8]]":
-        from vfer.data.stills import grey
+        from vfer.data.catalogue.stills import grey
 
         shape = None
         for entry in self.entries:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from vfer.data import manifest, stills
-from vfer.data.manifest import Clip
+from vfer.data.catalogue import manifest, stills
+from vfer.data.catalogue.manifest import Clip
 
 
 def clips_table(data: Path) -> Table | None:

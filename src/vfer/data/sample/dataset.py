@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfer.clips import executor
-from vfer.data import manifest, places
-from vfer.data import stills as stills_table
+from vfer.data.catalogue import manifest, places
+from vfer.data.catalogue import stills as stills_table
 from vfer.data.sample import stills as faces
 from vfer.data.sample.course import blinks, draw_manner, perform, sway
 from vfer.data.sample.identity import draw_identity, draw_scene

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vfer.data.catalogue.stills import SCHEMA, SIDE, USAGES
 from vfer.data.sample.course import LOOKS, UNITS
 from vfer.data.sample.identity import draw_identity, draw_scene
 from vfer.data.sample.render import HeadPose, Painter
-from vfer.data.stills import SCHEMA, SIDE, USAGES
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """FER2013's seven classes."""

@@ -13,11 +13,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer import features
 from vfer.data.tables.reading import Reading
 from vfer.data.tables.text import lines
 from vfer.data.tables.tool import TOOLS, Tool
 from vfer.errors import ClipError, DataError
+from vfer.features import cache
 
 DELIMITERS = (",", ";", "\t", "|")
 EMPTY = frozenset({"", "nan", "-nan", "na", "n/a", "null", "none", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind"})
@@ -53,7 +53,7 @@ def units(path: Path, tool: Tool) -> list[str]:
         return head.units
 
 
-def read(path: Path, clip: str, how: Reading) -> features.Sequence:
+def read(path: Path, clip: str, how: Reading) -> cache.Sequence:
     """Read the table of a clip.
 
     Rows without success, enough confidence or a value in each action unit are frames without a face; they keep their time.
@@ -108,7 +108,7 @@ class _Rows:
         self._values.extend(values)
         self._shown.append(shown)
 
-    def sequence(self, clip: str) -> features.Sequence:
+    def sequence(self, clip: str) -> cache.Sequence:
         """Return the frames; raise `ClipError` if there are none."""
         if not self._frames:
             raise ClipError("holds no rows; run the tool again on its video")
@@ -117,7 +117,7 @@ class _Rows:
         values[~shown] = 0
         status = np.where(shown, "detected", "none")
         frames = np.array(self._frames, np.int32)
-        return features.Sequence(clip, frames, np.array(self._times), status, values, np.zeros((len(shown), 1), np.float32))
+        return cache.Sequence(clip, frames, np.array(self._times), status, values, np.zeros((len(shown), 1), np.float32))
 
     def _number_of_frame(self, line: int, cells: list[str]) -> int:
         if self._frame is None:

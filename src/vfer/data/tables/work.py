@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from vfer import features
-from vfer.data import manifest
+from vfer.data.catalogue import manifest
 from vfer.data.tables import read
 from vfer.data.tables.reading import Reading
 from vfer.data.tables.tool import TOOLS, Tool, tool_of
 from vfer.errors import ClipError, DataError
+from vfer.features import cache
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ def _units(path: Path, tool: Tool) -> tuple[str, ...]:
 def work(job: TableJob) -> Counts:
     """Write one clip's part; raise `ClipError` if its table cannot be used."""
     sequence = read.read(job.source, job.clip, job.how)
-    features.write_part(job.target, [sequence])
+    cache.write_part(job.target, [sequence])
     return _counts([sequence])
 
 
 def counts_of(path: Path) -> Counts:
     """Return what `work` returned when it wrote a part."""
-    return _counts(features.read_part(path, ""))
+    return _counts(cache.read_part(path, ""))
 
 
-def _counts(pieces: Iterator[features.Sequence] | list[features.Sequence]) -> Counts:
+def _counts(pieces: Iterator[cache.Sequence] | list[cache.Sequence]) -> Counts:
     numbers = [(len(piece.status), int((piece.status != "none").sum())) for piece in pieces]
     return Counts(sum(frames for frames, _ in numbers), sum(shown for _, shown in numbers))

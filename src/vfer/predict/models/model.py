@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from vfer.data.manifest import SAMPLE
+from vfer.data.catalogue.manifest import SAMPLE
 from vfer.errors import TrackingError, WeightsError
 from vfer.faces import centerface, weights
 from vfer.faces.weights import ChosenDetector
 from vfer.predict.models import registry
-from vfer.predict.settings import Settings
+from vfer.register.settings import Settings
 
 log = logging.getLogger(__name__)
 

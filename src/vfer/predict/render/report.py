@@ -10,12 +10,13 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from vfer.evaluate import pages
 from vfer.predict.inputs import printable
 from vfer.predict.prediction import UNCERTAIN
 from vfer.predict.quality import FLAGS
-from vfer.predict.render import pages
 from vfer.predict.timeline.timeline import NOTICE, Timeline, TimelineRow
 
+TEMPLATE = Path(__file__).parent / "templates" / "timeline.html"
 MOST = 36_000  # frames of a person in the page: an hour at ten a second; of more, as many are shown, evenly
 COLOURS = {
     "neutral": "#8a93a3",
@@ -41,7 +42,7 @@ def write(path: Path, timeline: Timeline) -> None:
     video = quote(os.fsencode(os.path.relpath(timeline.video.resolve(), path.parent.resolve())))
     pages.write(
         path,
-        "timeline.html",
+        TEMPLATE,
         title=printable(timeline.video.name),
         name=printable(timeline.video.name),
         summary=_summary(timeline, len(people)),
@@ -119,7 +120,7 @@ def _people(timeline: Timeline) -> list[dict[str, Any]]:
                     "confidence": round(one.confidence, 3),
                     "peak": round(one.peak, 3),
                     "flags": ", ".join(one.flags),
-                    **({"picture": "data:image/jpeg;base64," + base64.b64encode(one.picture).decode()} if one.picture else {}),
+                    **({"picture": pages.picture(one.picture, "jpeg")} if one.picture else {}),
                 }
                 for one in timeline.segments
                 if one.person == name

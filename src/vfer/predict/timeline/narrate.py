@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vfer.clips.digests import digest
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.predict import baselines, quality, source
 from vfer.predict.baselines import BaselineSource
 from vfer.predict.inputs import printable

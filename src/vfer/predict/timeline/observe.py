@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.faces import crop
 from vfer.faces.detector import Detector
 from vfer.faces.likeness import SearchedFrame

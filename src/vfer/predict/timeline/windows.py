@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.predict.settings import Windows
 from vfer.predict.timeline.observe import Observation
+from vfer.register.settings import Windows
 
 SLACK = 1e-6  # seconds; times are rounded
 AHEAD = 256  # frames gathered before their windows are answered, so that the model sees many at once

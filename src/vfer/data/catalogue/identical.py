@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vfer.clips.digests import Digests
-from vfer.data.manifest import Clip
+from vfer.data.catalogue.manifest import Clip
 from vfer.errors import DataError
 
 

@@ -13,7 +13,7 @@ from vfer.errors import DataError
 from vfer.files import replacing
 
 if TYPE_CHECKING:
-    from vfer.data.split import SplitRow
+    from vfer.data.catalogue.split import SplitRow
 
 FILE = "learned.parquet"
 Kind = Literal["clip", "still", "identity"]
@@ -43,7 +43,7 @@ def of_split(rows: "Iterable[SplitRow]") -> list[Example]:
 
 
 def of_stills(table: pa.Table) -> list[Example]:
-    """Return the stills of a table of `vfer.data.stills`."""
+    """Return the stills of a table of `vfer.data.catalogue.stills`."""
     columns = (table[name].to_pylist() for name in ("still", "usage", "subject", "image"))
     return [
         Example("still", name, usage, subject or "", hashlib.sha256(image).hexdigest())

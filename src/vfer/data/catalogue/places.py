@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from vfer.data.manifest import Clip
+from vfer.data.catalogue.manifest import Clip
 from vfer.errors import DataError
 from vfer.files import write_csv
 

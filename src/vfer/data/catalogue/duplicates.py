@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vfer.data.stills import SIDE, USAGES
+from vfer.data.catalogue.stills import SIDE, USAGES
 
 Counts = dict[str, dict[str, int]]
 

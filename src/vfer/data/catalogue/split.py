@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from vfer.data import places
-from vfer.data.manifest import Clip
-from vfer.data.places import Kind, Places
+from vfer.data.catalogue import places
+from vfer.data.catalogue.manifest import Clip
+from vfer.data.catalogue.places import Kind, Places
 from vfer.errors import DataError
 from vfer.files import replacing
 from vfer.params import Params

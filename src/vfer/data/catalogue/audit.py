@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from vfer.data.learned import Example
-from vfer.data.split import SplitRow
+from vfer.data.catalogue.learned import Example
+from vfer.data.catalogue.split import SplitRow
 
 SEEN = {
     "content": "have the very bytes of a clip seen in training",

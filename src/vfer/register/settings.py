@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from vfer.data.manifest import Framing
+from vfer.data.catalogue.manifest import Framing
 from vfer.data.tables.reading import Reading
 from vfer.faces.params import FacesParams
 from vfer.video.frames import FramesParams

@@ -1,5 +1,6 @@
 """Self-contained pages of HTML: styles, scripts, data and pictures are inside, and nothing is loaded."""
 
+import base64
 import json
 from functools import cache
 from pathlib import Path
@@ -10,30 +11,45 @@ from vfer.files import write_bytes
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATES = Path(__file__).parent / "templates"
 
-
-def write(path: Path, template: str, **content: object) -> None:
+def write(path: Path, template: Path, **content: object) -> None:
     """Write a page, atomically; the same content gives the same bytes.
 
     Args:
         path: The page.
-        template: A file in `templates`.
+        template: Its Jinja template; `file(NAME)` in it is the text of a file in the same folder.
         content: What the template shows.
     """
-    write_bytes(path, _environment().get_template(template).render(**content).encode())
+    write_bytes(path, _environment(template.parent).get_template(template.name).render(**content).encode())
 
 
 @cache
-def _environment() -> "Environment":
+def _environment(folder: Path) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"data": _data, "clock": clock}
-    environment.globals["file"] = lambda name: (TEMPLATES / name).read_text(encoding="utf-8")
+    environment.filters |= {"cell": _cell, "clock": clock, "data": _data, "png": _png}
+    environment.globals["file"] = lambda name: (folder / name).read_text(encoding="utf-8")
     return environment
+
+
+def picture(content: bytes, kind: str) -> str:
+    """Return the address of a picture, of the kind `jpeg` or `png`, that a page holds itself."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _png(path: Path) -> str:
+    return picture(path.read_bytes(), "png")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _data(value: Any) -> str:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vfer.data.manifest import full_name
+from vfer.data.catalogue.manifest import full_name
 from vfer.errors import DataError
 
 SIDE = 48

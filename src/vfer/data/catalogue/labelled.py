@@ -4,11 +4,11 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vfer.data import identical, manifest, places, split
-from vfer.data.labels import LabelsParams, classes
-from vfer.data.manifest import Clip
-from vfer.data.places import Kind
-from vfer.data.split import SplitParams, SplitRow
+from vfer.data.catalogue import identical, manifest, places, split
+from vfer.data.catalogue.labels import LabelsParams, classes
+from vfer.data.catalogue.manifest import Clip
+from vfer.data.catalogue.places import Kind
+from vfer.data.catalogue.split import SplitParams, SplitRow
 from vfer.files import MOST_SHOWN
 
 
