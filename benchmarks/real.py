@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks import peer
 from benchmarks.rows import Goal, Row, missing
 from vfer.data.readers import READERS, expression, scan
-from vfer.data.readers.found import FoundClip
+from vfer.data.readers.items import FoundClip
 from vfer.errors import VferError
 from vfer.evaluate.intervals import FEW, intervals
 from vfer.nets.session import Session

@@ -30,7 +30,7 @@ COSTS = ("parameters", "training_seconds", "milliseconds")
 
 
 def main(
-    said: Annotated[Path, typer.Option("--answers", help="Folder of the methods' answers: a folder a method, a file a protocol.")],
+    folder: Annotated[Path, typer.Option("--answers", help="Folder of the methods' answers: a folder a method, a file a protocol.")],
     data: Annotated[Path, typer.Option(help="The DVC file that names the data's version.")],
     config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
@@ -41,7 +41,7 @@ def main(
     seed = params.seed(config)
     with console.Stage("compare") as stage:
         results: Everything[MethodResults] = {
-            protocol: {name: MethodResults(answers.read(said / name / f"{protocol}.parquet"), section) for name in section.methods}
+            protocol: {name: MethodResults(answers.read(folder / name / f"{protocol}.parquet"), section) for name in section.methods}
             for protocol in section.tables
         }
         tables: Everything[report.Scores] = {protocol: report.table(methods) for protocol, methods in results.items()}
@@ -93,8 +93,8 @@ def log(
     from mlflow.exceptions import MlflowException
 
     scores = {
-        protocol: {name: {score: made[score] for score in figures.TITLES} for name, made in told.items()}
-        for protocol, told in tables.items()
+        protocol: {name: {score: row[score] for score in figures.TITLES} for name, row in methods.items()}
+        for protocol, methods in tables.items()
     }
     key = fingerprint({"settings": settings, "figures": scores, "data": data})
     try:
@@ -105,8 +105,8 @@ def log(
             with mlflow.start_run(experiment_id=store, run_name="compare", tags=tags):
                 mlflow.log_params({"seed": settings["seed"], "protocols": json.dumps(settings["protocols"])})
                 for protocol, methods in tables.items():
-                    for name, made in methods.items():
-                        _log_row(client, store, protocol, name, made, results[protocol][name])
+                    for name, row in methods.items():
+                        _log_row(client, store, protocol, name, row, results[protocol][name])
                 for path in ("table.md", "table.csv", "per_subject.csv", "metrics.json"):
                     mlflow.log_artifact(str(out / path))
                 mlflow.log_artifacts(str(out / "plots"), "plots")
@@ -114,12 +114,12 @@ def log(
         raise refusal.failed(root, error, "run `make compare` again") from error
 
 
-def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, made: report.Scores, result: MethodResults) -> None:
+def _log_row(client: "MlflowClient", store: str, protocol: str, name: str, row: report.Scores, result: MethodResults) -> None:
     import mlflow
     from mlflow.entities import Metric
 
-    flat = files.flatten({name: made[name] for name in (*figures.TITLES, "folds", "seeds", "leakage", *COSTS)}) | (
-        {"p": made["p"], "p_corrected": made["p_corrected"]} if "p" in made else {}
+    flat = files.flatten({name: row[name] for name in (*figures.TITLES, "folds", "seeds", "leakage", *COSTS)}) | (
+        {"p": row["p"], "p_corrected": row["p_corrected"]} if "p" in row else {}
     )
     with mlflow.start_run(experiment_id=store, run_name=f"{name} by {protocol}", nested=True, tags={"vfer.kind": "method"}) as run:
         mlflow.log_params({"method": name, "protocol": protocol})

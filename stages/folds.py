@@ -36,7 +36,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the embeddings, a Parquet file a training.")],
 ) -> None:
     """Fine-tune once for each protocol, fold and seed, on its own training clips; the clip store keeps every network that is finished."""
-    tuner, chosen = Tuner.load(config, cnn, faces), params.load(settings, "compare", CompareParams)
+    tuner, comparison = Tuner.load(config, cnn, faces), params.load(settings, "compare", CompareParams)
     seed = params.seed(config)
     with console.Stage("folds") as stage:
         shutil.rmtree(out, ignore_errors=True)
@@ -47,10 +47,10 @@ def main(
         names, faces_digest = table.clips(faces), digest(faces)
         dataset = labelled(clips, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
         known, fresh, total = places.read(placed), 0, 0
-        for protocol, settings_of in chosen.protocols.items():
-            numbers = split.fold_numbers(dataset.clips, chosen.split(protocol, 0), known)
+        for protocol, settings_of in comparison.protocols.items():
+            numbers = split.fold_numbers(dataset.clips, comparison.split(protocol, 0), known)
             for number, repeat in product(numbers, range(settings_of.seeds)):
-                rows = dataset.split(chosen.split(protocol, number), seed, clips, known)
+                rows = dataset.split(comparison.split(protocol, number), seed, clips, known)
                 with tempfile.TemporaryDirectory() as folder:
                     was_kept = tuner.tune(rows, dataset.classes, seed + repeat, Path(folder))
                     embed_all(Path(folder) / MODELS[1], faces, faces_digest, names, embeddings_of(out, protocol, number, repeat))

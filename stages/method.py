@@ -64,7 +64,7 @@ def main(
         cache_digest = digest(features)
         settings_used = {"method": method, "seed": seed, "classes": names}
         settings_used |= {name: part for name, part in (how.model_dump() | {"lstm": lstm.model_dump()}).items() if name in entry.settings}
-        made = recipe("folds", settings_used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
+        work_recipe = recipe("folds", settings_used, ("vfer.compare.folds", "vfer.compare.relative", entry.code))
         shutil.rmtree(out, ignore_errors=True)
 
         def fit_fold(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode, cache_path: Path) -> Answers:
@@ -90,13 +90,13 @@ def main(
                 parts = labelled_clips.split(section.split(protocol, number), seed, clips, numbers)
                 path = out / f"{name}-{number}-{repeat}.parquet"
                 people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
-                work = {"recipe": made.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
+                work = {"recipe": work_recipe.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
                 own = embeddings_of(tuned, protocol, number, repeat) if tuning else features
                 key = fingerprint(work, inputs=[digest(own) if tuning else cache_digest, *beside])
-                if not store.take(made, key, path):
+                if not store.take(work_recipe, key, path):
                     predictions = fit_fold(name, number, repeat, parts, mode, own)
                     answers.write(path, [predictions])
-                    if failure := store.keep(made, key, path):
+                    if failure := store.keep(work_recipe, key, path):
                         console.warn(f"{failure}; this fold will be trained again: free space or correct its permissions")
                     fresh += 1
                     console.console.print(

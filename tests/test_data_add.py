@@ -21,7 +21,7 @@ from vfer.cli.data import app
 from vfer.data import readers as datasets
 from vfer.data.catalogue import manifest, stills
 from vfer.data.catalogue.manifest import Clip
-from vfer.data.readers import Entry, Found, FoundClip, Reader
+from vfer.data.readers import Entry, FoundClip, Item, Reader
 from vfer.errors import DataError
 
 # DVC reads its index through a deprecated name of pygtrie.
@@ -500,7 +500,7 @@ def test_two_at_the_same_time_do_not_lose_rows(plain: Path, own: Path) -> None:
 # Readers of one's own, and what is shown
 
 
-def shots(entries: Sequence[Entry]) -> Iterable[Found]:
+def shots(entries: Sequence[Entry]) -> Iterable[Item]:
     for entry in entries:
         yield FoundClip(entry.stem, entry.suffix, "calm", "me", entry.origin, entry.save)
 

@@ -18,8 +18,8 @@ import yaml
 
 from vfer.data.catalogue import stills
 from vfer.data.catalogue.manifest import NAME
-from vfer.data.readers import READERS, Found, FoundClip, FoundStill, Passed, Refused, expression, scan
-from vfer.data.readers.found import safe
+from vfer.data.readers import READERS, FoundClip, FoundStill, Item, Passed, Refused, expression, scan
+from vfer.data.readers.items import safe
 from vfer.data.readers.video import encode, probe
 from vfer.errors import ClipError, DataError
 
@@ -45,20 +45,20 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def found(reader: str, *paths: Path) -> list[Found]:
+def found(reader: str, *paths: Path) -> list[Item]:
     entries, refused = scan(paths)
     return [*refused, *READERS[reader].read(entries)]
 
 
-def clips(items: Iterable[Found]) -> list[FoundClip]:
+def clips(items: Iterable[Item]) -> list[FoundClip]:
     return [item for item in items if isinstance(item, FoundClip)]
 
 
-def found_stills(items: Iterable[Found]) -> list[FoundStill]:
+def found_stills(items: Iterable[Item]) -> list[FoundStill]:
     return [item for item in items if isinstance(item, FoundStill)]
 
 
-def reasons(items: Iterable[Found], kind: type[Refused] | type[Passed] = Refused) -> list[str]:
+def reasons(items: Iterable[Item], kind: type[Refused] | type[Passed] = Refused) -> list[str]:
     return [item.reason for item in items if isinstance(item, kind)]
 
 

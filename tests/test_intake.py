@@ -17,7 +17,7 @@ from videos import video
 
 from vfer.cli.data import app
 from vfer.data.catalogue import manifest
-from vfer.data.readers import READERS, FoundClip, Passed, Refused, found, scan
+from vfer.data.readers import READERS, FoundClip, Passed, Refused, items, scan
 from vfer.errors import DataError, VferError
 from vfer.video import decode
 
@@ -246,7 +246,7 @@ def test_a_zip_in_a_zip_says_what_to_do(tmp_path: Path, content: bytes) -> None:
 
 def test_a_zip_bomb_costs_neither_memory_nor_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(scan.__globals__, "SMALL", 1 << 20)
-    monkeypatch.setattr(found, "MAX_READ", 1 << 20)
+    monkeypatch.setattr(items, "MAX_READ", 1 << 20)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("happy/s1_1.mp4", bytes(30 << 20))
         archive.writestr("train/happy/Training_1.png", bytes(30 << 20))

@@ -20,8 +20,8 @@ from vfer.cnn.model import build
 from vfer.data.catalogue import learned, stills
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.readers import READERS, scan
-from vfer.data.readers.found import FoundStill
 from vfer.data.readers.intake import intake
+from vfer.data.readers.items import FoundStill
 from vfer.errors import VferError, WeightsError
 from vfer.nets import export, reference
 from vfer.nets.session import Session

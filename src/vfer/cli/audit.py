@@ -69,12 +69,12 @@ def _copies(rows: "list[SplitRow]", faces: Path) -> dict[str, str] | None:
     digests = {row.digest for row in rows if row.part != "test"} - {""}
     test = [row.clip for row in rows if row.part == "test" and row.digest not in digests]
     with progress() as bar:
-        found = copies(
+        pairs = copies(
             bar.track(test, description="audit"),
             [row.clip for row in rows if row.part != "test"],
             lambda clip: Footage.of(table.read(faces / f"{clip}.parquet")),
         )
-        return dict(found)
+        return dict(pairs)
 
 
 def _compared(path: Path) -> dict[str, dict[str, Any]]:

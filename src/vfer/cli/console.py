@@ -72,10 +72,10 @@ def fail_if_unwritable(error: OSError) -> NoReturn:
     """End with one line where a disk is full, or where files may not be read or written; raise the error again where it is another one."""
     if error.errno not in (*UNWRITABLE, errno.EACCES, errno.EPERM):
         raise error
-    name, kept = error.filename or "a file", "run again: finished work is kept"
+    name, remedy = error.filename or "a file", "run again: finished work is kept"
     if error.errno in FULL:
-        fail(VferError(f"{name}: the disk, or your quota of it, is full; free some space and {kept}"))
-    fail(VferError(f"{name}: {(error.strerror or 'no access').lower()}; allow reading and writing it, and {kept}"))
+        fail(VferError(f"{name}: the disk, or your quota of it, is full; free some space and {remedy}"))
+    fail(VferError(f"{name}: {(error.strerror or 'no access').lower()}; allow reading and writing it, and {remedy}"))
 
 
 def fail(error: VferError) -> NoReturn:

@@ -15,7 +15,7 @@ from vfer.data.readers import READERS, Refused, scan
 from vfer.errors import DataError, VferError
 
 if TYPE_CHECKING:
-    from vfer.data.readers import Entry, Found
+    from vfer.data.readers import Entry, Item
     from vfer.data.readers.outcome import Outcome
 
 LINES = 10
@@ -105,7 +105,7 @@ def decide_places(
         stage.summary = f"{new} new places in {data / places.FILE} ({version})"
 
 
-def _read(reader: str, entries: "list[Entry]") -> "Iterator[Found]":
+def _read(reader: str, entries: "list[Entry]") -> "Iterator[Item]":
     """Yield what a reader finds; raise `DataError` if it meets a dataset that it cannot make sense of."""
     try:
         yield from READERS[reader].read(entries)

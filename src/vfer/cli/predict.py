@@ -40,7 +40,7 @@ def predict(
     clips have a prediction, 2 if some have none, and 1 if none has one. Clips that the output table already has, with the same content,
     model and options, are skipped.
     """
-    from vfer.data.readers.found import VIDEOS
+    from vfer.data.readers.items import VIDEOS
     from vfer.predict import batch, inputs, together
     from vfer.predict.models import model as models
     from vfer.predict.results import PredictionsFile

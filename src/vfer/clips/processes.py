@@ -81,7 +81,7 @@ class _WorkerProcess(Generic[J, R]):
     def __init__(
         self, work: Callable[[J], R], initializer: Callable[..., None] | None, initargs: tuple[Any, ...], seconds: float | None
     ) -> None:
-        self._given = (work, initializer, initargs)
+        self._arguments = (work, initializer, initargs)
         self._seconds = seconds
         self._lock = Lock()
         self._stopped = False
@@ -136,7 +136,7 @@ class _WorkerProcess(Generic[J, R]):
         with self._lock, theirs:
             if self._stopped:
                 raise VferError("the workers are stopped")
-            self._process = context.Process(target=_serve, args=(theirs, *self._given), daemon=True)
+            self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
             self._process.start()
         return self._pipe
 

@@ -80,7 +80,7 @@ class Store:
         It is a hard link where the store `links`, or DVC's cache has links to it (`cache.type` hardlink), and a copy elsewhere: of a link
         in an output, DVC itself makes a copy, file by file, which takes a multiple of the time.
         """
-        for entry in self._found(recipe.step, key):
+        for entry in self._entries(recipe.step, key):
             try:
                 if digest(entry) == entry.suffix[1:]:
                     (link if self.links or entry.stat().st_nlink > 1 else copy)(entry, target)
@@ -106,7 +106,7 @@ class Store:
             return f"{self.root}: cannot be written ({error.strerror})"
         return ""
 
-    def _found(self, step: str, key: str) -> list[Path]:
+    def _entries(self, step: str, key: str) -> list[Path]:
         if self.root is None:
             return []
         try:

@@ -70,8 +70,8 @@ def run(
     Raises `DataError` if no clip to train or to validate on shows a face, or all to train on show one expression.
     """
     train, validation, test = (clips([row for row in rows if row.part == part]) for part in ("train", "validation", "test"))
-    for part, found in (("train", train), ("validation", validation)):
-        if not len(found):
+    for part, part_clips in (("train", train), ("validation", validation)):
+        if not len(part_clips):
             raise DataError(f"fold {fold}: no clip of the part {part} shows a face; lower the number of folds or add clips")
     if len(set(train.labels.tolist())) < 2:
         only = names[int(train.labels[0])]

@@ -158,17 +158,17 @@ def _section(protocol: str, methods: Mapping[str, Scores], confidence: float, tu
         f"| {' | '.join(heads)} |",
         "|---" + "|--:" * (len(heads) - 1) + "|",
     ]
-    for name, made in methods.items():
-        scores = [cell for score in figures.TITLES for cell in intervals.cells(made[score], ".1f", 100)]
+    for name, row in methods.items():
+        scores = [cell for score in figures.TITLES for cell in intervals.cells(row[score], ".1f", 100)]
         cells = [
             ENTRIES[name].title,
             *scores,
-            f"{100 * made['folds']['mean']:.1f} ± {100 * made['folds']['deviation']:.1f}",
-            _spread(made["seeds"]),
-            paired.p_text(made["p_corrected"]) if "p" in made else "",
-            f"{made['parameters']:,}",
-            f"{made['training_seconds']:.1f}",
-            f"{made['milliseconds']:.2g}",
+            f"{100 * row['folds']['mean']:.1f} ± {100 * row['folds']['deviation']:.1f}",
+            _spread(row["seeds"]),
+            paired.p_text(row["p_corrected"]) if "p" in row else "",
+            f"{row['parameters']:,}",
+            f"{row['training_seconds']:.1f}",
+            f"{row['milliseconds']:.2g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

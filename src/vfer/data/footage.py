@@ -66,9 +66,9 @@ def copies(test: Iterable[str], seen: Iterable[str], load: Callable[[str], Foota
         load: Returns a clip's footage; only a few are held at once.
     """
     names = sorted(seen)
-    found = [duplicates.hashes(load(name).crops) for name in names]
-    owners = np.repeat(np.arange(len(names)), [len(one) for one in found])
-    hashes = np.concatenate([*found, np.empty(0, np.uint64)])
+    hashes_of = [duplicates.hashes(load(name).crops) for name in names]
+    owners = np.repeat(np.arange(len(names)), [len(one) for one in hashes_of])
+    hashes = np.concatenate([*hashes_of, np.empty(0, np.uint64)])
     load_once = lru_cache(maxsize=64)(load)
     for clip in test:
         footage = load(clip)

@@ -53,7 +53,7 @@ def save_keras(model: keras.Model, path: Path) -> None:
 def _renumbered(config: bytes) -> bytes:
     """Number the shared objects of a model's config in the order in which they stand there."""
     numbers: dict[bytes, int] = {}
-    return re.sub(rb'(?<="shared_object_id": )\d+', lambda found: b"%d" % numbers.setdefault(found[0], len(numbers)), config)
+    return re.sub(rb'(?<="shared_object_id": )\d+', lambda match: b"%d" % numbers.setdefault(match[0], len(numbers)), config)
 
 
 def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]) -> None:

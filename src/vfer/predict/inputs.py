@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vfer.data.readers.found import VIDEOS
+from vfer.data.readers.items import VIDEOS
 from vfer.errors import DataError
 
 PATTERN = set("*?[")

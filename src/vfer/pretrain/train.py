@@ -67,14 +67,14 @@ class FaceBatches(Batches):
     """
 
     def __init__(self, faces: IdentityFaces, params: PretrainParams, seed: int, *, fitted: bool) -> None:
-        chosen = faces.held_out != fitted
-        rows, self._subjects, self._margin = faces.rows[chosen], faces.subjects, params.head == "margin"
+        selection = faces.held_out != fitted
+        rows, self._subjects, self._margin = faces.rows[selection], faces.subjects, params.head == "margin"
 
         def make(places: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
             pixels = faces.pixels[rows[places]]
             return (augment(pixels, rng, params.augmentation) if fitted else pixels)[..., np.newaxis].astype(np.float32)
 
-        labels = faces.labels[chosen].astype(np.float32)
+        labels = faces.labels[selection].astype(np.float32)
         super().__init__(make, labels, np.ones_like(labels), params.batch_size, seed, shuffle=fitted)
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:

@@ -110,15 +110,15 @@ class Room:
     """
 
     def __init__(self, least: int) -> None:
-        self._least, self._count, self._until, self._told = least, 0, 0.0, False
+        self._least, self._count, self._until, self._warned = least, 0, 0.0, False
 
     def __call__(self) -> int:
         """Return their number; the CPUs are counted every few seconds."""
         if time.monotonic() >= self._until:
             cpus = int(sum(there["Resources"].get("CPU", 0) for there in nodes()))
             self._count, self._until = max(self._least, AHEAD * cpus), time.monotonic() + LOOK
-            if not (cpus or self._told):
-                self._told = True
+            if not (cpus or self._warned):
+                self._warned = True
                 log.warning("no node of the Ray cluster has a CPU to work with; the clips wait until one joins")
         return self._count
 

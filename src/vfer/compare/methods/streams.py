@@ -54,12 +54,12 @@ def codec(clips: MethodClips, number: int) -> Vectors:
 def stacked(field: Field, *, looks: bool = False) -> Prepare:
     """Return what prepares the fields of motion, float32 (n, 48, 48, 2 `STACK`), behind the middle crop where `looks`.
 
-    They are told once a clip. Those that are trained on are mirrored by chance, and the motion to the right with them.
+    They are computed once a clip. Those that are trained on are mirrored by chance, and the motion to the right with them.
     """
 
     def prepare(train: MethodClips, task: Task) -> Inputs:  # noqa: ARG001
         @cache
-        def told(clips: MethodClips) -> NDArray[np.float16]:
+        def fields(clips: MethodClips) -> NDArray[np.float16]:
             stacks = np.stack([_stack(field(clips, number)) for number in range(len(clips))])
             if not looks:
                 return stacks
@@ -67,7 +67,7 @@ def stacked(field: Field, *, looks: bool = False) -> Prepare:
             return np.concatenate([(middle.astype(np.float32) / 127.5 - 1).astype(np.float16), stacks], axis=-1)
 
         def inputs(clips: MethodClips, rows: Numbers, rng: np.random.Generator | None) -> Vectors:
-            batch = told(clips)[rows].astype(np.float32)
+            batch = fields(clips)[rows].astype(np.float32)
             if rng is not None:
                 turned = rng.random(len(rows)) < 0.5
                 batch[turned] = batch[turned, :, ::-1]

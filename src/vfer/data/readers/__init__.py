@@ -17,7 +17,7 @@ from vfer.data.readers import (
     tables,
 )
 from vfer.data.readers.expressions import EXPRESSIONS, expression
-from vfer.data.readers.found import Entry, Found, FoundClip, FoundStill, Passed, Reader, Refused
+from vfer.data.readers.items import Entry, FoundClip, FoundStill, Item, Passed, Reader, Refused
 from vfer.data.readers.scan import scan
 
 NOBODY = "{} does not name subjects: each clip counts as a subject of its own, so a split by subject is a split by clip"
@@ -46,9 +46,9 @@ __all__ = [
     "EXPRESSIONS",
     "READERS",
     "Entry",
-    "Found",
     "FoundClip",
     "FoundStill",
+    "Item",
     "Passed",
     "Reader",
     "Refused",

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, safe
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, safe
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each video; its folder names the expression, and each clip is a subject of its own."""
     for entry in entries:
         if entry.suffix not in VIDEOS:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfer.data.readers.annotated import AnnotatedPart, AnnotatedVideo
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, readable, safe
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused, readable, safe
 from vfer.data.readers.video import encode
 from vfer.errors import ClipError, DataError
 
@@ -24,7 +24,7 @@ AROUND = 0.6  # what a clip shows around the face, as a share of its size
 UNCERTAIN = "uncertain"
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield a clip for each part that people have labelled."""
     videos = {entry.name: entry.local for entry in entries if entry.suffix in VIDEOS and entry.local}
     for entry in entries:
@@ -38,7 +38,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             yield from _read(entry, entry.local, videos)
 
 
-def _read(entry: Entry, path: Path, videos: dict[str, Path]) -> Iterator[Found]:
+def _read(entry: Entry, path: Path, videos: dict[str, Path]) -> Iterator[Item]:
     from vfer.data.readers import elan, labelstudio
 
     try:
@@ -59,7 +59,7 @@ def _check(one: AnnotatedVideo) -> None:
         raise DataError(f"its video {readable(one.video.name)} differs from the one that was analysed; give the original")
 
 
-def _item(one: AnnotatedVideo, part: AnnotatedPart) -> Found:
+def _item(one: AnnotatedVideo, part: AnnotatedPart) -> Item:
     origin = f"{one.origin}: {part.person} {part.start:.3f}-{part.end:.3f}"
     expression = part.expression.strip().lower()
     if part.reason or expression in ("", UNCERTAIN):

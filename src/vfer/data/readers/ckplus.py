@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import Entry, Found, FoundClip, Passed, Refused
+from vfer.data.readers.items import Entry, FoundClip, Item, Passed, Refused
 from vfer.data.readers.scan import UNREADABLE
 from vfer.data.readers.sequences import Pictures, ordered
 
@@ -13,7 +13,7 @@ EMOTIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness
 SIDE = 48
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield one clip a sequence: face framing for `<expression>/S010_004_00000017.png`, scene framing for `S010/004/*.png`."""
     labels: dict[tuple[str, str], Entry] = {}
     sequences: dict[tuple[str, str, str], list[Entry]] = {}
@@ -35,7 +35,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             yield Passed(frames[0].origin, "sequence without an emotion label")
 
 
-def _sequence(subject: str, number: str, label: Entry, frames: list[Entry]) -> Found:
+def _sequence(subject: str, number: str, label: Entry, frames: list[Entry]) -> Item:
     try:
         expression = EMOTIONS[int(float(label.read()))]
     except (*UNREADABLE, ValueError, IndexError):

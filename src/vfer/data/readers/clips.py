@@ -9,7 +9,7 @@ from vfer.data.catalogue import manifest, places
 from vfer.data.catalogue.manifest import SAMPLE, Clip
 from vfer.data.readers import tables
 from vfer.data.readers.expressions import expression
-from vfer.data.readers.found import FoundClip, check_word, readable, safe
+from vfer.data.readers.items import FoundClip, check_word, readable, safe
 from vfer.data.readers.outcome import Outcome, ReadOptions
 from vfer.data.readers.sequences import Pictures
 from vfer.data.readers.video import probe

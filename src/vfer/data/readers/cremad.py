@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused
 
 NAME = re.compile(r"(1[0-9]{3})_[A-Z]{3}_([A-Z]{3})_(LO|MD|HI|XX|X)")
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 SOUNDS = (".mp3", ".wav")
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each video; its name gives the actor, the sentence, the emotion and the level."""
     for entry in entries:
         match = NAME.fullmatch(entry.stem)

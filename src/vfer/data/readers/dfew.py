@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused
 from vfer.data.readers.scan import UNREADABLE
 from vfer.data.readers.sequences import PICTURES, Pictures, ordered
 from vfer.data.readers.text import lines
@@ -13,7 +13,7 @@ EMOTIONS = dict(enumerate(("happy", "sad", "neutral", "angry", "surprise", "disg
 COLUMNS = ("video_name", "label")
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each clip that a table labels, as a video or, cropped to the face, as a folder of frames; each is a subject of its own."""
     labels: dict[int, str] = {}
     videos: dict[int, Entry] = {}
@@ -40,7 +40,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
         yield _clip(number, labels.get(number), videos.get(number), frames.get(number, []))
 
 
-def _clip(number: int, expression: str | None, video: Entry | None, frames: list[Entry]) -> Found:
+def _clip(number: int, expression: str | None, video: Entry | None, frames: list[Entry]) -> Item:
     first = video or frames[0]
     if expression is None:
         return Passed(first.origin, "clip without a single label")

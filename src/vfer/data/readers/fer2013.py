@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import IMAGES, Entry, Found, FoundStill, Passed, Refused, Usage, safe
+from vfer.data.readers.items import IMAGES, Entry, FoundStill, Item, Passed, Refused, Usage, safe
 from vfer.data.readers.scan import UNREADABLE
 from vfer.data.readers.text import lines
 from vfer.errors import DataError
@@ -23,7 +23,7 @@ BROKEN = (*UNREADABLE, csv.Error, DataError)
 SIDE = 48
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each picture of `<train or test>/<class>/` and each row of a CSV file; the public test set is the validation set."""
     for entry in entries:
         if entry.suffix in IMAGES:
@@ -37,7 +37,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
             yield Passed(entry.origin, "neither a picture nor a CSV file")
 
 
-def _picture(entry: Entry) -> Found:
+def _picture(entry: Entry) -> Item:
     folder = entry.folder(2)
     usage = USAGES.get(entry.stem.partition("_")[0].lower()) or USAGES.get(folder.lower())
     if usage is None:

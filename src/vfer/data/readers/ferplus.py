@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vfer.data.readers import fer2013
-from vfer.data.readers.found import Entry, Found, FoundStill, Passed, Refused
+from vfer.data.readers.items import Entry, FoundStill, Item, Passed, Refused
 from vfer.data.readers.text import lines
 
 WORDS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -23,7 +23,7 @@ class Poll:
     votes: dict[str, int]
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each row of FER2013's CSV file with its votes, told by their order.
 
     The expression stays FER2013's own, so that accuracy on its test set stays comparable. Votes for `unknown` and for no face
@@ -65,14 +65,14 @@ def _names(header: list[str]) -> list[str]:
     return [column.strip().lower() for column in header]
 
 
-def _join(polls: Entry, pictures: Entry) -> list[Found]:
+def _join(polls: Entry, pictures: Entry) -> list[Item]:
     try:
         votes, stills = list(_polls(polls)), list(fer2013.rows(pictures))
     except fer2013.BROKEN as error:
         return [Refused(f"{polls.origin} with {pictures.name}", f"is not a CSV file in UTF-8: {error}")]
     if len(votes) != len(stills):
         return [Refused(polls.origin, f"has {len(votes)} rows, {pictures.name} has {len(stills)}; {PUBLISHED}")]
-    items: list[Found] = []
+    items: list[Item] = []
     for poll, still in zip(votes, stills, strict=True):
         if isinstance(poll, Poll) and isinstance(still, FoundStill) and fer2013.USAGES.get(poll.usage.lower()) != still.usage:
             return [Refused(poll.origin, f"has Usage {poll.usage!r}, {still.origin} that of {still.usage}; {PUBLISHED}")]
@@ -96,7 +96,7 @@ def _polls(entry: Entry) -> Iterator[Poll | Refused]:
                 yield Poll(origin, values["usage"], {column: int(value) for column, value in counts.items()})
 
 
-def _voted(poll: Poll | Refused, still: FoundStill | Refused) -> Found:
+def _voted(poll: Poll | Refused, still: FoundStill | Refused) -> Item:
     if isinstance(still, Refused):
         return still
     if isinstance(poll, Refused):

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, safe
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused, safe
 from vfer.data.readers.sequences import PICTURES
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each video; its folder names the expression, its name up to the first underscore the subject."""
     for entry in entries:
         subject, _, rest = entry.stem.partition("_")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vfer.data.catalogue.manifest import SAMPLE, Framing
 from vfer.data.readers.clips import ClipIntake
-from vfer.data.readers.found import Found, FoundStill, Passed, Refused, check_word
+from vfer.data.readers.items import FoundStill, Item, Passed, Refused, check_word
 from vfer.data.readers.outcome import Outcome, ReadOptions
 from vfer.data.readers.pictures import StillIntake
 from vfer.errors import DataError, VferError
@@ -17,7 +17,7 @@ from vfer.files import UNWRITABLE
 
 
 def intake(
-    data: Path, items: Iterable[Found], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
+    data: Path, items: Iterable[Item], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
 ) -> Outcome:
     """Add everything usable in `found` to the dataset in the folder `data`; the other arguments are those of `Options`.
 
@@ -37,7 +37,7 @@ def intake(
         raise DataError(f"{data}: cannot be written ({error.strerror}); fix that and run the same command again") from error
 
 
-def _intake(data: Path, incoming: Path, items: Iterable[Found], options: ReadOptions) -> Outcome:
+def _intake(data: Path, incoming: Path, items: Iterable[Item], options: ReadOptions) -> Outcome:
     outcome = Outcome()
     clips = ClipIntake(data, incoming, options, outcome)
     stills = StillIntake(data, options, outcome)

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused, safe
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused, safe
 from vfer.data.readers.scan import UNREADABLE, local
 from vfer.data.readers.sequences import PICTURES, Pictures
 from vfer.data.readers.tables import tool_at
@@ -20,7 +20,7 @@ DELIMITERS = (",", ";", "\t", "|")
 Row = dict[str, str]
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield the clip of each row; `recording`, `clip`, `source` and `framing` are optional columns.
 
     A path names a video, a folder of numbered pictures, or a feature table. Columns are separated by commas, semicolons, tabs or bars,
@@ -85,7 +85,7 @@ def _columns(head: str, delimiter: str) -> list[str]:
     return [column.strip().lower() for column in next(csv.reader([head], delimiter=delimiter), [])]
 
 
-def _item(row: Row, base: Path, where: str) -> Found:
+def _item(row: Row, base: Path, where: str) -> Item:
     for column in REQUIRED:
         if not row[column]:
             return Refused(where, f"{column} is empty")

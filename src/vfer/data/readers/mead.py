@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused
 
 ACTOR = re.compile(r"[MW][0-9]{3}")
 LEVEL = re.compile(r"level_[1-3]")
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each video; the views of one performance share a recording."""
     for entry in entries:
         actor, video, view, emotion, level = (entry.folder(up) for up in (5, 4, 3, 2, 1))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from vfer.data.catalogue.manifest import Clip, Framing
 from vfer.data.readers.expressions import SYNONYMS
-from vfer.data.readers.found import Passed, Refused
+from vfer.data.readers.items import Passed, Refused
 
 Votes = list[tuple[str, int]]  # by expression, sorted: what Arrow makes a map of
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from vfer.data.catalogue import manifest, stills
 from vfer.data.catalogue.manifest import SAMPLE
 from vfer.data.readers.expressions import expression
-from vfer.data.readers.found import FoundStill, readable
+from vfer.data.readers.items import FoundStill, readable
 from vfer.data.readers.outcome import Outcome, ReadOptions, StillRow, Votes
 from vfer.errors import DataError
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import Entry, Found, FoundClip, Passed, Refused
+from vfer.data.readers.items import Entry, FoundClip, Item, Passed, Refused
 
 FIELDS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
 HIGHEST = (3, 2, 8, 2, 2, 2, 24)
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield the audio-video (01) and video-only (02) files; one performance is published as both, and they share a recording."""
     for entry in entries:
         fields = entry.stem.split("-")

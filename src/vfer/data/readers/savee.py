@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from vfer.data.readers.found import VIDEOS, Entry, Found, FoundClip, Passed, Refused
+from vfer.data.readers.items import VIDEOS, Entry, FoundClip, Item, Passed, Refused
 
 NAME = re.compile(r"(?:(DC|JE|JK|KL)_?)?(sa|su|a|d|f|h|n)([0-9]{1,2})")
 SPEAKERS = ("DC", "JE", "JK", "KL")
 EMOTIONS = {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprise"}
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield each video; the speaker is in its name or is the folder, and letters and a number are the emotion and the sentence."""
     for entry in entries:
         match = NAME.fullmatch(entry.stem)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from vfer.data.readers.found import Entry, Refused
+from vfer.data.readers.items import Entry, Refused
 from vfer.errors import DataError
 
 # What reading a file, or a member of a damaged, encrypted or exotic zip, can raise.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfer.data.readers.expressions import EXPRESSIONS, SYNONYMS
-from vfer.data.readers.found import Entry, Found, FoundClip, Passed, Refused, safe
+from vfer.data.readers.items import Entry, FoundClip, Item, Passed, Refused, safe
 from vfer.data.readers.scan import UNREADABLE, local
 from vfer.data.readers.text import lines
 from vfer.data.readers.video import RATE, encode
@@ -71,7 +71,7 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: ([int(number) for number in re.findall(r"[0-9]+", entry.stem)], entry.name))
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Found]:
+def read(entries: Sequence[Entry]) -> Iterator[Item]:
     """Yield a clip for each folder of pictures.
 
     Its expression is the folder's own name (`<subject>/<expression>/`, as in Oulu-CASIA), that of the folder above
@@ -94,7 +94,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Found]:
         yield _sequence(parts, pictures, coding)
 
 
-def _sequence(parts: tuple[str, ...], pictures: list[Entry], coding: dict[tuple[str, str], str]) -> Found:
+def _sequence(parts: tuple[str, ...], pictures: list[Entry], coding: dict[tuple[str, str], str]) -> Item:
     folder, above = parts[-1], parts[-2] if len(parts) > 1 else ""
     origin = str(Path(pictures[0].origin).parent)
     if len(pictures) < 2:

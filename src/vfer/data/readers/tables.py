@@ -5,19 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from vfer.data.readers import cremad, folder, mead, ravdess, savee
-from vfer.data.readers.found import Entry, Found, FoundClip, Passed, safe
+from vfer.data.readers.items import Entry, FoundClip, Item, Passed, safe
 from vfer.data.tables.tool import TOOLS, Tool
 from vfer.errors import ClipError
 
 VIDEO = ".mp4"
-LAYOUTS: tuple[Callable[[Sequence[Entry]], Iterable[Found]], ...] = (ravdess.read, cremad.read, savee.read, mead.read, folder.read)
+LAYOUTS: tuple[Callable[[Sequence[Entry]], Iterable[Item]], ...] = (ravdess.read, cremad.read, savee.read, mead.read, folder.read)
 """Readers of single videos; the first one that knows the name of a video says what it shows."""
 
 
-def reader(name: str) -> Callable[[Sequence[Entry]], Iterator[Found]]:
+def reader(name: str) -> Callable[[Sequence[Entry]], Iterator[Item]]:
     """Return the reader of a tool's tables."""
 
-    def read(entries: Sequence[Entry]) -> Iterator[Found]:
+    def read(entries: Sequence[Entry]) -> Iterator[Item]:
         """Yield each table; a clip of the dataset with the same stem says what it shows, or else its own name and folders do."""
         for entry in entries:
             yield Passed(entry.origin, "no CSV file") if entry.suffix != ".csv" else _clip_of(entry, TOOLS[name])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vfer.data.readers.found import Entry
+from vfer.data.readers.items import Entry
 from vfer.data.tables import text
 
 
@@ -14,5 +14,5 @@ def lines(entry: Entry) -> Iterator[Iterator[str]]:
     Raises:
         DataError: If a line is too long to be one of a table, and `UnicodeDecodeError` for another encoding.
     """
-    with entry.open() as stream, text.lines(stream) as found:
-        yield found
+    with entry.open() as stream, text.lines(stream) as rows:
+        yield rows

@@ -92,15 +92,15 @@ class VferModel(PythonModel):
 
     def _clip(self, path: str) -> Answer:
         shown = self._recogniser.recognise(Path(path), only_clip=True)
-        said = self._recogniser.answer(path, shown)
+        prediction = self._recogniser.answer(path, shown)
         return Answer(
             path=path,
-            expression=said.expression,
-            probabilities=dict(said.probabilities),
-            coverage=said.coverage,
-            flags=list(said.flags),
+            expression=prediction.expression,
+            probabilities=dict(prediction.probabilities),
+            coverage=prediction.coverage,
+            flags=list(prediction.flags),
             timeline=_timeline(shown, self._recogniser.frame_classes),
-            error=said.error,
+            error=prediction.error,
         )
 
 

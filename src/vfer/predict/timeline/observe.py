@@ -120,7 +120,7 @@ class Observer:
         first, ticks = 0, Ticks(self._frames.fps)
         for shot, group in groupby(shots(pictures, rate), key=itemgetter(0)):
             linker = Linker(first, self._faces.max_gap)
-            searched = self._found(self._noted(frame for _, frame in group), ticks, rate)
+            searched = self._searched(self._noted(frame for _, frame in group), ticks, rate)
             for faces in follow(searched, linker, self._faces.max_gap):
                 waiting += self._sights(faces, shot, about)
                 if sum(one.crop is not None for one in waiting) >= BATCH:
@@ -136,7 +136,7 @@ class Observer:
                 self.starts.append(frame.time)
             yield frame
 
-    def _found(self, decoded_frames: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
+    def _searched(self, decoded_frames: Iterator[Frame], ticks: Ticks, rate: float) -> Iterator[tuple[SearchedFrame, bool]]:
         """Yield the frames of a shot with their faces, and whether they are sampled."""
         sampled: set[int] = set()
 

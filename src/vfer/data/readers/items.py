@@ -129,7 +129,7 @@ class Passed:
     reason: str
 
 
-Found = FoundClip | FoundStill | Refused | Passed
+Item = FoundClip | FoundStill | Refused | Passed
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Reader:
     `warning` is shown whenever clips were added.
     """
 
-    read: Callable[[Sequence[Entry]], Iterable[Found]]
+    read: Callable[[Sequence[Entry]], Iterable[Item]]
     layout: str
     source: str | None = None
     warning: str = ""
