@@ -244,12 +244,14 @@ def test_the_wiring_is_written_from_the_imports_and_checked(repository: Path) ->
 
     assert "nothing changed" in run("--check")
     script = repository / "stages" / "features.py"
-    script.write_text(script.read_text().replace("import shutil\n", "import shutil\nimport sklearn\nfrom vfer.data import split\n"))
+    script.write_text(
+        script.read_text().replace("import shutil\n", "import shutil\nimport sklearn\nfrom vfer.data.catalogue import split\n")
+    )
     assert "dvc.yaml, packages.yaml: out of date" in run("--check", fails=True)
     before = (repository / "dvc.yaml").read_text()
     run()
     now = wired(repository, "features")
-    assert {"src/vfer/data/split.py", "src/vfer/data/places.py", "outputs/faces/clips"} <= set(now["deps"])
+    assert {"src/vfer/data/catalogue/split.py", "src/vfer/data/catalogue/places.py", "outputs/faces/clips"} <= set(now["deps"])
     assert {"scikit-learn", "scipy"} <= recorded(repository, "features")
     (repository / "architectures" / "mine.py").write_text("import av\n")
     run()

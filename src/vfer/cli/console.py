@@ -95,21 +95,12 @@ class RateColumn(ProgressColumn):
 
 def progress() -> Progress:
     """Return a progress bar with count, rate, elapsed and remaining time; it stays silent where there is no terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+    return Progress(*_columns(), console=console, disable=not console.is_terminal)
 
 
 @contextmanager
 def epochs(name: str, total: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """Show the epochs of a training as a progress bar, or as a line every quarter of a minute where there is no terminal."""
+    """Show the epochs of a training as a progress bar, or as a line every 15 seconds where there is no terminal."""
     with progress() as bar:
         task = bar.add_task(name, total=total)
         last = time.monotonic()
@@ -127,16 +118,12 @@ def epochs(name: str, total: int) -> Iterator[Callable[[int, Mapping[str, float]
 
 def progress_beside() -> Progress:
     """Return a progress bar on standard error, for commands whose results go to standard output."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     # Where both go to one terminal, the lines of results are printed above the bar.
-    return Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True, redirect_stdout=console.is_terminal)
+    return Progress(*_columns(), console=errors, disable=not errors.is_terminal, transient=True, redirect_stdout=console.is_terminal)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeElapsedColumn(), TimeRemainingColumn()
 
 
 def note(message: str) -> None:
