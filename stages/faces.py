@@ -48,8 +48,8 @@ def main(
         report = files.Refusals(refusals)
         report.write(out / "refused.csv")
         files.write_json(out / "metrics.json", metrics)
-        mend = "fix or remove them, or raise faces.max_faceless or lower faces.score"
-        report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", mend)
+        remedy = "fix or remove them, or raise faces.max_faceless or lower faces.score"
+        report.check(len(jobs), section.max_faceless, "faces.max_faceless", "show no face or cannot be read", remedy)
         stage.summary = f"{metrics['clips']} clips{runner.note}, {metrics['frames']} frames, coverage {metrics['coverage']:.3f}, into {out}"
 
 

@@ -49,7 +49,7 @@ def main(
 def embed(faces: Path, model: Path, section: FeaturesParams, out: Path, parts: Path) -> str:
     """Run the CNN over the crops, write the outputs, and return what was made."""
     jobs = list_jobs(faces, parts)
-    Session(model)  # one that cannot be loaded is said once, not by every worker
+    Session(model)  # a model that cannot be loaded is reported once, not by every worker
     sha256 = digest(model)
     runner: ClipRunner[FeaturesJob] = ClipRunner(
         Store(env.store(), links=True), recipe("features", {"model": sha256}, CODE), env.workers(), log=out / "errors.log"
@@ -103,8 +103,8 @@ def read_tables(clips: Path, section: FeaturesParams, out: Path, parts: Path) ->
     coverage = round(shown / frames, 6) if frames else 0.0
     refusals.write(out / "refused.csv")
     files.write_json(out / "metrics.json", metrics | {"faceless": sum(not one.shown for one in counts.values()), "coverage": coverage})
-    mend = "fix or remove them, or raise features.max_bad"
-    refusals.check(len(tables), section.max_bad, "features.max_bad", "show no face or cannot be read", mend)
+    remedy = "fix or remove them, or raise features.max_bad"
+    refusals.check(len(tables), section.max_bad, "features.max_bad", "show no face or cannot be read", remedy)
     if not shown:
         raise DataError(f"{out / 'refused.csv'}: no table of {tool.title} shows a face; fix the tables, or lower features.confidence")
     write([job for job in jobs if job.clip in counts], out, {"source": tool.name, "reading": how.model_dump_json()})

@@ -48,8 +48,8 @@ def main(
             console.warn(f"{count} clip{'s' * (count > 1)}: {note}")
         metrics = {"clips": len(tables_of), "set_aside": len(refusals.reasons), "frames": sum(w.frames for w in tables_of.values())}
         files.write_json(out / "metrics.json", metrics | {"notes": dict(sorted(notes.items()))})
-        mend = "fix or remove the clips, or raise frames.max_bad"
-        refusals.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", mend)
+        remedy = "fix or remove the clips, or raise frames.max_bad"
+        refusals.check(len(jobs), section.max_bad, "frames.max_bad", "were set aside", remedy)
         stage.summary = (
             f"{metrics['clips']} clips{runner.note}, {metrics['frames']} frames, {metrics['set_aside']} clips set aside -> {out}"
         )

@@ -124,8 +124,8 @@ def train(source: Path, detector: Path, config: Path, out: Path) -> PretrainResu
     collected, figures, digests = collect(source, detector, config, out)
     refusals = files.Refusals(collected.refusals, "picture")
     refusals.write(out / "refused.csv")
-    mend = "fix or remove them, or raise pretrain.max_bad"
-    refusals.check(collected.pictures, section.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", mend)
+    remedy = "fix or remove them, or raise pretrain.max_bad"
+    refusals.check(collected.pictures, section.max_bad, "pretrain.max_bad", "show no face or cannot be decoded", remedy)
     faces = identities.choose(collected, section.min_faces, section.validation, seed, source)
     env.prepare_tensorflow(cnn.precision, separable=cnn.separable)
     with console.hushed():

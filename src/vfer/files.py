@@ -111,14 +111,14 @@ class Refusals:
         self._table = path
         write_csv(path, [self._kind, "reason"], [{self._kind: name, "reason": reason} for name, reason in self.reasons.items()])
 
-    def check(self, total: int, most: float, key: str, what: str, mend: str) -> None:
+    def check(self, total: int, most: float, key: str, what: str, remedy: str) -> None:
         """Warn of the refused; raises `DataError`, saying `what` they are and how to `fix` it, above the share `most` of `key`."""
         for name, reason in list(self.reasons.items())[:MOST_SHOWN]:
             log.warning(f"{name}: {reason}")
         if len(self.reasons) > MOST_SHOWN:
             log.warning(f"and {len(self.reasons) - MOST_SHOWN} more {self._kind}s; {self._table} lists them all")
         if len(self.reasons) > most * total:
-            raise DataError(f"{self._table}: {len(self.reasons)} of {total} {self._kind}s {what}, more than {key} ({most}); {mend}")
+            raise DataError(f"{self._table}: {len(self.reasons)} of {total} {self._kind}s {what}, more than {key} ({most}); {remedy}")
 
 
 def flatten(content: Mapping[str, object], prefix: str = "") -> dict[str, float]:

@@ -21,7 +21,7 @@ def weights_in(folder: Path) -> Path | None:
 def load(model: keras.Model, path: Path) -> list[keras.layers.Layer]:
     """Copies the weights of the layers of the backbone from the Keras model at `path`; returns those layers.
 
-    Layers are told by their names, also within nested models; a layer that was given none, by its number among those of its kind.
+    Layers are matched by name, also within nested models; a layer without a name of its own by its number among those of its kind.
     Raises `WeightsError`, and changes nothing, where the file is not a Keras model, or a layer is missing from it or has other shapes.
     """
     source = read(path)
@@ -29,10 +29,10 @@ def load(model: keras.Model, path: Path) -> list[keras.layers.Layer]:
     pairs = []
     for name, layer in _leaves(model):
         if name not in theirs:
-            raise WeightsError(f"{path}: {source.name} has no layer {name}, which {model.name} has; {_mend(model)}")
+            raise WeightsError(f"{path}: {source.name} has no layer {name}, which {model.name} has; {_remedy(model)}")
         if (shapes := _shapes(theirs[name])) != _shapes(layer):
             raise WeightsError(
-                f"{path}: layer {name} of {source.name} has the shapes {shapes}, that of {model.name} {_shapes(layer)}; {_mend(model)}"
+                f"{path}: layer {name} of {source.name} has the shapes {shapes}, that of {model.name} {_shapes(layer)}; {_remedy(model)}"
             )
         pairs.append((layer, theirs[name]))
     for layer, other in pairs:
@@ -77,5 +77,5 @@ def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in layer.weights]
 
 
-def _mend(model: keras.Model) -> str:
+def _remedy(model: keras.Model) -> str:
     return f"name weights of {model.name}, or set cnn.architecture to what the file holds"

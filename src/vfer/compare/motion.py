@@ -21,7 +21,7 @@ from vfer.video.picture import Orientation
 
 Vectors = NDArray[np.float32]
 GRID = 24
-"""Places a side at which a crop's motion is told; a codec's blocks are larger still."""
+"""Points a side at which the motion of a crop is sampled; even the blocks of a codec are larger."""
 BLOCK = 4  # pixels: the codecs' smallest block
 SLACK = 1e-6  # seconds; times are rounded
 _FIELDS: "list[pa.Field[Any]]" = [

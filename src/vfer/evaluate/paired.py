@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST = 3
-"""Subjects below which nothing can be told."""
+"""Fewest subjects from which anything can be concluded."""
 SMALLEST = 1e-4
 """Smaller p values are written as below this one: the tails of a test are known less well than that."""
 

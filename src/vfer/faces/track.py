@@ -38,7 +38,7 @@ def follow(
     max_gap: float,
     tracked: Collection[int] = (),
 ) -> Path:
-    """Choose one face by the policy and follow it; `found` holds (n_i, 5) boxes a frame, `size` is (width, height).
+    """Choose one face by the policy and follow it; `detections` holds the boxes of each frame, (n, 5), and `size` is (width, height).
 
     Where the face is lost (it leaves, or the scene is cut), the next best track that was never seen beside it goes on.
     Boxes are interpolated linearly between two frames of one track that are at most `max_gap` seconds apart. `tracked` are

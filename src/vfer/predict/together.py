@@ -17,10 +17,10 @@ FOLDER, NAME = "folder", "name"
 
 
 def persons(inputs: Sequence[Input], source: str) -> dict[str, str]:
-    """Return the person of each clip, empty if it is not said.
+    """Return the person of each clip, empty if unknown.
 
     Args:
-        listed: The clips.
+        inputs: The clips.
         source: `folder`, for the name of the folder that holds a clip; `name`, for its own up to the first underscore; or a column of
             the tables that list the clips.
 

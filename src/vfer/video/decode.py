@@ -239,7 +239,7 @@ def _rate(stream: VideoStream) -> float:
 
 
 def _seconds(stream: VideoStream) -> float:
-    """Return how long a stream is by its header; 0 if that is not said."""
+    """Return the duration of a stream according to its header; 0 if the header does not state it."""
     try:
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")  # Matroska, as FFmpeg writes it
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

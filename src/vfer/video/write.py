@@ -25,7 +25,7 @@ COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 AAC_FRAME = 1024  # samples
 BACK = 0.25  # seconds: a time that jumps back so far begins a new recording, and is continued
 FRAGMENTS = "frag_keyframe+delay_moov+default_base_moof"
-UNITS = {"movie_timescale": "90000"}  # in which a stream's delay is told
+UNITS = {"movie_timescale": "90000"}  # the unit of a stream's delay
 BT709 = 1
 KEY_FRAMES = 48  # frames between two, at most: what a run that is killed may lose
 

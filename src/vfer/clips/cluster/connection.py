@@ -48,8 +48,8 @@ def _connect(address: str) -> None:
     thread.join(ANSWER)
     if thread.is_alive() or failed:
         reason = line(failed[0]) if failed else f"no answer within {ANSWER:.0f} s"
-        mend = "check the address, and run this on a machine of that cluster, or unset it"
-        raise ClusterError(f"VFER_RAY_ADDRESS: no Ray cluster at {address} ({reason}); {mend}")
+        remedy = "check the address, and run this on a machine of that cluster, or unset it"
+        raise ClusterError(f"VFER_RAY_ADDRESS: no Ray cluster at {address} ({reason}); {remedy}")
 
 
 def nodes() -> list[dict[str, Any]]:

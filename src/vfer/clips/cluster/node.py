@@ -89,13 +89,13 @@ class _Process:
 def check(start: Start) -> None:
     """Raise `ClusterError` if this node does not see the driver's workspace, or runs other code."""
     if not (start.workspace / start.token).is_file():
-        mend = "mount the storage that holds it on each node, under the same path"
-        raise ClusterError(f"Ray node {_name()}: does not see {start.workspace} as the driver does; {mend}")
+        remedy = "mount the storage that holds it on each node, under the same path"
+        raise ClusterError(f"Ray node {_name()}: does not see {start.workspace} as the driver does; {remedy}")
     here = code()
     for name, expected in start.code.items():
         if here[name] != expected:
-            mend = "install the same on each node"
-            raise ClusterError(f"Ray node {_name()}: has {name} {here[name]}, the driver has {expected}; {mend}")
+            remedy = "install the same on each node"
+            raise ClusterError(f"Ray node {_name()}: has {name} {here[name]}, the driver has {expected}; {remedy}")
 
 
 def code() -> dict[str, str]:

@@ -19,7 +19,7 @@ from vfer.files import UNWRITABLE
 def intake(
     data: Path, items: Iterable[Item], source: str, own: Sequence[str] = (), framing: Framing = "scene", fps: float | None = None
 ) -> Outcome:
-    """Add everything usable in `found` to the dataset in the folder `data`; the other arguments are those of `Options`.
+    """Add every usable one of the items to the dataset in the folder `data`; the other arguments are those of `ReadOptions`.
 
     Files come first and the tables last, each written atomically, so a run that is killed leaves only files without a
     row, and the next one goes on. Where nothing is usable, nothing is changed.

@@ -68,7 +68,7 @@ def _size(video: Path) -> tuple[int, int]:
 
     try:
         about = decode.probe(video)
-    except ClipError:  # it is told with its own reason
+    except ClipError:  # it is reported with its own reason
         return 1, 1
     return about.width, about.height
 

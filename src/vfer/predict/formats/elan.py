@@ -26,7 +26,7 @@ def milliseconds(segment: Segment) -> tuple[int, int]:
 
 
 def write_eaf(path: Path, timeline: Timeline) -> None:
-    """Write an ELAN file; its properties keep the segments as they were answered, so that corrections can be told from them."""
+    """Write an ELAN file; its properties keep the segments as predicted, so that corrections can be distinguished from them."""
     from pympi import Elan
 
     eaf: Any = Elan.Eaf(author=AUTHOR)

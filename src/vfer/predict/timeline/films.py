@@ -52,7 +52,7 @@ class FilmJob:
 
 @dataclass(frozen=True)
 class FilmSummary:
-    """What a video shows, in short; `known` if an earlier run wrote it; `error` says why there is nothing."""
+    """What a video shows, in short; `unchanged` if an earlier run wrote it; `error` says why there is nothing."""
 
     clip: str
     segments: Sequence[Segment] = ()
@@ -70,7 +70,7 @@ def outputs(
     """Return where the files of each video go.
 
     Args:
-        listed: The videos.
+        inputs: The videos.
         target: A folder, or, for one video, a file whose name says its format; None for no files.
         formats: What is written into a folder.
         film: The annotated film, or, for several videos, a folder for them; None for none.

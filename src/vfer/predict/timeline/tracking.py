@@ -121,7 +121,7 @@ def follow(frames: Iterable[tuple[SearchedFrame, bool]], linker: Linker, max_gap
     """Yield the frames of a shot that are sampled, once it is known which gaps of up to `max_gap` seconds are bridged.
 
     Args:
-        found: Every frame with its faces, and whether it is sampled.
+        frames: Every frame with its faces, and whether it is sampled.
         linker: The tracks of the shot.
         max_gap: Seconds for which a face may be lost within a track.
     """
