@@ -1,4 +1,4 @@
-"""`cnn`: trains the CNN on stills, or takes the one that comes with vfer, and writes down what it says of other stills."""
+"""`cnn`: trains the CNN on stills, or takes the one that comes with vfer, and writes its predictions for held-out stills."""
 
 import json
 from dataclasses import asdict

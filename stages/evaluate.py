@@ -126,7 +126,7 @@ def relative_to_people(
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Return the figures of one line that never stand alone."""
+    """Return the figures that are always given together, on one line."""
     flat = files.flatten(metrics)
     value, interval = cells(metrics["accuracy"])
     return (

@@ -1,4 +1,4 @@
-"""`folds`: fine-tunes the CNN for every fold of the comparison, where `tune` is on, and writes what each makes of the clips."""
+"""`folds`: fine-tunes the CNN for every fold of the comparison, where `tune` is on, and writes its embeddings of the clips."""
 
 import shutil
 import tempfile
@@ -62,7 +62,7 @@ def main(
 
 
 def embed_all(model: Path, faces: Path, faces_digest: str, names: list[str], path: Path) -> None:
-    """Write what a network makes of all clips, whose folder has that digest, or take it from the clip store."""
+    """Write a network's embeddings of all clips, whose folder has that digest, or take them from the clip store."""
     store, work = Store(env.store()), recipe("embeddings", {"model": digest(model)}, CODE)
     key = f"{work.digest}{faces_digest[:32]}"
     if store.take(work, key, path):

@@ -36,7 +36,7 @@ def ray_address() -> str | None:
 
 
 def insightface_url() -> str:
-    """Address under which insightface's packs lie: `VFER_INSIGHTFACE_URL`, or its release page."""
+    """Address of insightface's packs: `VFER_INSIGHTFACE_URL`, or its release page."""
     return os.environ.get("VFER_INSIGHTFACE_URL", INSIGHTFACE_URL).rstrip("/")
 
 

@@ -10,7 +10,7 @@ class DataError(VferError):
 
 
 class ClipError(VferError):
-    """One clip cannot be used; it is set aside and counted, and the rest goes on."""
+    """One clip cannot be used; it is set aside and counted, and work continues with the others."""
 
 
 class UnexpectedError(ClipError):

@@ -41,7 +41,7 @@ def deps(
 
 
 def _rewire(text: str, root: Path, packages_used: dict[str, tuple[str, ...]]) -> str:
-    """Return the text of a dvc.yaml whose stages depend on all their code and packages; add the packages of each stage to `packages_used`."""
+    """Return the text of a dvc.yaml whose stages depend on all their code and packages; add the packages to `packages_used`."""
     import yaml
 
     lines = text.splitlines()

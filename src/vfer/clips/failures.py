@@ -22,7 +22,7 @@ class Failures:
 
     @property
     def note(self) -> str:
-        """What the closing line of a stage says of them."""
+        """The part of a stage's closing line about them."""
         count = self._places.total()
         return f"{count} unexpected error{'s' * (count > 1)}, see {self._log}" if count and self._log else ""
 

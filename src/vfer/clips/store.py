@@ -53,7 +53,7 @@ HANGS = 3600.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """A step, and the hash of all that decides what it makes of a clip: params, weights, code and packages."""
+    """A step, and the hash of everything that decides its result for a clip: params, weights, code and packages."""
 
     step: str
     digest: str
@@ -176,7 +176,7 @@ class ClipRunner(Generic[J]):
 
     @property
     def note(self) -> str:
-        """What the closing line of a stage says of the store and the log."""
+        """The part of a stage's closing line about the store and the log."""
         parts = [f"{self.reused} from the clip store"] if self.reused else []
         parts += [self._failures.note] if self._failures.note else []
         return f" ({'; '.join(parts)})" if parts else ""

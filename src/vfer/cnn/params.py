@@ -1,4 +1,4 @@
-"""The `cnn` and `tune` sections of params.yaml; each key is explained where it stands there."""
+"""The `cnn` and `tune` sections of params.yaml; each key is explained there."""
 
 import re
 from pathlib import Path

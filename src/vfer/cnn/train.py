@@ -43,7 +43,7 @@ def train(
         classes: Number of expressions.
         params: The section `cnn`.
         seed: Seed of all randomness.
-        checkpoint: Folder from which a training that was killed goes on; None for none.
+        checkpoint: Folder from which an interrupted training resumes; None for none.
         on_epoch: Called with each epoch, counted from 0, and its figures.
         start: A Keras model whose weights the backbone begins with; only the rest is trained for the first `frozen_epochs`.
 
@@ -123,7 +123,7 @@ def run(
         params: How to fit.
         phases: The phases.
         seed: Seed of all randomness.
-        checkpoint: Folder from which a training that was killed goes on; None for none.
+        checkpoint: Folder from which an interrupted training resumes; None for none.
         on_epoch: Called with each epoch, counted from 0 over all phases, and its figures.
         votes: Weight of the head `votes` in the loss, where the faces have votes.
         progressive: Whether the faces begin small.

@@ -65,7 +65,7 @@ def run(
     task: Task,
     clips: Callable[[list[SplitRow]], MethodClips],
 ) -> Answers:
-    """Train on a fold and return what the method says of each test clip; one without a face gets a row of NaN.
+    """Train on a fold and return the method's predictions for the test clips; one without a face gets a row of NaN.
 
     Raises `DataError` if no clip to train or to validate on shows a face, or all to train on show one expression.
     """

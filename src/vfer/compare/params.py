@@ -1,4 +1,4 @@
-"""The `compare` section of comparison/params.yaml; each key is explained where it stands there."""
+"""The `compare` section of comparison/params.yaml; each key is explained there."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Find clips that show the same footage in other bytes, such as copies that were encoded anew, shrunk or trimmed."""
+"""Find clips that show the same footage in other bytes, such as copies that were re-encoded, scaled down or trimmed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

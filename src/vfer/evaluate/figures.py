@@ -25,7 +25,7 @@ def answers(probabilities: NDArray[np.float32], prior: NDArray[Any], faceless: F
 
 
 def per_class(truth: Numbers, predicted: Numbers, names: list[str]) -> list[dict[str, object]]:
-    """Return precision, recall, F1 and support of every class, in their order; 0 stands where a figure is undefined."""
+    """Return precision, recall, F1 and support of every class, in their order; an undefined figure is 0."""
     table = confusion(truth, predicted, len(names))
     support, answers = np.bincount(truth, minlength=len(names)), table.sum(axis=0)
     hits = np.diag(table)

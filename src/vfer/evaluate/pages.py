@@ -53,7 +53,7 @@ def _cell(value: object) -> str:
 
 
 def _data(value: Any) -> str:
-    """Return JSON that may stand in a script element."""
+    """Return JSON that is safe inside a script element."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -1,4 +1,4 @@
-"""The `evaluate` section of params.yaml; each key is explained where it stands there."""
+"""The `evaluate` section of params.yaml; each key is explained there."""
 
 from typing import Annotated
 

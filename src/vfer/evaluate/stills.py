@@ -19,7 +19,7 @@ WORST = 40
 def report(test: Predictions, pictures: Path, confidence: float, out: Path) -> dict[str, Any]:
     """Write the tables and pictures of the test stills, of which there is one at least, into `out`; return their figures.
 
-    Each still counts as a subject, since most datasets do not say whom they show. `without_twins` are the figures of those whose
+    Each still counts as a subject, since most datasets do not identify people. `without_twins` are the figures of those whose
     photo was not trained on, where some were. The sheet shows the mistakes it was surest of.
     """
     truth, predicted = test.truth, test.predicted

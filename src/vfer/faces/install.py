@@ -46,7 +46,7 @@ PACKS = {
 def add(source: str, weights: Path, sha256: str | None = None, progress: Progress = lambda *_: None) -> str:
     """Install a local ONNX file or the detector of an insightface pack as `scrfd.onnx`, and return its sha256.
 
-    A pack is taken from `~/.insightface/models` where it lies there, and downloaded elsewhere. The file is recorded in
+    A pack is taken from `~/.insightface/models` if it is there, and downloaded otherwise. The file is recorded in
     `SHA256SUMS` and added to DVC; both records are staged in git. Raises `WeightsError`, and leaves what was installed
     before as it is, where the source cannot be had, has another hash, or is not an SCRFD detector.
     """
@@ -77,7 +77,7 @@ def remove(weights: Path) -> bool:
 
 
 def _obtain(source: str, folder: Path, progress: Progress) -> tuple[Path, str | None]:
-    """Return the ONNX file that a path or a pack's name stands for, and the hash it must have."""
+    """Return the ONNX file that a path or the name of a pack refers to, and its expected hash."""
     pack = PACKS.get(source)
     if pack is None:
         if not Path(source).is_file():

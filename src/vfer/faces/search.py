@@ -20,7 +20,7 @@ def search(pictures: Iterable[tuple[int, float, NDArray[np.uint8]]], detector: D
 
     Every `detect_every`-th picture, and the last, is a key frame. Where a face between two key frames is in doubt, the picture
     halfway becomes one too, and so on. In doubt are faces that come, go, jump or change their looks, and faces that are
-    almost detected; so every cut lies between two key frames that are neighbours.
+    almost detected; so every cut is between two neighbouring key frames.
     """
     stretch: list[SearchedFrame] = []
     for frame, time, grey in pictures:

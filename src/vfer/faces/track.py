@@ -40,7 +40,7 @@ def follow(
 ) -> Path:
     """Choose one face by the policy and follow it; `detections` holds the boxes of each frame, (n, 5), and `size` is (width, height).
 
-    Where the face is lost (it leaves, or the scene is cut), the next best track that was never seen beside it goes on.
+    Where the face is lost (it leaves, or the scene is cut), the next best track that was never visible beside it takes over.
     Boxes are interpolated linearly between two frames of one track that are at most `max_gap` seconds apart. `tracked` are
     the frames whose boxes were not detected.
     """

@@ -173,7 +173,7 @@ def embeddings(path: Path) -> dict[str, Embeddings]:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return what the cache says of itself; raise `DataError` if it is missing or damaged."""
+    """Return the cache's metadata; raise `DataError` if it is missing or damaged."""
     try:
         return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
     except (OSError, ValueError, pa.ArrowException) as error:

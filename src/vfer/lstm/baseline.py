@@ -1,4 +1,4 @@
-"""A person's own baseline: their embeddings, moved from where that person's lie to where everybody's lie.
+"""A person's own baseline: a map of their embeddings from that person's distribution to everybody's.
 
 At rest one face looks angry to a network and another sad. Other clips of the same person, unlabelled or known to be neutral, say how.
 Sources: Busso et al., "Iterative Feature Normalization Scheme for Automatic Emotion Detection from Speech", 2013, for the iteration;
@@ -22,7 +22,7 @@ KNOWS = {
     "neutral": "knows some of the person's neutral clips, which are not scored",
     "iterative": "knows the person's other clips, not their labels, and finds the neutral ones",
 }
-"""What an answer relative to a person's baseline knows of the person; it must stand beside every figure of such answers."""
+"""What an answer relative to a person's baseline knows of the person; it must accompany every figure of such answers."""
 PRIOR = 2
 """How many clips everybody's statistics count for beside a person's own."""
 FLOOR = 0.3
@@ -45,7 +45,7 @@ class Baseline:
 
 
 def identity(reference: Reference) -> Baseline:
-    """Return the baseline of a person of whom nothing is known: embeddings stay as they are."""
+    """Return the baseline of an unknown person: embeddings stay as they are."""
     return Baseline(np.ones_like(reference.mean), np.zeros_like(reference.mean))
 
 
@@ -110,7 +110,7 @@ def each_from_others(moments: Moments, reference: Reference, mode: Mode, neutral
 def find_neutral(clips: Clips, reference: Reference, answer: Callable[[Clips], NDArray[np.floating]]) -> NDArray[np.bool_]:
     """Find a person's most neutral clips without any labels, by the model's own answers, until they stay the same.
 
-    At first the median frame stands for neutral.
+    The search starts from the median frame.
 
     Args:
         clips: The person's clips, or windows of long footage: embeddings, float32 (frames, d) each.

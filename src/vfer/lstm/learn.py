@@ -69,7 +69,7 @@ def learn(
         embeddings: Frames that show a face, by clip.
         params: The section `lstm`.
         seed: Seed of all randomness.
-        checkpoint: Folder from which a training that was killed goes on; None for none.
+        checkpoint: Folder from which an interrupted training resumes; None for none.
         on_epoch: Called with each epoch, counted from 0, and its figures.
     """
     usable = [row for row in rows if row.part != "test" and len(embeddings[row.clip])]
@@ -118,7 +118,7 @@ class _Course:
     def validation(self, held_out: Sequence[SplitRow]) -> ClipPart:
         """Return clips to validate on: as they are and, where the model is to know their people, relative to their baselines, too.
 
-        For `iterative`, which needs a trained model, the clips labelled neutral stand for those that it would find.
+        For `iterative`, which needs a trained model, the clips labelled neutral take the place of those that it would find.
         """
         plain = [self._embeddings[row.clip] for row in held_out]
         if self._params.baseline == "none":

@@ -1,4 +1,4 @@
-"""The `lstm` section of params.yaml; each key is explained where it stands there."""
+"""The `lstm` section of params.yaml; each key is explained there."""
 
 from typing import Annotated, Literal
 

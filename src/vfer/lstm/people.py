@@ -109,7 +109,7 @@ def baselines(clips: PeopleClips, mode: Mode, everybody: Reference, answer: Answ
     Args:
         clips: The clips; for `neutral`, their `neutral` are those that are known to be.
         mode: Which of a person's clips make the baseline.
-        everybody: The statistics of the people whom the model learned from.
+        everybody: The statistics of the people in the training clips.
         answer: For `iterative`, which finds the neutral clips by it.
     """
     result = [baseline.identity(everybody)] * len(clips.embeddings)

@@ -42,7 +42,7 @@ def train(
         classes: Number of expressions.
         params: The section `lstm`.
         seed: Seed of all randomness.
-        checkpoint: Folder from which a training that was killed goes on; None for none.
+        checkpoint: Folder from which an interrupted training resumes; None for none.
         on_epoch: Called with each epoch, counted from 0, and its figures.
 
     Returns:

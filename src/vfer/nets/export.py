@@ -51,7 +51,7 @@ def save_keras(model: keras.Model, path: Path) -> None:
 
 
 def _renumbered(config: bytes) -> bytes:
-    """Number the shared objects of a model's config in the order in which they stand there."""
+    """Number the shared objects of a model's config in their order of appearance."""
     numbers: dict[bytes, int] = {}
     return re.sub(rb'(?<="shared_object_id": )\d+', lambda match: b"%d" % numbers.setdefault(match[0], len(numbers)), config)
 
@@ -79,7 +79,7 @@ def save_onnx(model: keras.Model, path: Path, sample: Sample, classes: list[str]
 
 
 def annotate(path: Path, metadata: Mapping[str, str]) -> None:
-    """Add texts to what an ONNX file says of itself, or replace those under the same names; write it atomically."""
+    """Add texts to the metadata of an ONNX file, or replace those of the same names; write it atomically."""
     model = onnx.load(path)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, entries | dict(metadata))

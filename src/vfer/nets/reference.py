@@ -1,4 +1,4 @@
-"""Where the embeddings of people lie: the statistics of one person's clips, and the reference of everybody that a network's file holds."""
+"""The distribution of people's embeddings: the statistics of one person's clips, and everybody's, which a network's file holds."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NEUTRAL = "neutral"
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Where a person's embeddings lie: mean and spread (standard deviation), float32 (d,) each, over `count` clips."""
+    """The distribution of a person's embeddings: mean and spread (standard deviation), float32 (d,) each, over `count` clips."""
 
     mean: Vector
     spread: Vector
@@ -28,7 +28,7 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Where everybody's embeddings lie, every person weighed alike: float32 (d,) each.
+    """The distribution of everybody's embeddings, each person with the same weight: float32 (d,) each.
 
     `neutral` is the mean over the neutral clips alone; None if none are known.
     """
@@ -146,7 +146,7 @@ def of_faces(embeddings: NDArray[np.float32], labels: NDArray[np.int64], names: 
     """Return the reference of the embeddings of faces, each class weighed alike.
 
     Args:
-        embeddings: What the CNN makes of the faces, float32 (n, d).
+        embeddings: The CNN's embeddings of the faces, float32 (n, d).
         labels: Class numbers, int64 (n,).
         names: The classes.
     """

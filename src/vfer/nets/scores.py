@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures that never stand alone: accuracy, macro F1 and UAR (the mean recall of the classes that occur)."""
+    """Figures that are always given together: accuracy, macro F1 and UAR (the mean recall of the classes that occur)."""
 
     accuracy: float
     macro_f1: float
@@ -18,7 +18,7 @@ class Scores:
 def score(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Scores:
     """Score predictions, int64 (n,); a class that does not occur in the truth counts in none of the means.
 
-    A prediction of -1 stands for "no answer" and is wrong. Raises `ValueError` if there is nothing to score.
+    A prediction of -1 means "no answer" and counts as wrong. Raises `ValueError` if there is nothing to score.
     """
     if not len(truth):
         raise ValueError("there is nothing to score")

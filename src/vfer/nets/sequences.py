@@ -21,7 +21,7 @@ FLOOR = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """How the embeddings of the training clips lie: `mean` and `spread`, float32 (d,), and the median `step` of time between frames."""
+    """Statistics of the training clips: `mean` and `spread` of their embeddings, float32 (d,), and the median `step` between frames."""
 
     mean: NDArray[np.float32]
     spread: NDArray[np.float32]
@@ -143,7 +143,7 @@ def gru(frames: Frames, units: int, dropout: float) -> KerasTensor:  # noqa: ARG
 
 
 def attention(frames: Frames, units: int, dropout: float) -> KerasTensor:  # noqa: ARG001
-    """The mean of an LSTM's outputs, weighed by what a small network makes of each.
+    """The mean of an LSTM's outputs, weighted by a small network's score for each.
 
     Source: Yang et al., "Hierarchical Attention Networks for Document Classification", 2016.
     """

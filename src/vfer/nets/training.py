@@ -47,8 +47,8 @@ def fit(
 
     Without validation it runs all epochs and keeps the last weights.
     It stops after `patience` epochs without a better one, but not within the first `least`. With `averaging`, the decay a step, the
-    weights that are validated and kept are a running average of those that are trained. With a checkpoint folder, a run that was killed
-    goes on after its last whole epoch.
+    weights that are validated and kept are a running average of those that are trained. With a checkpoint folder, an interrupted run
+    resumes after its last complete epoch.
     Raises `VferError` if the loss is no longer a number; it names the step, and the weights of the last whole epoch.
     """
     average = Average(model, averaging)
@@ -126,7 +126,7 @@ def compile_classifier(
         warmup: Share of the steps in which the learning rate rises.
         weight_decay: That of AdamW.
         label_smoothing: Share of a target that is spread over all classes.
-        heads: Of two heads whose probabilities lie side by side, the number of classes of the first, and the weight of the second in
+        heads: Of two heads with concatenated probabilities, the number of classes of the first, and the weight of the second in
             the loss. Rows of zeros are targets that the second head has none of.
     """
     rising = max(1, int(steps * warmup))

@@ -75,15 +75,15 @@ class Answerer:
         return self._head(embeddings)
 
     def reference(self) -> Reference:
-        """Return where everybody's embeddings lie; raise `WeightsError` if the model does not say."""
+        """Return the distribution of everybody's embeddings; raise `WeightsError` if the model holds none."""
         held = self._lstm is not None and reference.KEY in self._lstm.metadata
         return reference.reference_of(self._lstm if held and self._lstm else self._cnn)
 
     def find_neutral(self, clips: Sequence[EmbeddedFrames]) -> Baseline:
         """Return a person's baseline, found in clips or windows of which nothing is known.
 
-        The most neutral of them, by the model's own answers, stand for the person's neutral face; where the model knows no such
-        face, all of them stand for a mix of expressions.
+        The most neutral of them, by the model's own answers, are taken for the person's neutral face; where the model knows no such
+        face, all of them are taken for a mix of expressions.
         """
         everybody = self.reference()
         values = [clip.embeddings for clip in clips]

@@ -49,7 +49,7 @@ def embedded(frames: Sequence[Observation]) -> EmbeddedFrames:
 def of_people(
     recogniser: "Recogniser", source: BaselineSource, observations: Iterable[Observation], owner: Mapping[int, str]
 ) -> dict[str, Baseline]:
-    """Return the baseline of each person of whom there is something to take it from.
+    """Return the baseline of each person for whom there is material.
 
     Args:
         recogniser: The model.

@@ -24,7 +24,7 @@ def yaw(points: NDArray[np.float32]) -> float:
     Args:
         points: Eyes, nose and corners of the mouth in the picture, float32 (5, 2), each pair from left to right.
 
-    The nose's tip stands before the plane of the eyes, so that turning the head shifts it along the line between them.
+    The tip of the nose is in front of the plane of the eyes, so that turning the head shifts it along the line between them.
     """
     left, right, nose = points[:3].astype(np.float64)
     across = right - left

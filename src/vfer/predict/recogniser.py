@@ -101,7 +101,7 @@ class Recogniser:
 
         Args:
             video: A video of one person and one shot.
-            span: The part of it to look at.
+            span: The part of it to analyse.
             framing: `scene`, where a face must be found, or `face`, where each picture is one; by default as the training clips were.
             name: Its name in the answer; by default its path.
 
@@ -168,7 +168,7 @@ class Recogniser:
 
         Args:
             video: The video.
-            how: How to look at it.
+            how: The options of the analysis.
             advance: Hears the seconds up to which the video was looked at.
 
         Returns:

@@ -29,7 +29,7 @@ def convert(graph: Path, faces: NDArray[np.uint8]) -> keras.Model:
     unchanged.
 
     Args:
-        graph: The file `faceres-deep.json`; the file of weights that it names lies beside it.
+        graph: The file `faceres-deep.json`; the file of weights that it names is beside it.
         faces: Grey faces for those statistics, uint8 (n, 48, 48); a thousand will do.
 
     Raises:

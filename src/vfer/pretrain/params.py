@@ -1,4 +1,4 @@
-"""The `pretrain` section of params.yaml; each key is explained where it stands there."""
+"""The `pretrain` section of params.yaml; each key is explained there."""
 
 from typing import Annotated, Literal
 

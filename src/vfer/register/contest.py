@@ -76,7 +76,7 @@ def _download(version: "ModelVersion") -> Path:
 
 
 def _artifact(folder: Path, name: str) -> Path:
-    """Return where an artifact of a model lies; nowhere, within the folder, where there is none."""
+    """Return the path of an artifact of a model; nowhere, within the folder, where there is none."""
     from mlflow.models import Model
 
     artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]

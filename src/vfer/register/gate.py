@@ -1,4 +1,4 @@
-"""The gate to the alias `champion`: one paired test of two systems on clips of people whom neither has learned from."""
+"""The gate to the alias `champion`: one paired test of two systems on clips of people in neither's training data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def contest(challenger: Record, champion: Record, name: str, looks: Sequence[Ear
 
 
 def level(significance: float, look: int) -> float:
-    """Return the p below which the given look at the test clips, counted from 1, counts."""
+    """Return the significance level of a look at the test clips, counted from 1."""
     return significance / (look * (look + 1))
 
 

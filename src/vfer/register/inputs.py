@@ -27,7 +27,7 @@ class Inputs:
     key: str
 
     def figures(self) -> dict[str, float]:
-        """Return every figure under a dotted name; those of `evaluate`, on the test clips, stand under `test`."""
+        """Return every figure under a dotted name; those of `evaluate`, on the test clips, are under `test`."""
         return {
             name: value
             for stage, content in self.metrics.items()

@@ -144,7 +144,7 @@ def _clip(inputs: Inputs) -> dict[str, np.typing.NDArray[np.float32]]:
 
 
 def _settings(inputs: Inputs, detector: ChosenDetector | None) -> Settings:
-    """Return what the model is used with: the params of the training, and what its clips and its validation say."""
+    """Return what the model is used with: the params of the training, and what follows from its clips and its validation."""
     rows = split.read(inputs.outputs / "lstm" / "split.parquet")
     sequences = {sequence.clip: sequence for sequence in cache.read(inputs.outputs / "features" / "features.parquet")}
     train, validation = ([row for row in rows if row.part == part and row.clip in sequences] for part in ("train", "validation"))

@@ -1,4 +1,4 @@
-"""What a registered model stores for later contests: whom it has learned from, and its predictions for its test clips."""
+"""What a registered model stores for later contests: the people it was trained on, and its predictions for its test clips."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ COLUMNS = ("digest", "clip", "expression", "subject", "recording", "predicted")
 
 @dataclass(frozen=True)
 class ClipAnswer:
-    """What a system says of one clip: its file's sha256, its true expression, whom it shows, and the answer, None for none."""
+    """A system's answer for one clip: the sha256 of its file, its true expression, its subject, and the answer, None for none."""
 
     digest: str
     clip: str

@@ -59,7 +59,7 @@ class Video:
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame of FFmpeg's, its index, its time in seconds since the first frame, and what its stream says of its pixels and fields."""
+    """A frame of FFmpeg's, its index, its time in seconds since the first frame, and its stream's pixel format and fields."""
 
     frame: VideoFrame
     index: int

@@ -27,7 +27,7 @@ ROWS = 64  # a row group; it bounds what a reader holds in memory
 
 
 class FramesParams(Params):
-    """The `frames` section of params.yaml; each key is explained where it stands there."""
+    """The `frames` section of params.yaml; each key is explained there."""
 
     fps: Annotated[float, Field(gt=0, le=1000)] = 10
     max_side: Annotated[int, Field(ge=48, le=8192)] = 640

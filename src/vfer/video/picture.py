@@ -121,7 +121,7 @@ def _converted(frame: VideoFrame, name: str) -> "NDArray[Any]":
 
 
 def deinterlaced(picture: Grey, *, bottom: bool) -> Grey:
-    """Return the picture, (h, w) or (h, w, c), of the field that is shown first; the mean of two of its lines stands between them."""
+    """Return the picture, (h, w) or (h, w, c), of the field that is shown first; the mean of two of its lines is put between them."""
     start = int(bottom)
     field = picture[start::2]
     if len(field) < 2:

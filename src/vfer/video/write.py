@@ -39,7 +39,7 @@ class FilmWriter:
         size: Width and height of the frames; an odd one grows by a pixel.
         start: Seconds of the source at which the film begins.
         end: Seconds at which it ends; None for the source's end.
-        comment: What the file says of itself.
+        comment: The comment in the file's metadata.
     """
 
     def __init__(

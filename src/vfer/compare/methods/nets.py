@@ -53,7 +53,7 @@ def classifier(inputs: keras.KerasTensor, x: keras.KerasTensor, task: Task) -> k
 
 
 def answers(model: Callable[[Vectors], object], inputs: Inputs, clips: MethodClips, batch_size: int) -> Vectors:
-    """Return what the network says of clips, float32 (n, classes)."""
+    """Return the network's probabilities for clips, float32 (n, classes)."""
     rows = np.arange(len(clips))
     parts = [model(inputs(clips, rows[at : at + batch_size], None)) for at in range(0, len(rows), batch_size)]
     return np.concatenate([np.asarray(part, np.float32) for part in parts])

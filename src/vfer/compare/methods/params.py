@@ -1,4 +1,4 @@
-"""The `methods` section of comparison/params.yaml; each key is explained where it stands there."""
+"""The `methods` section of comparison/params.yaml; each key is explained there."""
 
 from typing import Annotated
 

@@ -13,7 +13,7 @@ from vfer.data.catalogue.stills import SIDE, USAGES
 Counts = dict[str, dict[str, int]]
 
 MARGIN = 2
-"""How far, in pixels, two crops of a photo may lie apart."""
+"""Most pixels by which two crops of a photo may be shifted against each other."""
 SHIFTS = ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1))
 """The other half of a pixel's neighbours need no look, since each pair is looked at from both sides."""
 BAND = 16

@@ -23,7 +23,7 @@ Kind = Literal["clip", "still", "identity"]
 class Example:
     """Something that trained, validated or tested a model; `subject` and `digest` (sha256) are empty if nobody knows them.
 
-    An identity stands for all faces of one subject.
+    An identity is all faces of one subject.
     """
 
     kind: Kind

@@ -21,8 +21,8 @@ def intake(
 ) -> Outcome:
     """Add every usable one of the items to the dataset in the folder `data`; the other arguments are those of `ReadOptions`.
 
-    Files come first and the tables last, each written atomically, so a run that is killed leaves only files without a
-    row, and the next one goes on. Where nothing is usable, nothing is changed.
+    Files come first and the tables last, each written atomically, so an interrupted run leaves only files without a row, and the next
+    one continues. Where nothing is usable, nothing is changed.
     Raises `DataError` if the folder cannot be written, its tables are broken, or another intake is at work in it.
     """
     options = ReadOptions(source, own, framing, fps)

@@ -146,7 +146,7 @@ class Reader:
 
 
 def check_word(word: str) -> None:
-    """Raise `DataError` if a source or an expression could not stand in a path."""
+    """Raise `DataError` if a source or an expression cannot be part of a path."""
     if not WORD.fullmatch(word):
         raise DataError(f"{word!r} is not a safe name; use letters, digits, '.', '_' and '-'")
 

@@ -74,7 +74,7 @@ def _size(video: Path) -> tuple[int, int]:
 
 
 def _video(path: Path, address: str, name: str, videos: Mapping[str, Path]) -> Path:
-    """Return where a task's video lies; Label Studio puts eight letters before the name of a file that is uploaded."""
+    """Return the path of a task's video; Label Studio puts eight letters before the name of a file that is uploaded."""
     there = unquote(urlparse(address).query.removeprefix("d=") or urlparse(address).path)
     file_name = name or Path(there).name
     return place(file_name, [path.parent / file_name, path.parent / Path(there).name, Path(there)], videos)

@@ -85,7 +85,7 @@ def track(data: Path, root: Path) -> str:
 
 
 def _out(data: Path) -> dict[str, object] | None:
-    """Return what DVC's file says of the dataset, or None if there is no such file."""
+    """Return the dataset's entry in DVC's file, or None if there is no such file."""
     path = _pointer(data)
     if not path.exists():
         return None

@@ -51,7 +51,7 @@ class Painter:
         return np.asarray(np.clip(picture + self.grain, 0, 255), np.uint8)
 
     def place(self, head: HeadPose, x: float, y: float) -> tuple[float, float]:
-        """Return the pixel at which a point of the face lies."""
+        """Return the pixel of a point of the face."""
         column, row = self._placement(head) @ ((x - LEFT) * self.scale, (y - TOP) * self.scale, 1.0) / self.over
         return float(column), float(row)
 

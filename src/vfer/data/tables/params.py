@@ -1,4 +1,4 @@
-"""The `features` section of params.yaml; each key is explained where it stands there."""
+"""The `features` section of params.yaml; each key is explained there."""
 
 from typing import Annotated, Literal
 

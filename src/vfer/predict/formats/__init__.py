@@ -54,7 +54,7 @@ def by_names(names: str) -> dict[str, Format]:
 
 
 def of(path: Path) -> Format | None:
-    """Return the format that a file's name stands for: the longest ending that it has; None for a folder's name."""
+    """Return the format of a file by the longest known ending of its name; None for a folder's name."""
     name = path.name.lower()
     endings: Sequence[Format] = sorted(FORMATS.values(), key=lambda one: -len(one.ending))
     for one in endings:

@@ -17,7 +17,7 @@ from vfer.predict.timeline.timeline import Timeline, TimelineRow
 GROUP = 2048  # rows of a group; that many are held as Python objects
 CORNERS = ("x0", "y0", "x1", "y1")
 SOURCE = ("model", "run_id", "video_sha256")
-"""What a row says of where it comes from; the rest stands in the metadata and in provenance.json."""
+"""The provenance of a row; the rest is in the metadata and in provenance.json."""
 SEGMENTS = ("person", "shot", "start", "end", "expression", "confidence", "peak", "flags", *SOURCE)
 
 

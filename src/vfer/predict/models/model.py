@@ -25,7 +25,7 @@ SHIPPED_TITLE = "the network that comes with vfer, mean of its frames"
 
 @dataclass(frozen=True)
 class Model:
-    """The files of a model, and what it is called.
+    """The files of a model, and its title.
 
     Without a sequence model (`lstm` is None) a clip's answer is the mean of the CNN's answers to its frames. A model on feature tables has
     neither a CNN nor a detector.

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Moment(BaseModel):
-    """One sampled frame: seconds from the start, whether a face was found there, and what the CNN alone makes of it."""
+    """One sampled frame: seconds from the start, whether a face was found there, and the answer of the CNN alone."""
 
     time: float
     status: str

@@ -122,7 +122,7 @@ def _through_mlflow(address: str, name: str, alias: str, version: str) -> tuple[
 
 
 def folder(version: Registered, address: str) -> Path:
-    """Return a local folder with the files of a registered version; fetch them, once, where they lie elsewhere."""
+    """Return a local folder with the files of a registered version; download them, once, if they are elsewhere."""
     location = urlparse(version.location)
     if location.scheme in ("", "file"):
         return _local(Path(unquote(location.path)), address)
@@ -136,7 +136,7 @@ def folder(version: Registered, address: str) -> Path:
 
 
 def _local(path: Path, address: str) -> Path:
-    """Return where a model's files lie now: beside the database in `mlruns`, where a repository was moved or copied."""
+    """Return the present path of a model's files: beside the database in `mlruns`, where a repository was moved or copied."""
     if address.startswith("sqlite:") and "mlruns" in path.parts:
         tail = path.parts[len(path.parts) - path.parts[::-1].index("mlruns") :]
         moved = database(address).parent.joinpath("mlruns", *tail)

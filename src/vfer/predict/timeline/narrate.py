@@ -76,7 +76,7 @@ class Narrator:
         classes: The names of the expressions.
         threshold: The confidence below which an answer is uncertain.
         shown: Seconds for which one frame of the video is shown.
-        max_gap: Seconds without the face over which a segment goes on.
+        max_gap: Longest gap without the face within a segment, in seconds.
         stretches: Makes a person's stretches for one shot.
     """
 
@@ -174,7 +174,7 @@ def tell(recogniser: "Recogniser", video: Path, how: TimelineOptions, advance: C
     Args:
         recogniser: The model.
         video: The video.
-        how: How to look at it.
+        how: The options of the analysis.
         advance: Hears the seconds up to which the video was looked at.
 
     Raises:

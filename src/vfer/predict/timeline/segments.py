@@ -71,7 +71,7 @@ class Segmenter:
         classes: The names of the expressions.
         threshold: The confidence below which a segment is uncertain.
         shown: Seconds for which the last frame of a segment is shown.
-        max_gap: Seconds without the face over which a segment goes on.
+        max_gap: Longest gap without the face within a segment, in seconds.
     """
 
     def __init__(self, person: str, shot: int, classes: Sequence[str], threshold: float, frame_seconds: float, max_gap: float) -> None:

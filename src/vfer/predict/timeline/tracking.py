@@ -89,7 +89,7 @@ class Linker:
             self.next += 1
 
     def _pairs(self, frame: SearchedFrame) -> Iterator[tuple[OpenTrack, int]]:
-        """Yield each track that goes on with the number of its box, those that overlap most first."""
+        """Yield each track that continues and the number of its box, those that overlap most first."""
         guesses = np.array([track.guess(frame.time) for track in self._alive], np.float32).reshape(-1, 4)
         overlaps = iou(guesses, frame.boxes)
         while overlaps.size and overlaps.max() >= OVERLAP:
