@@ -89,7 +89,8 @@ def main(
             ):
                 parts = labelled_clips.split(section.split(protocol, number), seed, clips, numbers)
                 path = out / f"{name}-{number}-{repeat}.parquet"
-                people_by = () if mode == "none" else (mode, lstm.neutral, lstm.neutral_clips)
+                unmoved = mode == "none" or (mode != "neutral" and "embeddings" not in entry.sees)  # the baseline moves embeddings alone
+                people_by = () if unmoved else (mode, lstm.neutral, lstm.neutral_clips)
                 work = {"recipe": work_recipe.digest, "repeat": repeat, "parts": [asdict(row) for row in parts], "baseline": people_by}
                 own = embeddings_of(tuned, protocol, number, repeat) if tuning else features
                 key = fingerprint(work, inputs=[digest(own) if tuning else cache_digest, *beside])

@@ -141,6 +141,15 @@ def test_each_baseline_has_a_table_of_its_own(root: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_baseline_trains_no_method_again_that_sees_no_embeddings(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings(root, protocols={"subject": {"folds": 3, "seeds": 1}}, baselines=["none", "subject"])
+    out = run(root, "cnn3d")
+    assert "6 trainings (3 from the clip store)" in " ".join(capsys.readouterr().out.split())
+    plain, moved = (answers.read(path) for path in sorted(out.iterdir()))
+    assert all(np.array_equal(one.probabilities, other.probabilities, equal_nan=True) for one, other in zip(plain, moved, strict=True))
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_run_that_dies_goes_on_with_the_fold_it_was_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, begun = folds.run, []
 
