@@ -100,7 +100,7 @@ def test_a_model_of_the_sample_alone_says_that_it_knows_no_real_faces(
     try:
         for sources, warned in (["sample"], True), (["sample", "ours"], False), (["ours"], False), ([], False):
             path.write_text(json.dumps(json.loads(before) | {"sources": sources}))
-            for load in vfer.load, lambda: run(clips / "a" / "happy.mp4"):
+            for load in vfer.load, lambda: run(clips / "a" / "happy.mp4"), lambda: vfer.load(str(path.parents[1])):
                 caplog.clear()
                 load()
                 assert ("use --model shipped" in caplog.text) == warned

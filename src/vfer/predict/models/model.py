@@ -74,10 +74,7 @@ def find(reference: str | None = None, start: Path | None = None) -> Model:
         return shipped(start)
     if version is None:
         raise TrackingError(f"{name}: {address} has no such model; look for one with `make ui`")
-    model = from_folder(registry.folder(version, address), str(version), version.run_id)
-    if model.settings.sources == (SAMPLE,):
-        log.warning(f"{version}: knows only the rendered faces of the embedded sample; for real faces, use --model {SHIPPED}")
-    return model
+    return from_folder(registry.folder(version, address), str(version), version.run_id)
 
 
 def shipped(start: Path) -> Model:
@@ -102,11 +99,14 @@ def from_folder(folder: Path, title: str, run_id: str = "") -> Model:
         description = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
         artifacts = description["flavors"]["python_function"]["artifacts"]
         paths = {name: folder / artifact["path"] for name, artifact in artifacts.items()}
-        return from_artifacts(paths, title, run_id or str(description.get("run_id") or ""))
+        model = from_artifacts(paths, title, run_id or str(description.get("run_id") or ""))
     except (OSError, yaml.YAMLError) as error:
         raise WeightsError(f"{folder}: is not a model folder ({getattr(error, 'strerror', None) or 'damaged'}); {remedy}") from error
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{folder}: holds no model of vfer's; {remedy}") from error
+    if model.settings.sources == (SAMPLE,):
+        log.warning(f"{title}: knows only the rendered faces of the embedded sample; for real faces, use --model {SHIPPED}")
+    return model
 
 
 def from_artifacts(paths: Mapping[str, Path], title: str, run_id: str) -> Model:
