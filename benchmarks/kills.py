@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import typer
 import yaml
 
 from benchmarks import processes
-from benchmarks.repository import HOME, Repository
+from benchmarks.repository import HOME, Repository, stages_run
 from vfer.cli import console
 from vfer.data import sample
 from vfer.errors import VferError
@@ -24,7 +23,6 @@ from vfer.errors import VferError
 FAST = {"cnn": {"epochs": 1, "embedding": 8}, "lstm": {"epochs": 2, "units": 4}}
 FAST |= {"frames": {"max_bad": 0.5}, "faces": {"max_faceless": 0.5}}
 ENDED = 300.0  # most seconds until a process group that was killed has ended
-RUNNING = re.compile(r"^Running stage '(\w+)'", re.MULTILINE)
 BETWEEN = "DVC's start"
 
 
@@ -63,7 +61,7 @@ class Pipeline(Repository):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(ENDED)
             output.seek(0)
-            return ([BETWEEN, *RUNNING.findall(output.read())])[-1]
+            return [BETWEEN, *stages_run(output.read())][-1]
 
     def outputs(self) -> dict[str, str]:
         """Return the hash of each output that the same inputs give the same bytes of; register's holds ids of MLflow's."""

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import clips, peer, processes
-from benchmarks.repository import Repository
+from benchmarks.repository import Repository, scrfd_weights
 from benchmarks.rows import Goal, Row, in_turn, missing, ratios, row
 from vfer import env
 from vfer.errors import VferError
@@ -36,7 +36,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     bare = Repository.new(scratch / "run" / "predict-centerface", []).root
     ours = partial(seconds, bare)
     tasks = {"every": partial(ours, folder, "--every", "1"), "default": partial(ours, folder), "one": partial(ours, sources[0])}
-    weights = next(iter(sorted(real_data.glob("weights/*.onnx"))), None) if real_data else None
+    weights = scrfd_weights(real_data)
     if weights:
         repository = Repository.new(scratch / "run" / "predict-scrfd", [])
         repository.install(weights)

@@ -22,6 +22,16 @@ MODELS = ("outputs/cnn/model.onnx", "outputs/tune/model.onnx")
 SCRFD = "weights/scrfd.onnx"
 
 
+def scrfd_weights(real_data: Path | None) -> Path | None:
+    """Return the SCRFD detector in the folder of real data, if there is one."""
+    return next(iter(sorted(real_data.glob("weights/*.onnx"))), None) if real_data else None
+
+
+def stages_run(printed: str) -> list[str]:
+    """Return the stages that a DVC command says it ran."""
+    return re.findall(r"^Running stage '(\w+)'", printed, re.MULTILINE)
+
+
 class Repository:
     """A folder with the pipeline's code, some clips, and an untrained CNN in the place of a trained one."""
 
@@ -120,7 +130,7 @@ class Versioned(Repository):
         start = time.perf_counter()
         printed = self.dvc("repro", *targets)
         took = time.perf_counter() - start
-        ran = re.findall(r"^Running stage '(\w+)'", printed, re.MULTILINE)
+        ran = stages_run(printed)
         if sorted(ran) != sorted(runs):
             raise VferError(f"`dvc repro` ran {', '.join(ran) or 'nothing'}; expected {', '.join(runs) or 'nothing'}")
         return took

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import clips, floor, model, peer
-from benchmarks.repository import HOME, Repository
+from benchmarks.repository import HOME, Repository, scrfd_weights
 from benchmarks.rows import Goal, Row, in_turn, missing, ratios, row
 from vfer import env
 from vfer.errors import VferError
@@ -68,7 +68,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     sources = real or clips.rendered(scratch / "cache", RENDERED, COUNT)
     ample = [clips.repeated(source, scratch / "run" / "ample" / source.name, TIMES) for source in sources]
     tiny, frames = clips.rendered(scratch / "cache", clips.TINY, workers), clips.frames_in(ample)
-    weights = next(iter(sorted(real_data.glob("weights/*.onnx"))), None) if real_data else None
+    weights = scrfd_weights(real_data)
     folder = scratch / "run" / "throughput"
     detectors = ["scrfd", "centerface"] if weights else ["centerface"]
     ours = [Ours(folder / "ours", name, every, model.made(scratch), weights) for name in detectors for every in spacings()]

@@ -117,7 +117,7 @@ def test_an_experiment_in_a_temporary_copy_shares_both_stores(repository: Reposi
     assert first
     before = len(repository.experiments())
     output = repository.run("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "lstm.units=5", "-S", "frames.max_bad=0.6")
-    assert re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE) == ["frames", *AFTER_LSTM]
+    assert stages_run(output) == ["frames", *AFTER_LSTM]
     assert "28 clips (28 from the clip store)" in output
     newest, *others = repository.experiments()
     assert len(others) == before
