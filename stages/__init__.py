@@ -3,11 +3,17 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 HOME = Path(__file__).resolve().parent.parent
 # An experiment that runs in a temporary copy of the repository must import the library of that copy.
 sys.path.insert(0, str(HOME / "src"))
+
+ParamsFile = Annotated[
+    Path, typer.Option("--params", help="The params file.", default_factory=lambda: Path("params.yaml"), show_default="params.yaml")
+]
 
 
 def launch(main: Callable[..., Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stages import HOME, launch
+from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import Input, fingerprint
@@ -28,7 +28,7 @@ def main(
     table: Annotated[Path, typer.Option("--data", help="The stills, a Parquet file.")],
     start: Annotated[Path, typer.Option(help="Folder of the weights that the backbone begins with, where `pretrain` made any.")],
     weights: Annotated[Path, typer.Option(help="Folder whose `teachers` hold networks to learn from.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the model, its history, its predictions and its metrics.")],
 ) -> None:
     """Train on the stills of usage train, stop early on validation, and score test once."""

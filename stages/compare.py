@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from stages import HOME, launch
+from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import fingerprint
@@ -32,7 +32,7 @@ COSTS = ("parameters", "training_seconds", "milliseconds")
 def main(
     folder: Annotated[Path, typer.Option("--answers", help="Folder of the methods' answers: a folder a method, a file a protocol.")],
     data: Annotated[Path, typer.Option(help="The DVC file that names the data's version.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
+    config: ParamsFile,
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the pictures.")],
 ) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
-from stages import launch
+from stages import ParamsFile, launch
 from vfer import files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import fingerprint
@@ -37,7 +37,7 @@ def main(
     tune: Annotated[Path, typer.Option(help="Those of its fine-tuning: what the CNN learned from, and the history.")],
     lstm: Annotated[Path, typer.Option(help="The sequence model's outputs: the model, the split, and its history.")],
     stills: Annotated[Path, typer.Option(help="The stills, a Parquet file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the metrics, tables and pictures.")],
 ) -> None:
     """Score every test clip; one without a face has no answer, and counts as `evaluate.faceless` says."""

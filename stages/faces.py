@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stages import launch
+from stages import ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import ClipRunner, Recipe, Store, recipe
@@ -23,7 +23,7 @@ CODE = ("vfer.faces.clip", "vfer.faces.weights")
 def main(
     frames: Annotated[Path, typer.Option()],
     weights_: Annotated[Path, typer.Option("--weights")],
-    params_: Annotated[Path, typer.Option("--params")],
+    params_: ParamsFile,
     out: Annotated[Path, typer.Option()],
 ) -> None:
     """Read the frames of each clip and write its faces, the metrics and the list of clips without one."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages import launch
+from stages import ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
@@ -31,7 +31,7 @@ def main(
     faces: Annotated[Path, typer.Option(help="Folder of the faces tables.")],
     model: Annotated[Path, typer.Option(help="The CNN, an ONNX file.")],
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the feature cache, the metrics and the clips set aside.")],
 ) -> None:
     """Write one Parquet file with the features of every frame of every clip, sorted by clip."""

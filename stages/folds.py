@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stages import launch
+from stages import ParamsFile, launch
 from stages.tune import MODELS, Tuner
 from vfer import env, params
 from vfer.cli import console
@@ -29,15 +29,14 @@ CODE = ("vfer.features.embed",)
 def main(
     cnn: Annotated[Path, typer.Option(help="Folder of the CNN.")],
     faces: Annotated[Path, typer.Option(help="Folder of the faces tables.")],
-    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
-    placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
+    config: ParamsFile,
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     out: Annotated[Path, typer.Option(help="Folder for the embeddings, a Parquet file a training.")],
 ) -> None:
     """Fine-tune once for each protocol, fold and seed, on its own training clips; the clip store keeps every network that is finished."""
     tuner, comparison = Tuner.load(config, cnn, faces), params.load(settings, "compare", CompareParams)
-    seed = params.seed(config)
+    clips, seed = data / "clips.csv", params.seed(config)
     with console.Stage("folds") as stage:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -46,7 +45,7 @@ def main(
             return
         names, faces_digest = table.clips(faces), digest(faces)
         dataset = labelled(clips, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
-        known, fresh, total = places.read(placed), 0, 0
+        known, fresh, total = places.read(data / places.FILE), 0, 0
         for protocol, settings_of in comparison.protocols.items():
             numbers = split.fold_numbers(dataset.clips, comparison.split(protocol, 0), known)
             for number, repeat in product(numbers, range(settings_of.seeds)):

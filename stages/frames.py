@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages import launch
+from stages import ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import ClipRunner, Recipe, Store, recipe
@@ -22,7 +22,7 @@ CODE = ("vfer.video.frames",)
 
 def main(
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the frames tables, the metrics and the refused clips.")],
 ) -> None:
     """Write one frames table a clip, the metrics, and the list of clips set aside."""

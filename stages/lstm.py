@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from stages import HOME, launch
+from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import Input, fingerprint
-from vfer.data.catalogue import split
+from vfer.data.catalogue import places, split
 from vfer.data.catalogue.labelled import divided
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.catalogue.split import PARTS, SplitParams, SplitRow
@@ -28,18 +28,18 @@ CODE = ("vfer.lstm.learn", "vfer.nets.export")
 
 def main(
     features: Annotated[Path, typer.Option(help="The feature cache, a Parquet file.")],
-    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
-    placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the model, the split, the history and the metrics.")],
 ) -> None:
-    """Train on the split's train part and stops early on validation; the test part is left to `evaluate`."""
+    """Train on the split's train part, and stop early on validation; the test part is left to `evaluate`."""
     section = params.load(config, "lstm", LstmParams)
     seed = params.seed(config)
+    clips = data / "clips.csv"
     with console.Stage("lstm") as stage:
         embeddings = cache.embeddings(features)
         labels, dealt = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
-        dataset = divided(clips, placed, labels, dealt, seed, embeddings, env.store(), env.workers())
+        dataset = divided(clips, data / places.FILE, labels, dealt, seed, embeddings, env.store(), env.workers())
         for warning in dataset.warnings:
             console.warn(warning)
         names, rows = dataset.classes, dataset.rows

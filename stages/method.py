@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stages import launch
+from stages import ParamsFile, launch
 from vfer import env, params
 from vfer.cli import console
 from vfer.clips.digests import digest
@@ -39,9 +39,8 @@ def main(
     tuned: Annotated[Path, typer.Option("--folds", help="Folder of the embeddings of the networks that are fine-tuned for a fold.")],
     faces: Annotated[Path, typer.Option(help="Folder of the clips' faces.")],
     moves: Annotated[Path, typer.Option("--motion", help="Folder of the clips' motion.")],
-    clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
-    placed: Annotated[Path, typer.Option("--places", help="The places that splits are dealt by, a CSV file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
+    config: ParamsFile,
     settings: Annotated[Path, typer.Option("--comparison", help="The params file of the comparison.")],
     method: Annotated[str, typer.Option(help="The method.")],
     out: Annotated[Path, typer.Option(help="Folder for the answers, a Parquet file a protocol.")],
@@ -49,12 +48,12 @@ def main(
     """Run all trainings; each is kept in the clip store when it is finished, so that none is trained twice."""
     section = params.load(settings, "compare", CompareParams)
     how = params.load(settings, "methods", MethodsParams)
-    seed = params.seed(config)
+    clips, seed = data / "clips.csv", params.seed(config)
     with console.Stage(method) as stage:
         tuning = TuneParams.load(config).epochs > 0  # then the cache's network has learned from clips that are tested here
         everywhere = cache.embeddings(features)
         labelled_clips = labelled(clips, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
-        names, numbers = labelled_clips.classes, places.read(placed)
+        names, numbers = labelled_clips.classes, places.read(data / places.FILE)
         lstm = params.load(config, "lstm", LstmParams)
         task = Task(len(names), seed, lstm, how.nets, how.encodings)
         store = Store(env.store())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stages import launch
+from stages import ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
@@ -23,7 +23,7 @@ CODE = ("vfer.compare.motion",)
 def main(
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
     faces: Annotated[Path, typer.Option(help="Folder of the clips' faces.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file of the pipeline.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the tables of motion.")],
 ) -> None:
     """Write one table per clip that has faces."""

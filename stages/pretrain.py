@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from stages import HOME, launch
+from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.digests import digest
@@ -52,7 +52,7 @@ def main(
     source: Annotated[Path, typer.Option("--identities", help=f"The faces, or the weights: {identities.KINDS}.")],
     weights_: Annotated[Path, typer.Option("--weights", help="Folder of the detector's weights.")],
     stills_: Annotated[Path, typer.Option("--stills", help="The stills, a Parquet file.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the weights, the history and the metrics.")],
 ) -> None:
     """Write the backbone's weights, where there are any, and always what they are, the metrics and the pictures set aside."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages import HOME, launch
+from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.store import Store
@@ -29,7 +29,7 @@ def main(
     clips: Annotated[Path, typer.Option(help="The clips' manifest, a CSV file.")],
     data: Annotated[Path, typer.Option(help="The DVC file that names the data's version.")],
     detector: Annotated[Path, typer.Option("--weights", help="Folder of the detector's weights.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for what was registered.")],
 ) -> None:
     """Log the experiment once, however often it runs; make what is missing of it again, and hold the contest for `champion`."""

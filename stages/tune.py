@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from stages import HOME, launch
+from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips import bundle
@@ -41,7 +41,7 @@ def main(
     cnn: Annotated[Path, typer.Option(help="Folder of the CNN.")],
     faces: Annotated[Path, typer.Option(help="Folder of the faces tables.")],
     data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
-    config: Annotated[Path, typer.Option("--params", help="The params file.")],
+    config: ParamsFile,
     out: Annotated[Path, typer.Option(help="Folder for the network, its history, its metrics and what it has learned from.")],
 ) -> None:
     """Train on faces of the split's train part and choose the epoch on those of its validation part; read none of its test part."""

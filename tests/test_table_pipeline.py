@@ -99,7 +99,7 @@ def run(root: Path) -> None:
     cnn.main(stills, out / "pretrain" / "weights", weights, config, out / "cnn")
     tune.main(out / "cnn", out / "faces" / "clips", root / "data", config, out / "tune")
     features.main(out / "faces" / "clips", out / "tune" / "model.onnx", clips, config, out / "features")
-    lstm.main(cache, clips, root / "data" / places.FILE, config, out / "lstm")
+    lstm.main(cache, root / "data", config, out / "lstm")
     evaluate.main(cache, out / "cnn", out / "tune", out / "lstm", stills, config, out / "evaluate")
     register.main(out, clips, root / "data.dvc", weights, config, out / "register")
 

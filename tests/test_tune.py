@@ -254,7 +254,7 @@ def compared(root: Path, **changed: Any) -> Path:
     content["compare"] |= {"methods": ["lstm"], "protocols": {"subject": {"folds": 3, "seeds": 1}}} | changed
     (root / "comparison.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     out, data = root / "folds", root / "data"
-    folds.main(root / "cnn", root / "faces", data / "clips.csv", data / "places.csv", root / "params.yaml", root / "comparison.yaml", out)
+    folds.main(root / "cnn", root / "faces", data, root / "params.yaml", root / "comparison.yaml", out)
     return out
 
 
@@ -303,8 +303,7 @@ def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeyp
             out,
             root / "faces",
             root / "motion",
-            data / "clips.csv",
-            data / "places.csv",
+            data,
             root / "params.yaml",
             root / "comparison.yaml",
             "lstm",
