@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +34,7 @@ from vfer.predict.timeline import observe
 from vfer.predict.timeline import people as persons
 from vfer.predict.timeline.observe import Observation
 from vfer.predict.timeline.segments import Segment, Segmenter
+from vfer.predict.timeline.spool import Spool
 from vfer.predict.timeline.timeline import NOTICE, Timeline, TimelineRow
 from vfer.predict.timeline.tracking import Linker, follow
 from vfer.predict.timeline.windows import FrameAnswer, Stretch
@@ -396,6 +398,36 @@ def test_label_studio_has_a_moving_box_a_segment(folder: Path, timeline: Timelin
         assert (first["time"], last["time"]) == pytest.approx((segment.start, segment.end), abs=0.3)
         assert (first["enabled"], last["enabled"]) == (True, False)
         assert all(0 <= one["x"] <= 100 and 0 < one["width"] < 100 for one in result["value"]["sequence"])
+
+
+def looped(timeline: Timeline, times: int) -> Timeline:
+    """The timeline of a film that is shown so many times over."""
+    period, rows = timeline.seconds + 1, Spool[TimelineRow]()
+    for number in range(times):
+        for row in timeline.rows:
+            rows.add(replace(row, time=row.time + number * period))
+    segments = [
+        replace(one, start=one.start + number * period, end=one.end + number * period, peak=one.peak + number * period)
+        for number in range(times)
+        for one in timeline.segments
+    ]
+    return replace(timeline, rows=rows, segments=segments, seconds=times * period)
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_the_files_of_a_long_film_are_not_held_whole(name: str, timeline: Timeline, tmp_path: Path) -> None:
+    kind, peaks = formats.FORMATS[name], []
+    path = tmp_path / f"film{kind.ending}"
+    kind.write(path, timeline)  # what is imported and cached at first does not count
+    for times in (40, 160):
+        film = looped(timeline, times)
+        tracemalloc.start()
+        try:
+            kind.write(path, film)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 400 * 120 * len(list(timeline.rows))
 
 
 def test_nothing_that_identifies_people_is_written(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from vfer.errors import DataError
@@ -66,12 +67,19 @@ def sweep_folders(folders: Iterable[Path]) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in place of the former one, atomically, and make its folder where needed."""
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary stream; what is written to it takes the place of `path` at the end, and is on the disk then."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        stream.write(content)
+        yield stream
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in place of the former one, atomically, and make its folder where needed."""
+    with writing(path) as stream:
+        stream.write(content)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -2,11 +2,12 @@
 
 import base64
 import json
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfer.files import write_bytes
+from vfer.files import writing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,7 +21,9 @@ def write(path: Path, template: Path, **content: object) -> None:
         template: Its Jinja template; `file(NAME)` in it is the text of a file in the same folder.
         content: What the template shows.
     """
-    write_bytes(path, _environment(template.parent).get_template(template.name).render(**content).encode())
+    page = _environment(template.parent).get_template(template.name).stream(**content)
+    with writing(path) as stream:
+        page.dump(stream, encoding="utf-8")  # in parts, since a film's data is large
 
 
 @cache
@@ -34,7 +37,7 @@ def _environment(folder: Path) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": _cell, "clock": clock, "data": _data, "png": _png}
+    environment.filters |= {"cell": _cell, "clock": clock, "data": _data, "parts": _parts, "png": _png}
     environment.globals["file"] = lambda name: (folder / name).read_text(encoding="utf-8")
     return environment
 
@@ -54,7 +57,13 @@ def _cell(value: object) -> str:
 
 def _data(value: Any) -> str:
     """Return JSON that is safe inside a script element."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return "".join(_parts(value))
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """Yield that JSON part by part, since a film's data, with a picture of each segment, is large; bytes are JPEG pictures."""
+    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=partial(picture, kind="jpeg"))
+    return (part.replace("<", "\\u003c") for part in encoder.iterencode(value))
 
 
 def clock(seconds: float) -> str:

@@ -1,16 +1,18 @@
 """A timeline as a task for Label Studio: one box per segment, which moves with the face and is labelled with the expression."""
 
 import json
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vfer.files import write_bytes
+from vfer.files import write_bytes, writing
 from vfer.predict.inputs import printable
 from vfer.predict.prediction import UNCERTAIN
-from vfer.predict.timeline.timeline import Timeline, TimelineRow
+from vfer.predict.timeline.timeline import Timeline
 
 EVERY = 0.5  # seconds between two key frames of a box
+MOVE = 5  # numbers of a key frame
 CONFIG = """<View>
   <Labels name="expression" toName="video">
 {labels}
@@ -24,36 +26,46 @@ CONFIG = """<View>
 def write(path: Path, timeline: Timeline) -> None:
     """Write a list of one task, whose predictions are the segments, and beside it the labelling interface, as XML."""
     rate = timeline.about.rate
-    result = [
-        {
-            "id": f"{number:05d}",
-            "type": "videorectangle",
-            "from_name": "box",
-            "to_name": "video",
-            "value": {
-                "framesCount": round(timeline.seconds * rate),
-                "duration": round(timeline.seconds, 3),
-                "labels": [segment.answer],
-                "sequence": [*sequence, {**sequence[-1], **_moment(segment.end, rate), "enabled": False}],
-            },
-            "score": round(segment.confidence, 5),
-            "meta": {"text": [segment.person]},
-        }
-        for number, (segment, sequence) in enumerate(zip(timeline.segments, _sequences(timeline), strict=True))
-        if sequence
-    ]
-    task = {
-        "data": {"video": printable(timeline.video.name), "vfer": timeline.provenance},
-        "predictions": [{"model_version": timeline.provenance["model"], "result": result}],
-    }
-    write_bytes(path, (json.dumps([task], indent=1, ensure_ascii=False) + "\n").encode())
+    data = {"video": printable(timeline.video.name), "vfer": timeline.provenance}
+    with writing(path) as stream:
+        # One result at a time, since those of a long film take a hundred times the memory of their boxes.
+        model = timeline.provenance["model"]
+        stream.write(f'[{{"data": {_json(data)},\n"predictions": [{{"model_version": {_json(model)},\n"result": ['.encode())
+        stream.writelines((",\n" * bool(place) + _json(result)).encode() for place, result in enumerate(_results(timeline)))
+        stream.write(b"]}]}]\n")
     labels = "\n".join(f'    <Label value="{name}"/>' for name in (*timeline.classes, UNCERTAIN))
     write_bytes(path.with_suffix(".xml"), CONFIG.format(labels=labels, rate=rate).encode())
 
 
-def _sequences(timeline: Timeline) -> list[list[dict[str, Any]]]:
-    """Return the key frames of each segment's box, in per cent of the picture."""
-    sequences: list[list[dict[str, Any]]] = [[] for _ in timeline.segments]
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _results(timeline: Timeline) -> Iterator[dict[str, Any]]:
+    """Yield the segments in which the face has a box."""
+    rate = timeline.about.rate
+    for number, (segment, moves) in enumerate(zip(timeline.segments, _moves(timeline), strict=True)):
+        if moves:
+            sequence = [_key(move, timeline) for move in zip(*[iter(moves)] * MOVE, strict=True)]
+            yield {
+                "id": f"{number:05d}",
+                "type": "videorectangle",
+                "from_name": "box",
+                "to_name": "video",
+                "value": {
+                    "framesCount": round(timeline.seconds * rate),
+                    "duration": round(timeline.seconds, 3),
+                    "labels": [segment.answer],
+                    "sequence": [*sequence, {**sequence[-1], **_moment(segment.end, rate), "enabled": False}],
+                },
+                "score": round(segment.confidence, 5),
+                "meta": {"text": [segment.person]},
+            }
+
+
+def _moves(timeline: Timeline) -> "list[array[float]]":
+    """Return the key frames of each segment's box, one after the other, each of `MOVE` numbers: its time and the box's corners."""
+    sequences: list[array[float]] = [array("d") for _ in timeline.segments]
     segments = list(enumerate(timeline.segments))
     ahead: dict[str, Iterator[Any]] = {
         name: iter([one for one in segments if one[1].person == name]) for name in {one.person for one in timeline.segments}
@@ -66,19 +78,19 @@ def _sequences(timeline: Timeline) -> list[list[dict[str, Any]]]:
             present[row.person] = following
         number, segment = present[row.person]
         if segment.start <= row.time < segment.end:
-            frames = sequences[number]
-            if not frames or row.time - frames[-1]["time"] >= EVERY:
-                frames.append(_key(row, timeline))
+            moves = sequences[number]
+            if not moves or row.time - moves[-MOVE] >= EVERY:
+                moves.extend((row.time, *map(float, row.box)))
     return sequences
 
 
-def _key(row: TimelineRow, timeline: Timeline) -> dict[str, Any]:
-    assert row.box is not None
-    x0, y0, x1, y1 = (float(value) for value in row.box)
+def _key(move: Sequence[float], timeline: Timeline) -> dict[str, Any]:
+    """Return a key frame as Label Studio has it, in per cent of the picture."""
+    time, x0, y0, x1, y1 = move
     across, down = 100 / timeline.about.width, 100 / timeline.about.height
     place = {"x": x0 * across, "y": y0 * down, "width": (x1 - x0) * across, "height": (y1 - y0) * down}
     rounded = {name: round(value, 3) for name, value in place.items()}
-    return {**_moment(row.time, timeline.about.rate), "enabled": True, "rotation": 0, **rounded}
+    return {**_moment(time, timeline.about.rate), "enabled": True, "rotation": 0, **rounded}
 
 
 def _moment(time: float, rate: float) -> dict[str, Any]:

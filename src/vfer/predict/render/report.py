@@ -120,7 +120,7 @@ def _people(timeline: Timeline) -> list[dict[str, Any]]:
                     "confidence": round(one.confidence, 3),
                     "peak": round(one.peak, 3),
                     "flags": ", ".join(one.flags),
-                    **({"picture": pages.picture(one.picture, "jpeg")} if one.picture else {}),
+                    **({"picture": one.picture} if one.picture else {}),
                 }
                 for one in timeline.segments
                 if one.person == name
