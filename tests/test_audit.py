@@ -119,7 +119,7 @@ def test_what_was_learned_is_read_as_it_was_written(tmp_path: Path) -> None:
     learned.write(tmp_path / "learned.parquet", examples)
     assert learned.read(tmp_path / "learned.parquet") == examples
     (tmp_path / "learned.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="is not a table of what a model has learned from"):
+    with pytest.raises(DataError, match="is not a readable table of what a model has learned from"):
         learned.read(tmp_path / "learned.parquet")
 
 

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 from vfer.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +107,27 @@ def read_figures(path: Path) -> list[dict[str, float]]:
     """Read a CSV file of numbers that `write_csv` wrote, such as a training's history."""
     with path.open(newline="", encoding="utf-8") as stream:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def read_table(path: Path, schema: "pa.Schema", name: str, remedy: str) -> "pa.Table":
+    """Read a Parquet file of a schema.
+
+    Args:
+        path: The file.
+        schema: Its columns, none of which may lack a value unless the schema says so.
+        name: What errors call the table.
+        remedy: What they advise.
+
+    Raises:
+        DataError: The file is missing, or is no such table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).cast(schema)  # which refuses other columns and empty values
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is not a readable {name}; {remedy}") from error
 
 
 class Refusals:

@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
-from vfer.errors import DataError
 from vfer.faces import table
 from vfer.faces.table import SIDE, Faces
-from vfer.files import replacing
+from vfer.files import read_table, replacing
 from vfer.video import picture
 from vfer.video.decode import decoded
 from vfer.video.picture import Orientation
@@ -75,10 +74,7 @@ def read(path: Path) -> Vectors:
     Raises:
         DataError: If the file is missing or is no such table.
     """
-    try:
-        rows = pq.read_table(path).cast(MOTION_SCHEMA)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is not a readable table of motion; run `make compare`") from error
+    rows = read_table(path, MOTION_SCHEMA, "table of motion", "run `make compare`")
     values = np.frombuffer(b"".join(cell or b"" for cell in rows["motion"].to_pylist()), np.float16).reshape(-1, GRID, GRID, 2)
     return values.astype(np.float32).repeat(SIDE // GRID, axis=1).repeat(SIDE // GRID, axis=2)
 

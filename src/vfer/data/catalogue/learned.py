@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vfer.errors import DataError
-from vfer.files import replacing
+from vfer.files import read_table, replacing
 
 if TYPE_CHECKING:
     from vfer.data.catalogue.split import SplitRow
@@ -63,8 +62,5 @@ def read(path: Path) -> list[Example]:
     Raises:
         DataError: If the file is missing or is no such table.
     """
-    try:
-        table = pq.read_table(path).cast(SCHEMA)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is not a table of what a model has learned from; run `dvc repro`") from error
+    table = read_table(path, SCHEMA, "table of what a model has learned from", "run `dvc repro`")
     return [Example(**row) for row in table.to_pylist()]

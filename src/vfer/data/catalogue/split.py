@@ -14,7 +14,7 @@ from vfer.data.catalogue import places
 from vfer.data.catalogue.manifest import Clip
 from vfer.data.catalogue.places import Kind, Places
 from vfer.errors import DataError
-from vfer.files import replacing
+from vfer.files import read_table, replacing
 from vfer.params import Params
 
 PARTS = ("train", "validation", "test")
@@ -188,8 +188,5 @@ def write(path: Path, rows: list[SplitRow]) -> None:
 
 def read(path: Path) -> list[SplitRow]:
     """Read a split; raise `DataError` if the file is missing or is no such table."""
-    try:
-        table = pq.read_table(path).cast(SPLIT_SCHEMA)  # which refuses other columns and empty values
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is not a readable split; run `dvc repro lstm`") from error
+    table = read_table(path, SPLIT_SCHEMA, "split", "run `dvc repro lstm`")
     return [SplitRow(**row) for row in table.to_pylist()]
