@@ -185,6 +185,10 @@ def test_a_stage_reads_only_params_that_exist(stage: str) -> None:
                 assert not name or name in given[section], key
 
 
+def test_the_pipeline_fits_on_a_screen_and_a_half() -> None:
+    assert len((HOME / "dvc.yaml").read_text().splitlines()) <= 80
+
+
 def test_one_word_names_stage_module_and_params() -> None:
     sections = set(yaml.safe_load((HOME / "params.yaml").read_text()))
     assert list(PIPELINE) == ["frames", "faces", "pretrain", "cnn", "tune", "features", "lstm", "evaluate", "register"]
