@@ -164,7 +164,7 @@ def training_key(stage: str, root: Path, changed: dict[str, dict[str, Any]], mon
     config = root / "params.yaml"
     config.write_text(yaml.safe_dump(params))
     arguments = {
-        "lstm": [root / name for name in ("outputs/features/features.parquet", "data/clips.csv", "data/places.csv")],
+        "lstm": [root / name for name in ("outputs/features/features.parquet", "data")],
         "cnn": [root / name for name in ("stills.parquet", "outputs/pretrain/weights", "weights")],
     }
     main = importlib.import_module(f"stages.{stage}").main
