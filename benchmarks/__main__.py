@@ -42,16 +42,16 @@ def main(
     real_data: Annotated[Path, typer.Option(envvar="VFER_REAL_DATA", help="Folder of real datasets.")] = HOME.parent / "shared" / "data",
 ) -> None:
     """Run the benchmarks in the order of the table; one that fails says so there, and the others run."""
-    chosen = names(only)
+    selection = names(only)
     shutil.rmtree(scratch / "run", ignore_errors=True)
-    failed = []
-    for name in chosen:
+    failures = []
+    for name in selection:
         facts, start = machine.facts(), time.perf_counter()
         console.console.print(f"{name}: began, load {facts['load']}")
         try:
             rows: list[Row] = MODULES[name].run(scratch.resolve(), real_data.resolve() if real_data.is_dir() else None)
         except VferError as error:
-            failed.append(name)
+            failures.append(name)
             rows = [missing(name, processes.plain(str(error)))]
         took = time.perf_counter() - start
         report.update(results, MODULES, name, facts, took, rows)
@@ -59,17 +59,17 @@ def main(
             console.console.print(f"  {report.line(row)}", markup=False)
         console.console.print(f"{name}: {took:.0f} s -> {results / 'RESULTS.md'}", markup=False)
     shutil.rmtree(scratch / "run", ignore_errors=True)
-    if failed:
-        raise VferError(f"benchmarks: {', '.join(failed)} failed; {results / 'RESULTS.md'} says why")
+    if failures:
+        raise VferError(f"benchmarks: {', '.join(failures)} failed; {results / 'RESULTS.md'} says why")
 
 
 def names(only: str) -> list[str]:
     """Return the chosen benchmarks in the order of the table; raise `VferError` for one that is unknown."""
-    asked = [name.strip() for name in only.split(",") if name.strip()] or list(MODULES)
-    for name in asked:
+    requests = [name.strip() for name in only.split(",") if name.strip()] or list(MODULES)
+    for name in requests:
         if name not in MODULES:
             raise VferError(f"ONLY: {name} is not a benchmark; expected some of {', '.join(MODULES)}")
-    return [name for name in MODULES if name in asked]
+    return [name for name in MODULES if name in requests]
 
 
 if __name__ == "__main__":

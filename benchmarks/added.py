@@ -20,13 +20,13 @@ FULL = "full.json"
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     """Measure the full run and the runs with one clip more."""
-    spare = clips.rendered(scratch / "cache", clips.SHORT, max(NUMBERS) + ROUNDS)[max(NUMBERS) :]
-    single, alone = grown(scratch, 1)
+    spare = clips.render(scratch / "cache", clips.SHORT, max(NUMBERS) + ROUNDS)[max(NUMBERS) :]
+    single, alone = build(scratch, 1)
     own = max(0.0, alone - single.repro("--force", "--single-item", *TO_FEATURES, runs=TO_FEATURES))
     rows = [row("1 clip: full run (the work of one clip, and all start-up)", [alone], "s"), row("1 clip: its own work", [own], "s")]
     adding = {}
     for number in NUMBERS:
-        repository, full = grown(scratch, number)
+        repository, full = build(scratch, number)
         listing, times = [], []
         for path in spare:
             listing.append(repository.add([path]))
@@ -43,12 +43,12 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     return [*rows, row("one more: growth by 1000 clips that are there", growth, "s")]
 
 
-def grown(scratch: Path, number: int) -> tuple[Versioned, float]:
+def build(scratch: Path, number: int) -> tuple[Versioned, float]:
     """Return a repository of so many clips up to their features, and how long its full run took; the first call of a run makes it."""
     root = scratch / "run" / "repositories" / str(number)
     if (root / FULL).exists():
         return Versioned(root), float(json.loads((root / FULL).read_text()))
-    repository = Versioned.new(root, clips.rendered(scratch / "cache", clips.SHORT, number), model.made(scratch))
+    repository = Versioned.new(root, clips.render(scratch / "cache", clips.SHORT, number), model.build(scratch))
     seconds = repository.repro("features", runs=(*TO_FEATURES, "tune"))
     (root / FULL).write_text(json.dumps(seconds))
     return repository, seconds

@@ -21,11 +21,11 @@ def main(path: Path) -> None:
             result = sv.Detections(
                 array[:, :4], confidence=array[:, 4], class_id=np.zeros(len(array), int), data={"row": np.arange(len(array))}
             )
-            tracked = tracker.update(result)
-            given = [-1] * len(array)
-            for row, number in zip(tracked.data.get("row", []), tracked.tracker_id if tracked.tracker_id is not None else [], strict=True):
-                given[int(row)] = int(number)
-            numbers.append(given)
+            tracks = tracker.update(result)
+            ids = [-1] * len(array)
+            for row, number in zip(tracks.data.get("row", []), tracks.tracker_id if tracks.tracker_id is not None else [], strict=True):
+                ids[int(row)] = int(number)
+            numbers.append(ids)
     sys.stdout.write(json.dumps(numbers) + "\n")
 
 

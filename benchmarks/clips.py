@@ -38,7 +38,7 @@ TINY = Kind((64, 48), 0.2, 10)
 SHORT = Kind(SMALL, 0.6, 15)
 
 
-def rendered(cache: Path, kind: Kind, count: int) -> list[Path]:
+def render(cache: Path, kind: Kind, count: int) -> list[Path]:
     """Return `count` clips, no two of the same content; those that an earlier run made are used again."""
     folder = cache / f"clips-{kind}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def _render(job: tuple[Kind, int, Sequence[Path]]) -> None:
     for path in paths:
         with Writer(path, kind.size, kind.fps, crf=28, sound=False) as writer:
             for picture in pictures:
-                writer.add(marked(picture, int(path.stem)))
+                writer.add(mark(picture, int(path.stem)))
 
 
-def marked(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+def mark(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     """Return a picture with its clip's number as black and white squares in a corner, and a little darker by it."""
     darker = (picture * (1 - number % 64 / 640)).astype(np.uint8)
     for bit in range(12):
@@ -71,11 +71,11 @@ def marked(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 def long(cache: Path, kind: Kind, times: int) -> Path:
     """Return one clip that shows a rendered one several times over."""
-    [source] = rendered(cache, kind, 1)
-    return repeated(source, source.with_name(f"times-{times}.mp4"), times)
+    [source] = render(cache, kind, 1)
+    return repeat(source, source.with_name(f"times-{times}.mp4"), times)
 
 
-def repeated(source: Path, path: Path, times: int) -> Path:
+def repeat(source: Path, path: Path, times: int) -> Path:
     """Make a clip that shows another several times over; its packets are copied, not encoded again, and its title is its own."""
     import av
 
@@ -86,13 +86,13 @@ def repeated(source: Path, path: Path, times: int) -> Path:
         stream, at = None, 0
         for _ in range(times):
             with av.open(str(source)) as container:
-                shown = container.streams.video[0]
-                stream = stream or target.add_stream_from_template(shown)
-                for packet in container.demux(shown):
+                video = container.streams.video[0]
+                stream = stream or target.add_stream_from_template(video)
+                for packet in container.demux(video):
                     if packet.pts is not None and packet.dts is not None:  # the last one is empty
                         packet.pts, packet.dts, packet.stream = packet.pts + at, packet.dts + at, stream
                         target.mux(packet)
-                at += shown.duration or 0
+                at += video.duration or 0
     temporary.replace(path)
     return path
 
@@ -131,9 +131,9 @@ def fill(data: Path, sources: Sequence[Path]) -> None:
 def enlist(data: Path, names: Sequence[str]) -> None:
     """Write the manifest of clips; their expressions and their twelve subjects are made up."""
     expressions = list(CODES)
-    listed = []
+    rows = []
     for index, name in enumerate(names):
         expression, subject = expressions[index % len(expressions)], f"bench/{index // len(expressions) % 12:02d}"
-        listed.append(Clip(f"bench/{name}", f"clips/{name}.mp4", expression, subject, f"bench/{name}", "bench"))
-    manifest.write(data / "clips.csv", listed)
-    places.update(data, listed)
+        rows.append(Clip(f"bench/{name}", f"clips/{name}.mp4", expression, subject, f"bench/{name}", "bench"))
+    manifest.write(data / "clips.csv", rows)
+    places.update(data, rows)

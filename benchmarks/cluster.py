@@ -21,7 +21,7 @@ COUNT = "import ray, sys; ray.init(sys.argv[1], logging_level='error'); print(in
 
 
 @contextmanager
-def started(nodes: int, folder: Path) -> Iterator[str]:
+def start(nodes: int, folder: Path) -> Iterator[str]:
     """Start a head and as many more nodes as asked for, and give the address; end them, and nothing else, afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -74,6 +74,6 @@ def _end(process: psutil.Popen) -> None:
     psutil.wait_procs(alive, timeout=20)
 
 
-def supported() -> bool:
+def is_supported() -> bool:
     """Whether the pipeline can run on a cluster."""
     return "VFER_RAY_ADDRESS" in (HOME / "src" / "vfer" / "env.py").read_text()

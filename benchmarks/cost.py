@@ -52,12 +52,12 @@ class Clip:
     """One clip's CPU seconds by step and bytes by file, and how many frames were decoded, sampled, searched, and show a face."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    stored: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
     frames: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Assumed:
+class Assumptions:
     """Dollars a vCPU-hour and a GB-month, the share of the paid time in which a vCPU works, and MB a clip of the source."""
 
     cpu: float
@@ -66,54 +66,54 @@ class Assumed:
     video: float
 
 
-class Timed:
+class TimedDetector:
     """A detector that counts its calls and its CPU seconds."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector, self.seconds, self.calls = detector, 0.0, 0
         self.name, self.sha256 = detector.name, detector.sha256
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Detect as the detector does."""
         start = time.process_time()
-        found = self.detector(*given, **named)
+        boxes = self.detector(*args, **kwargs)
         self.seconds, self.calls = self.seconds + time.process_time() - start, self.calls + 1
-        return found
+        return boxes
 
 
 class Steps:
     """The steps from a video to its features, with one detector."""
 
-    def __init__(self, chosen: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> None:
-        self.detector, self.session, self.scratch = Timed(chosen.load(settings)), Session(model), scratch
+    def __init__(self, choice: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> None:
+        self.detector, self.session, self.scratch = TimedDetector(choice.load(settings)), Session(model), scratch
         self.frames = params.load(PARAMS, "frames", FramesParams)
         FacesWorker.start(lambda: self.detector, settings)
 
     def measure(self, source: Path) -> Clip:
         """Return the medians of several rounds."""
         rounds = [self._once(source) for _ in range(ROUNDS)]
-        return Clip(*(_merged([getattr(clip, name) for clip in rounds], median) for name in ("seconds", "stored", "frames")))
+        return Clip(*(_merge([getattr(clip, name) for clip in rounds], median) for name in ("seconds", "sizes", "frames")))
 
     def _once(self, source: Path) -> Clip:
         clip, name = Clip(), source.stem
         video, faces, features = (self.scratch / name / kind for kind in FILES)
-        with _counted(clip, "store"):
+        with _timer(clip, "store"):
             clip.frames["sampled"] = write(FramesJob(name, source, video, "scene", self.frames)).frames
         seconds, calls = self.detector.seconds, self.detector.calls
-        with _counted(clip, "crop"):
+        with _timer(clip, "crop"):
             FacesWorker.work(FacesJob(name, video, faces))
         clip.seconds["detect"], clip.frames["searched"] = self.detector.seconds - seconds, self.detector.calls - calls
         clip.seconds["crop"] -= clip.seconds["detect"]
-        with _counted(clip, "embed"):
-            found = table.read(faces)
-            cache.write(features, [embed(self.session, name, found)], {})
-        clip.frames["found"], clip.frames["decoded"] = float(found.present.sum()), _length(source)
-        clip.stored = {kind: (self.scratch / name / kind).stat().st_size for kind in FILES}
+        with _timer(clip, "embed"):
+            crops = table.read(faces)
+            cache.write(features, [embed(self.session, name, crops)], {})
+        clip.frames["found"], clip.frames["decoded"] = float(crops.present.sum()), _length(source)
+        clip.sizes = {kind: (self.scratch / name / kind).stat().st_size for kind in FILES}
         return clip
 
 
 @contextmanager
-def _counted(clip: Clip, step: str) -> Iterator[None]:
+def _timer(clip: Clip, step: str) -> Iterator[None]:
     start = time.process_time()
     yield
     clip.seconds[step] = time.process_time() - start
@@ -124,7 +124,7 @@ def _length(source: Path) -> float:
         return float(video.streams.video[0].frames)
 
 
-def _merged(parts: Sequence[dict[str, float]], by: Any) -> dict[str, float]:
+def _merge(parts: Sequence[dict[str, float]], by: Any) -> dict[str, float]:
     return {name: by([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -141,24 +141,24 @@ def main(
     if not model.is_file():
         raise DataError(f"{model}: there is no such model; run `dvc repro cnn`, or give one with --model")
     with tempfile.TemporaryDirectory(prefix="cost-") as scratch:
-        sources = sorted(clips.rglob("*.mp4")) if clips else rendered(Path(scratch) / "data")
+        sources = sorted(clips.rglob("*.mp4")) if clips else render(Path(scratch) / "data")
         if not sources:
             raise DataError(f"{clips}: holds no *.mp4; give a folder of clips")
-        costs = {chosen.name: run(sources, chosen, settings, model, Path(scratch)) for chosen, settings in detectors(scrfd)}
+        costs = {choice.name: run(sources, choice, settings, model, Path(scratch)) for choice, settings in detectors(scrfd)}
     first = next(iter(costs.values()))
     lines = [
-        said(len(sources), "given" if clips else "rendered", first),
+        summary(len(sources), "given" if clips else "rendered", first),
         "",
         *steps(costs),
         "",
-        *bill(costs, Assumed(cpu, gigabyte, use, video)),
+        *bill(costs, Assumptions(cpu, gigabyte, use, video)),
     ]
     if env.ray_address():
-        lines += ["", f"One driver handed out {handed_out():.0f} empty jobs a second."]
+        lines += ["", f"One driver handed out {dispatch_rate():.0f} empty jobs a second."]
     console.console.print("\n".join(lines), markup=False)
 
 
-def rendered(data: Path) -> list[Path]:
+def render(data: Path) -> list[Path]:
     """Render seven clips that are like RAVDESS's in length, size and rate; their bit rate is lower."""
     sample.write(data, actors=1, recordings=1, size=(1280, 720), seconds=3.5, fps=30, stills=1, modalities=["02"])
     return sorted(data.rglob("*.mp4"))
@@ -166,18 +166,18 @@ def rendered(data: Path) -> list[Path]:
 
 def detectors(folder: Path) -> Iterator[tuple[weights.ChosenDetector, FacesParams]]:
     """Yield CenterFace, and SCRFD where its weights are installed, with the other settings of params.yaml."""
-    given = params.load(PARAMS, "faces", FacesParams)
+    section = params.load(PARAMS, "faces", FacesParams)
     for name in ("centerface", "scrfd") if (folder / weights.SCRFD_FILE).is_file() else ("centerface",):
-        settings = given.model_copy(update={"detector": name})
+        settings = section.model_copy(update={"detector": name})
         yield weights.choose(settings, folder), settings
 
 
-def run(sources: Sequence[Path], chosen: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> Clip:
+def run(sources: Sequence[Path], choice: weights.ChosenDetector, settings: FacesParams, model: Path, scratch: Path) -> Clip:
     """Return the means over the clips; the first is run once before, to warm up."""
-    each = Steps(chosen, settings, model, scratch)
+    each = Steps(choice, settings, model, scratch)
     each.measure(sources[0])
     clips = [each.measure(source) for source in sources]
-    return Clip(*(_merged([getattr(clip, name) for clip in clips], mean) for name in ("seconds", "stored", "frames")))
+    return Clip(*(_merge([getattr(clip, name) for clip in clips], mean) for name in ("seconds", "sizes", "frames")))
 
 
 @dataclass(frozen=True)
@@ -187,16 +187,16 @@ class Empty:
     clip: str
 
 
-def handed_out(count: int = 8000, warm: int = 500) -> float:
+def dispatch_rate(count: int = 8000, warm: int = 500) -> float:
     """Return how many jobs a second the driver can give to the cluster that `VFER_RAY_ADDRESS` names."""
-    done = each_clip(str, [Empty(str(number)) for number in range(warm + count)], workers=env.workers())
+    results = each_clip(str, [Empty(str(number)) for number in range(warm + count)], workers=env.workers())
     for _ in range(warm):
-        next(done)
+        next(results)
     start = time.perf_counter()
-    return sum(1 for _ in done) / (time.perf_counter() - start)
+    return sum(1 for _ in results) / (time.perf_counter() - start)
 
 
-def said(count: int, kind: str, cost: Clip) -> str:
+def summary(count: int, kind: str, cost: Clip) -> str:
     """Say what was measured, when and where."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     of = f"{count} {kind} clips, {cost.frames['decoded']:.0f} frames each, of which {cost.frames['sampled']:.0f} are sampled"
@@ -212,22 +212,22 @@ def steps(costs: dict[str, Clip]) -> list[str]:
     lines.append(_row("CPU seconds a clip", [f"{sum(cost.seconds.values()):.2f}" for cost in costs.values()]))
     for name, text in {"searched": "frames that the detector saw", "found": "frames with a face"}.items():
         lines.append(_row(text, [f"{100 * cost.frames[name] / cost.frames['sampled']:.0f} %" for cost in costs.values()]))
-    stored = [_row(f"kB a clip, `{kind}`", [f"{cost.stored[kind] / 1e3:.0f}" for cost in costs.values()]) for kind in FILES]
-    return lines + stored
+    sizes = [_row(f"kB a clip, `{kind}`", [f"{cost.sizes[kind] / 1e3:.0f}" for cost in costs.values()]) for kind in FILES]
+    return lines + sizes
 
 
-def bill(costs: dict[str, Clip], assumed: Assumed) -> list[str]:
+def bill(costs: dict[str, Clip], assumptions: Assumptions) -> list[str]:
     """Return the table of hours and dollars."""
     hours = " | ".join(f"on {count} vCPUs" for count in CPUS)
     lines = [f"| clips | detector | vCPU-hours | {hours} | computing, $ | stored, TB | storage, $ a month | requests, $ |"]
     lines.append("|---|---|" + "---|" * (len(CPUS) + 5))
     for name, count in MANY.items():
         for detector, cost in costs.items():
-            paid = count * sum(cost.seconds.values()) / 3600 / assumed.use
-            terabytes = count * (assumed.video / 1e6 + sum(cost.stored.values()) / 1e12)
+            paid = count * sum(cost.seconds.values()) / 3600 / assumptions.use
+            terabytes = count * (assumptions.video / 1e6 + sum(cost.sizes.values()) / 1e12)
             requests = count * len(FILES) * (PUT + GET)
             spans = [_span(paid / cpus) for cpus in CPUS]
-            dollars = [_round(paid * assumed.cpu), _round(terabytes), _round(1000 * terabytes * assumed.gigabyte), _round(requests)]
+            dollars = [_round(paid * assumptions.cpu), _round(terabytes), _round(1000 * terabytes * assumptions.gigabyte), _round(requests)]
             lines.append(_row(name, [detector, _round(paid), *spans, *dollars]))
     return lines
 

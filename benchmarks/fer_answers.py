@@ -9,14 +9,14 @@ from typing import Any
 FPS = 10
 
 
-def main(detector: str, listed: str) -> None:
+def main(detector: str, clips_file: str) -> None:
     """Print one line of JSON: an expression a clip, null where no frame shows a face."""
     if detector == "mtcnn":
         import facenet_pytorch  # noqa: F401  # before TensorFlow: triton crashes where TensorFlow was loaded first
     from fer.fer import FER
 
     recogniser = FER(mtcnn=detector == "mtcnn")
-    clips = json.loads(Path(listed).read_text())
+    clips = json.loads(Path(clips_file).read_text())
     sys.stdout.write(json.dumps([_answer(recogniser, clip) for clip in clips]) + "\n")
 
 
@@ -43,8 +43,8 @@ def _pictures(clip: str) -> Iterator[tuple[Any, Any]]:
     capture = cv2.VideoCapture(clip)
     step, number = max(1, round((capture.get(cv2.CAP_PROP_FPS) or 25) / FPS)), 0
     while True:
-        read, picture = capture.read()
-        if not read:
+        success, picture = capture.read()
+        if not success:
             return
         if number % step == 0:
             yield picture, None

@@ -34,25 +34,25 @@ def _frames(cv2: Any, clips: list[str], most: int | None = None) -> Iterator[Any
         capture = cv2.VideoCapture(clip)
         count = 0
         while most is None or count < most:
-            read, frame = capture.read()
-            if not read:
+            success, frame = capture.read()
+            if not success:
                 break
             count += 1
             yield frame
 
 
-def _quickest(found: Any, frames: Iterator[Any]) -> int:
+def _quickest(recogniser: Any, frames: Iterator[Any]) -> int:
     """Set PyTorch's threads to its own choice or to one, whichever is quicker (on busy cores one is); that time is not counted."""
     import torch
 
-    tried = list(frames)
+    sample = list(frames)
     took: dict[int, float] = {}
     for threads in (torch.get_num_threads(), 1):
         torch.set_num_threads(threads)
-        found.detect_emotions(tried[0])
+        recogniser.detect_emotions(sample[0])
         start = time.time()
-        for frame in tried:
-            found.detect_emotions(frame)
+        for frame in sample:
+            recogniser.detect_emotions(frame)
         took[threads] = time.time() - start
     best = min(took, key=took.__getitem__)
     torch.set_num_threads(best)

@@ -65,9 +65,9 @@ class Film:
         frame = 0
         with Writer(path, self.size, self.fps, crf=23, sound=True) as writer:
             for shot, roles in enumerate(self.shots):
-                for picture, shown in self._shot(shot, roles, frame):
+                for picture, faces in self._shot(shot, roles, frame):
                     writer.add(picture)
-                    truth += shown
+                    truth += faces
                     frame += 1
         return truth
 
@@ -78,9 +78,9 @@ class Film:
         for number in range(len(roles[0].path)):
             picture = back.copy()
             nearest_last = sorted(players, key=lambda one: one.role.unit)
-            shown = [player.draw(picture, number, shot, first + number) for player in nearest_last]
+            faces = [player.draw(picture, number, shot, first + number) for player in nearest_last]
             picture += random.normal(0.5, 1.5, picture.shape[:2]).astype(np.float32)[..., None]
-            yield np.clip(picture, 0, 255).astype(np.uint8), shown
+            yield np.clip(picture, 0, 255).astype(np.uint8), faces
 
     def _back(self, random: np.random.Generator) -> NDArray[np.float32]:
         import cv2

@@ -34,8 +34,8 @@ class _Worker:
 def seconds(clips: Sequence[Path], detector: str | None, folder: Path, workers: int) -> float:
     """Return the wall time without any start-up of decoding every frame (luma), and of the detector on each where one is named."""
     context = multiprocessing.get_context("spawn")
-    given = (detector, folder, context.Barrier(workers))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.start, initargs=given) as pool:
+    arguments = (detector, folder, context.Barrier(workers))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.start, initargs=arguments) as pool:
         spans = list(pool.map(_work, clips))
     return max(end for _, end in spans) - min(start for start, _ in spans)
 

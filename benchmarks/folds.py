@@ -52,7 +52,7 @@ def main(
     """Train a model a fold, seed and mode, and write the scores over all clips, each of which is tested once a seed."""
     config = root / "params.yaml"
     changes = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in sets)}
-    chosen = LstmParams.model_validate(params.load(config, "lstm", LstmParams).model_dump() | changes)
+    settings = LstmParams.model_validate(params.load(config, "lstm", LstmParams).model_dump() | changes)
     if TuneParams.load(config).epochs:
         raise DataError(f"{config}: tune.epochs: the features are those of a CNN that learned from other folds; use `make compare`")
     with console.Stage("folds") as stage:
@@ -62,11 +62,11 @@ def main(
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new graph each fold
         figures: dict[str, Any] = {}
         for mode in [one.value for one in modes]:
-            how = chosen.model_copy(update={"baseline": mode})
-            figures[mode] = [measured(folds, embeddings, names, how, params.seed(config) + seed) for seed in range(seeds)]
+            how = settings.model_copy(update={"baseline": mode})
+            figures[mode] = [measure(folds, embeddings, names, how, params.seed(config) + seed) for seed in range(seeds)]
             mean = {name: round(float(np.mean([one[name] for one in figures[mode]])), 4) for name in figures[mode][0]}
             console.console.print(f"{mode}: {mean}, over {seeds} seeds {[one['accuracy'] for one in figures[mode]]}", markup=False)
-        files.write_json(out, {"settings": chosen.model_dump(), "facts": machine.facts(), "figures": figures})
+        files.write_json(out, {"settings": settings.model_dump(), "facts": machine.facts(), "figures": figures})
         stage.summary = f"{len(folds)} folds of {len(folds[0])} clips -> {out}"
 
 
@@ -79,8 +79,8 @@ def folds_of(root: Path, config: Path, embeddings: dict[str, Embeddings]) -> tup
     return data.classes, [data.split(fold, seed, clips, known) for fold in folds]
 
 
-def measured(
-    folds: list[list[SplitRow]], embeddings: dict[str, Embeddings], names: list[str], chosen: LstmParams, seed: int
+def measure(
+    folds: list[list[SplitRow]], embeddings: dict[str, Embeddings], names: list[str], settings: LstmParams, seed: int
 ) -> dict[str, float]:
     """Return accuracy and UAR over the test clips of all folds, and the mean accuracy on validation."""
     with console.hushed():
@@ -93,13 +93,13 @@ def measured(
     truth, answers, validation = [], [], []
     for rows in folds:
         keras.backend.clear_session()
-        learned = learn(rows, names, embeddings, chosen, seed, None, lambda *_: None)
-        network = KerasNetwork(learned.model, names, learned.metadata)
-        tested, probabilities = people.answers(network, rows, embeddings, settings_of(network), "test")
-        truth += [names.index(row.expression) for row in tested]
+        training = learn(rows, names, embeddings, settings, seed, None, lambda *_: None)
+        network = KerasNetwork(training.model, names, training.metadata)
+        test_rows, probabilities = people.answers(network, rows, embeddings, settings_of(network), "test")
+        truth += [names.index(row.expression) for row in test_rows]
         answers += probabilities.argmax(axis=1).tolist()
-        key = "validation" if chosen.baseline == "none" else "validation_baseline"
-        validation.append(learned.figures[key]["accuracy"])
+        key = "validation" if settings.baseline == "none" else "validation_baseline"
+        validation.append(training.figures[key]["accuracy"])
     scores = score(np.array(truth), np.array(answers), len(names))
     return {"accuracy": round(scores.accuracy, 4), "uar": round(scores.uar, 4), "validation": round(float(np.mean(validation)), 4)}
 

@@ -80,7 +80,7 @@ class Disk:
         return subprocess.run(command.words, cwd=self.repository.root, env=environment, capture_output=True, text=True, check=False)
 
     @contextmanager
-    def filled(self, free: int) -> Iterator[None]:
+    def fill(self, free: int) -> Iterator[None]:
         """Leave so many bytes."""
         ballast = self.folder / "ballast"
         state = os.statvfs(self.folder)
@@ -101,18 +101,18 @@ def contents(folder: Path) -> dict[str, str]:
 
 def fault(disk: Disk, command: Command, free: int, whole: dict[str, str]) -> str:
     """Run a command on a full disk; return what is wrong of how it ends or what it leaves, or nothing."""
-    with disk.filled(free):
-        ended = disk.run(command)
-        left = contents(command.out)
-    lines = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
-    if ended.returncode:
-        if "Traceback" in ended.stderr:
+    with disk.fill(free):
+        result = disk.run(command)
+        outputs = contents(command.out)
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+    if result.returncode:
+        if "Traceback" in result.stderr:
             return f"a traceback: {processes.plain(lines[-1])}"
         if sum(line.startswith("error: ") for line in lines) != 1:
             return f"no line that says why: {processes.plain(lines[-1]) if lines else 'it said nothing'}"
-    wrong = [name for name, value in left.items() if not name.endswith(UNLIKE) and whole.get(name) != value]
-    if not ended.returncode and set(left) != set(whole):
-        return f"success, though {len(set(whole) - set(left))} files are missing"
+    wrong = [name for name, value in outputs.items() if not name.endswith(UNLIKE) and whole.get(name) != value]
+    if not result.returncode and set(outputs) != set(whole):
+        return f"success, though {len(set(whole) - set(outputs))} files are missing"
     return f"{', '.join(wrong[:3])} half-written" if wrong else ""
 
 
@@ -129,14 +129,14 @@ def examine(disk: Disk, command: Command) -> list[str]:
             path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
         if command.name == "timeline":
             command.out.mkdir()
-        found = fault(disk, command, free, whole)
-        faults += [f"{command.name} with {free} bytes left: {found}"] if found else []
+        problem = fault(disk, command, free, whole)
+        faults += [f"{command.name} with {free} bytes left: {problem}"] if problem else []
         again = disk.run(command)
         after = contents(command.out)
         differ = [name for name in whole if not name.endswith(UNLIKE) and after.get(name) != whole[name]]
         if again.returncode or differ or set(after) != set(whole):
-            told = processes.last_line(again.stderr or again.stdout) if again.returncode else ", ".join(differ or set(after) ^ set(whole))
-            faults.append(f"{command.name} after {free} bytes were left: {told}")
+            reason = processes.last_line(again.stderr or again.stdout) if again.returncode else ", ".join(differ or set(after) ^ set(whole))
+            faults.append(f"{command.name} after {free} bytes were left: {reason}")
     return faults
 
 
@@ -154,18 +154,18 @@ def main(
     with console.Stage("full disk") as stage:
         disk = Disk(scratch)
         faults: list[str] = []
-        done = 0
+        count = 0
         for command in disk.commands():
             if only and command.name != only:
                 if only in STAGES:
                     disk.run(command)
                 continue
-            found = examine(disk, command)
-            done += 1
-            for one in found or [f"{command.name}: ends with one line or its whole outputs, and goes on"]:
+            problems = examine(disk, command)
+            count += 1
+            for one in problems or [f"{command.name}: ends with one line or its whole outputs, and goes on"]:
                 console.console.print(one, markup=False)
-            faults += found
-        stage.summary = f"{done} commands, each with three amounts of space: {len(faults)} faults"
+            faults += problems
+        stage.summary = f"{count} commands, each with three amounts of space: {len(faults)} faults"
         if faults:
             raise VferError(f"full disk: {len(faults)} faults")
 

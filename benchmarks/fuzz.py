@@ -83,8 +83,8 @@ def originals(folder: Path, size: tuple[int, int] = (160, 120), seconds: float =
 
 def mutants(paths: list[Path], folder: Path, count: int, seed: int) -> list[Mutant]:
     """Return `count` mutants, of each original in turn."""
-    chosen = [paths[number % len(paths)] for number in range(count)]
-    return [Mutant(f"{number:05d}{path.suffix}", path, folder, (seed, number)) for number, path in enumerate(chosen)]
+    sources = [paths[number % len(paths)] for number in range(count)]
+    return [Mutant(f"{number:05d}{path.suffix}", path, folder, (seed, number)) for number, path in enumerate(sources)]
 
 
 def mutate(content: bytes, random: np.random.Generator) -> bytes:
@@ -167,7 +167,7 @@ def run(count: int, seed: int, workers: int, advance: Callable[[], None] = lambd
     outcomes, unforeseen, memory = Counter[str](), dict[str, str](), 0
     with tempfile.TemporaryDirectory() as name:
         jobs = mutants(originals(Path(name)), Path(name), count, seed)
-        for job, result in _decoded(jobs, workers):
+        for job, result in _decode_all(jobs, workers):
             if isinstance(result, ClipError):
                 unforeseen[job.clip] = str(result)
                 outcomes["not foreseen"] += 1
@@ -178,7 +178,7 @@ def run(count: int, seed: int, workers: int, advance: Callable[[], None] = lambd
     return Tally(outcomes, unforeseen, memory)
 
 
-def _decoded(jobs: list[Mutant], workers: int) -> Iterator[tuple[Mutant, int | ClipError]]:
+def _decode_all(jobs: list[Mutant], workers: int) -> Iterator[tuple[Mutant, int | ClipError]]:
     return each_clip(decode, jobs, workers=workers, initializer=frames.start, seconds=SECONDS)
 
 

@@ -60,30 +60,30 @@ def people(number: int, population: str, rng: np.random.Generator) -> Samples:
     return truth, answers, [f"s{i // CLIPS}" for i in range(len(truth))]
 
 
-def estimated(given: Samples, confidence: float = 0.95) -> dict[str, Interval]:
+def vfer_intervals(samples: Samples, confidence: float = 0.95) -> dict[str, Interval]:
     """Return the scores with the intervals that vfer reports."""
-    truth, answers, subjects = given
+    truth, answers, subjects = samples
     return intervals(truth, answers, subjects, [f"r{i}" for i in range(len(truth))], CLASSES, confidence)
 
 
-def bootstrap(given: Samples, rng: np.random.Generator, draws: int = 400) -> dict[str, Interval]:
+def bootstrap(samples: Samples, rng: np.random.Generator, draws: int = 400) -> dict[str, Interval]:
     """Return the accuracy with the percentile bootstrap over subjects, for comparison."""
-    truth, answers, _ = given
+    truth, answers, _ = samples
     means = (truth == answers).reshape(-1, CLIPS).mean(axis=1)
-    drawn = means[rng.integers(0, len(means), (draws, len(means)))].mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    replicates = means[rng.integers(0, len(means), (draws, len(means)))].mean(axis=1)
+    low, high = np.quantile(replicates, (0.025, 0.975))
     return {"accuracy": Interval(float(means.mean()), float(low), float(high))}
 
 
 def coverage(
-    number: int, population: str, draws: int, seed: int, estimate: Callable[[Samples], dict[str, Interval]] = estimated
+    number: int, population: str, draws: int, seed: int, estimate: Callable[[Samples], dict[str, Interval]] = vfer_intervals
 ) -> dict[str, float]:
     """Return the share of draws whose interval holds the score of everybody, by score."""
     rng = np.random.default_rng(seed)
     truth, answers, _ = people(20_000, population, rng)
     everybody = asdict(score(truth, answers, CLASSES))
-    made = [estimate(people(number, population, rng)) for _ in range(draws)]
-    return {name: float(np.mean([_holds(one[name], everybody[name]) for one in made])) for name in made[0]}
+    estimates = [estimate(people(number, population, rng)) for _ in range(draws)]
+    return {name: float(np.mean([_holds(one[name], everybody[name]) for one in estimates])) for name in estimates[0]}
 
 
 def _holds(interval: Interval, value: float) -> bool:
@@ -104,40 +104,40 @@ def differences(draws: int, pair: Pair, better: float = 0, seed: int = 0) -> tup
     return result.reshape(draws, -1), np.repeat(np.arange(pair.people), pair.clips)
 
 
-def mcnemar(found: NDArray[np.int64]) -> NDArray[np.float64]:
+def mcnemar(gains: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return McNemar's exact p over twin files, each of which counts, for comparison."""
-    won, lost = (2 * np.maximum(sign * found, 0).sum(axis=-1) for sign in (1, -1))
-    return np.asarray(np.minimum(1, 2 * stats.binom.sf(np.maximum(won, lost) - 1, won + lost, 0.5)))
+    wins, losses = (2 * np.maximum(sign * gains, 0).sum(axis=-1) for sign in (1, -1))
+    return np.asarray(np.minimum(1, 2 * stats.binom.sf(np.maximum(wins, losses) - 1, wins + losses, 0.5)))
 
 
 @dataclass(frozen=True)
 class Reigns:
     """Champions and their challengers, all equally good: accuracies on validation, (draws, 1 + challengers), and what each gained on test.
 
-    `gained` is int64 (draws, challengers, recordings), and `owner` the number of each recording's person.
+    `gains` is int64 (draws, challengers, recordings), and `owner` the number of each recording's person.
     """
 
     validation: NDArray[np.float64]
-    gained: NDArray[np.int64]
+    gains: NDArray[np.int64]
     owner: NDArray[np.intp]
 
     def by_gate(self) -> NDArray[np.bool_]:
         """Return in which draws the gate promotes one."""
-        p = np.stack([p_values(self.gained[:, k], self.owner) for k in range(self.gained.shape[1])], axis=1)
-        return np.array([self._promoted(draw, p[draw]) for draw in range(len(p))])
+        p = np.stack([p_values(self.gains[:, k], self.owner) for k in range(self.gains.shape[1])], axis=1)
+        return np.array([self._promotes(draw, p[draw]) for draw in range(len(p))])
 
-    def _promoted(self, draw: int, p: NDArray[np.float64]) -> bool:
+    def _promotes(self, draw: int, p: NDArray[np.float64]) -> bool:
         best, looks = self.validation[draw, 0], 0
         for k, accuracy in enumerate(self.validation[draw, 1:]):
             if accuracy >= best:
                 best, looks = accuracy, looks + 1
-                if p[k] < level(SIGNIFICANCE, looks) and self.gained[draw, k].sum() > 0:
+                if p[k] < level(SIGNIFICANCE, looks) and self.gains[draw, k].sum() > 0:
                     return True
         return False
 
     def by_mcnemar(self) -> NDArray[np.bool_]:
         """Return in which draws McNemar's test over files, at the same significance each time, promotes one."""
-        return np.asarray(((mcnemar(self.gained) < SIGNIFICANCE) & (self.gained.sum(axis=-1) > 0)).any(axis=1))
+        return np.asarray(((mcnemar(self.gains) < SIGNIFICANCE) & (self.gains.sum(axis=-1) > 0)).any(axis=1))
 
 
 def reigns(rng: np.random.Generator, draws: int, challengers: int = 20, pair: Pair = Pair(12, 14, 0.75, 0.1, 0.1)) -> Reigns:
@@ -146,16 +146,16 @@ def reigns(rng: np.random.Generator, draws: int, challengers: int = 20, pair: Pa
     accuracy = rng.normal(pair.mean, pair.spread, (draws, 1, pair.people, 1)) + rng.normal(0, pair.suits, (*shape, 1))
     common, own = rng.random((draws, 1, pair.people, pair.clips)), rng.random((*shape, pair.clips))
     right = np.where(rng.random(own.shape) < 0.6, common, own) < np.clip(accuracy, 0, 1)
-    gained = (right[:, 1:].astype(int) - right[:, :1]).reshape(draws, challengers, -1)
-    return Reigns(rng.normal(0, 1, shape[:2]), gained, np.repeat(np.arange(pair.people), pair.clips))
+    gains = (right[:, 1:].astype(int) - right[:, :1]).reshape(draws, challengers, -1)
+    return Reigns(rng.normal(0, 1, shape[:2]), gains, np.repeat(np.arange(pair.people), pair.clips))
 
 
 def main(draws: Annotated[int, typer.Option(help="Simulated datasets for each figure.")] = 1000) -> None:
     """Print the tables of docs/judging.md."""
-    covered = [[str(number), kind, *_coverages(number, kind, draws)] for number in SUBJECTS for kind in POPULATIONS]
-    table(["subjects", "people", *NAMES, "accuracy, percentile bootstrap"], covered)
-    erred = [[*map(str, vars(pair).values()), *_errors(pair, draws)] for pair in EQUAL]
-    table(["people", "recordings of each", "accuracy", "deviation", "suits", "equal", "equal, by McNemar", "10 points better"], erred)
+    coverage_rows = [[str(number), kind, *_coverages(number, kind, draws)] for number in SUBJECTS for kind in POPULATIONS]
+    table(["subjects", "people", *NAMES, "accuracy, percentile bootstrap"], coverage_rows)
+    error_rows = [[*map(str, vars(pair).values()), *_errors(pair, draws)] for pair in EQUAL]
+    table(["people", "recordings of each", "accuracy", "deviation", "suits", "equal", "equal, by McNemar", "10 points better"], error_rows)
     output = reigns(np.random.default_rng(0), draws // 2)
     table(
         ["20 equal challengers in a row", "one promoted"],
@@ -166,14 +166,14 @@ def main(draws: Annotated[int, typer.Option(help="Simulated datasets for each fi
 def _coverages(number: int, population: str, draws: int) -> list[str]:
     rng = np.random.default_rng(number)
     shares = coverage(number, population, draws, number)
-    former = coverage(number, population, draws, number, lambda given: bootstrap(given, rng))
+    former = coverage(number, population, draws, number, lambda samples: bootstrap(samples, rng))
     return [f"{100 * share:.1f}" for share in (*shares.values(), former["accuracy"])]
 
 
 def _errors(pair: Pair, draws: int) -> list[str]:
-    found, owner = differences(4 * draws, pair)
-    gain, _ = differences(draws, pair, better=0.1, seed=1)
-    hits = (p_values(found, owner), mcnemar(found), p_values(gain, owner))
+    equal, owner = differences(4 * draws, pair)
+    better, _ = differences(draws, pair, better=0.1, seed=1)
+    hits = (p_values(equal, owner), mcnemar(equal), p_values(better, owner))
     return [_percent(p < SIGNIFICANCE) for p in hits]
 
 

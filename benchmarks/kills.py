@@ -108,9 +108,9 @@ def main(
         stage.summary = f"{kills} kills ({hit}); {ends + 1} runs ended (one that is left alone takes {took:.0f} s), the outputs are equal"
 
 
-def check(killed: Pipeline, expected: Mapping[str, str], kills: int) -> None:
+def check(pipeline: Pipeline, expected: Mapping[str, str], kills: int) -> None:
     """Raise `VferError` where outputs differ from those that are expected."""
-    outputs = killed.outputs()
+    outputs = pipeline.outputs()
     if unlike := [path for path, md5 in expected.items() if outputs.get(path) != md5]:
         raise VferError(f"kills: after {kills}, {', '.join(unlike)} differ from those of a run that was left alone")
 

@@ -61,8 +61,8 @@ def sequences() -> Iterator[Sequence]:
 
 def _seconds(way: Callable[[], object]) -> float:
     start = perf_counter()
-    held = way()
+    value = way()
     took = perf_counter() - start
-    del held  # freeing it is not loading
+    del value  # freeing it is not loading
     pa.default_memory_pool().release_unused()  # else the next one would get memory that is mapped already, which numpy never gets
     return took

@@ -23,7 +23,7 @@ def facts() -> dict[str, object]:
         "machine": f"{env.workers()} cores ({processor()}), {memory():.0f} GB, {platform.system()}, no GPU used",
         "load": round(os.getloadavg()[0], 2),
         "commit": commit(),
-        "versions": {"python": platform.python_version(), **{name: found for name in PACKAGES if (found := installed(name))}},
+        "versions": {"python": platform.python_version(), **{name: number for name in PACKAGES if (number := installed_version(name))}},
     }
 
 
@@ -50,7 +50,7 @@ def commit() -> str:
         return "unknown"
 
 
-def installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     """Return the version of a package, or none if it is not installed."""
     try:
         return version(package)

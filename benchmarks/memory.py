@@ -28,21 +28,21 @@ TRAINED = ("lstm", "evaluate")
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     """Measure every stage once at each number and each length."""
-    folder, cache, cnn = scratch / "run" / "memory", scratch / "cache", model.made(scratch)
-    by_number = {number: clips.rendered(cache, clips.SHORT, number) for number in NUMBERS}
+    folder, cache, cnn = scratch / "run" / "memory", scratch / "cache", model.build(scratch)
+    by_number = {number: clips.render(cache, clips.SHORT, number) for number in NUMBERS}
     by_length = {seconds: [clips.long(cache, KIND, round(seconds / KIND.seconds))] for seconds in LENGTHS}
-    mapped = {
+    mapping_peaks = {
         "clips": {number: mapping(folder, sources, cnn) for number, sources in by_number.items()},
         "s": {seconds: mapping(folder, sources, cnn) for seconds, sources in by_length.items()},
     }
-    trained = {
+    training_peaks = {
         "clips": {number: training(folder, [FRAMES] * number) for number in NUMBERS},
         "s": {seconds: training(folder, [seconds * RATE] * LONG) for seconds in LENGTHS},
     }
     rows = []
-    for stages, measured, goal in ((TO_FEATURES, mapped, Goal(most=MOST)), (TRAINED, trained, None)):
+    for stages, by_unit, goal in ((TO_FEATURES, mapping_peaks, Goal(most=MOST)), (TRAINED, training_peaks, None)):
         for stage in stages:
-            for unit, peaks in measured.items():
+            for unit, peaks in by_unit.items():
                 rows += stage_rows(stage, unit, {size: peak[stage] for size, peak in peaks.items()}, goal)
     return rows
 
@@ -73,9 +73,9 @@ def training(root: Path, lengths: Sequence[int]) -> dict[str, float]:
 def sequences(lengths: Sequence[int]) -> "list[cache.Sequence]":
     """Return random clips."""
     random = np.random.default_rng(0)
-    made = []
+    result = []
     for index, frames in enumerate(lengths):
         status, frame = np.array(["detected"] * frames), np.arange(frames, dtype=np.int32)
         embedding, probabilities = (random.random((frames, width), np.float32) for width in (WIDTH, CLASSES))
-        made.append(cache.Sequence(f"bench/{index:05d}", frame, frame / RATE, status, embedding, probabilities))
-    return made
+        result.append(cache.Sequence(f"bench/{index:05d}", frame, frame / RATE, status, embedding, probabilities))
+    return result

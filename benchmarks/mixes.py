@@ -42,16 +42,16 @@ def main(
     with console.Stage("mixes") as stage:
         embeddings = cache.embeddings(root / "outputs" / "features" / "features.parquet")
         names, folds = folds_of(root, config, embeddings)
-        shown = [[row for row in fold if len(embeddings[row.clip])] for fold in folds]
+        visible = [[row for row in fold if len(embeddings[row.clip])] for fold in folds]
         figures = {}
         for mode in Baseline:
             how = settings.model_copy(update={"baseline": mode.value})
-            mixes = {"all": [(fold, [fold]) for fold in shown]}
+            mixes = {"all": [(fold, [fold]) for fold in visible]}
             mixes["mostly neutral"] = [
                 (fold, [mostly(fold, resting, share, np.random.default_rng([number, draw])) for draw in range(draws)])
-                for number, fold in enumerate(shown)
+                for number, fold in enumerate(visible)
             ]
-            figures[mode.value] = {mix: measured(each, embeddings, names, how) for mix, each in mixes.items()}
+            figures[mode.value] = {mix: measure(each, embeddings, names, how) for mix, each in mixes.items()}
             console.console.print(f"{mode.value}: {figures[mode.value]}", markup=False)
         files.write_json(out, {"facts": machine.facts(), "figures": figures})
         stage.summary = f"{len(folds)} folds of {len(folds[0])} clips, {draws} draws -> {out}"
@@ -59,16 +59,16 @@ def main(
 
 def mostly(rows: Sequence[SplitRow], resting: Sequence[str], share: float, random: np.random.Generator) -> list[SplitRow]:
     """Return the rows without so many test recordings that resting ones make up about `share` of each test person's."""
-    left_out: set[str] = set()
+    omissions: set[str] = set()
     for subject in sorted({row.subject for row in rows if row.part == "test"}):
         own = {row.recording: row.expression in resting for row in rows if row.subject == subject}
         others = sorted(recording for recording, rests in own.items() if not rests)
         few = round(sum(own.values()) * (1 - share) / share)
-        left_out |= set(random.permutation(others)[few:].tolist())
-    return [row for row in rows if row.part != "test" or row.recording not in left_out]
+        omissions |= set(random.permutation(others)[few:].tolist())
+    return [row for row in rows if row.part != "test" or row.recording not in omissions]
 
 
-def measured(
+def measure(
     folds: Sequence[tuple[Sequence[SplitRow], Sequence[Sequence[SplitRow]]]],
     embeddings: dict[str, Embeddings],
     names: list[str],
@@ -81,15 +81,15 @@ def measured(
 
     truth, answers = [], []
     for fold, mixes in folds:
-        rows, moved = relative(fold, embeddings, how.baseline, how.neutral, how.neutral_clips)
-        learned = [row for row in rows if row.part != "test"]
+        rows, relative_embeddings = relative(fold, embeddings, how.baseline, how.neutral, how.neutral_clips)
+        train_rows = [row for row in rows if row.part != "test"]
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-        model.fit(means(learned, moved), [row.expression for row in learned])
+        model.fit(means(train_rows, relative_embeddings), [row.expression for row in train_rows])
         for mix in mixes:
-            rows, moved = relative(mix, embeddings, how.baseline, how.neutral, how.neutral_clips)
-            tested = [row for row in rows if row.part == "test"]
-            truth += [names.index(row.expression) for row in tested]
-            answers += [names.index(str(answer)) for answer in model.predict(means(tested, moved))]
+            rows, relative_embeddings = relative(mix, embeddings, how.baseline, how.neutral, how.neutral_clips)
+            test_rows = [row for row in rows if row.part == "test"]
+            truth += [names.index(row.expression) for row in test_rows]
+            answers += [names.index(str(answer)) for answer in model.predict(means(test_rows, relative_embeddings))]
     scores = score(np.array(truth), np.array(answers), len(names))
     return {"accuracy": round(scores.accuracy, 4), "uar": round(scores.uar, 4)}
 

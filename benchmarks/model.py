@@ -9,7 +9,7 @@ from benchmarks.repository import HOME
 CLASSES = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 
 
-def made(scratch: Path) -> Path:
+def build(scratch: Path) -> Path:
     """Return the model of this run, which the first benchmark that needs it makes, in a process of its own (TensorFlow)."""
     path = scratch / "run" / "cnn.onnx"
     if not path.exists():

@@ -52,10 +52,10 @@ def train(folder: Path, recipe: dict[str, Any], seed: int, stills: Path, begin: 
     params = yaml.safe_load((HOME / "params.yaml").read_text()) | {"seed": seed, "cnn": recipe}
     params["pretrain"] |= {"enabled": recipe["architecture"] == "mobilenet", "identities": str(begin)}
     files.write_bytes(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False).encode())
-    shared = ["--weights", weights, "--params", folder / "params.yaml"]
+    common = ["--weights", weights, "--params", folder / "params.yaml"]
     stages = {
-        "pretrain": ["--identities", begin, "--stills", stills, *shared, "--out", folder / "pretrain"],
-        "cnn": ["--data", stills, "--start", folder / "pretrain" / "weights", *shared, "--out", folder / "cnn"],
+        "pretrain": ["--identities", begin, "--stills", stills, *common, "--out", folder / "pretrain"],
+        "cnn": ["--data", stills, "--start", folder / "pretrain" / "weights", *common, "--out", folder / "cnn"],
     }
     for stage, arguments in stages.items():
         processes.show(["python", "-m", f"stages.{stage}", *map(str, arguments)], HOME)

@@ -20,7 +20,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     """Measure each repository in turn."""
     tasks: dict[int, Callable[[], float]] = {}
     for number in added.NUMBERS:
-        repository, _ = added.grown(scratch, number)
+        repository, _ = added.build(scratch, number)
         repository.settle(*(stage for stage in repository.stages if stage not in TO_FEATURES))
         tasks[number] = partial(repository.repro, runs=())
     samples = in_turn({str(number): task for number, task in tasks.items()}, ROUNDS)

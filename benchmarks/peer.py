@@ -35,9 +35,9 @@ def install(cache: Path, name: str = "fer") -> Path:
 
     What it holds stands in `NAME.txt` beside this file.
     """
-    folder, done, requirements = cache / name, cache / name / "requirements.txt", HERE / f"{name}.txt"
+    folder, marker, requirements = cache / name, cache / name / "requirements.txt", HERE / f"{name}.txt"
     python = folder / "bin" / "python"
-    if done.exists() and done.read_bytes() == requirements.read_bytes():
+    if marker.exists() and marker.read_bytes() == requirements.read_bytes():
         return python
     uv = shutil.which("uv", path=processes.environment({})["PATH"])
     if not uv:
@@ -49,18 +49,18 @@ def install(cache: Path, name: str = "fer") -> Path:
         processes.run([*command, "--torch-backend", "cpu"], cache)
     except VferError:  # that one is on PyTorch's own index, which is not always within reach; the usual one is larger
         processes.run(command, cache)
-    shutil.copyfile(requirements, done)
+    shutil.copyfile(requirements, marker)
     return python
 
 
-def answers(python: Path, detector: str, listed: Path) -> list[str | None]:
+def answers(python: Path, detector: str, clips_file: Path) -> list[str | None]:
     """Return the answers of `fer` to the clips that a JSON file lists: videos, or arrays of crops."""
-    printed = processes.run([str(python), str(HERE / "fer_answers.py"), detector, str(listed)], HERE, CUDA_VISIBLE_DEVICES="")
-    return list(json.loads(printed.splitlines()[-1]))
+    output = processes.run([str(python), str(HERE / "fer_answers.py"), detector, str(clips_file)], HERE, CUDA_VISIBLE_DEVICES="")
+    return list(json.loads(output.splitlines()[-1]))
 
 
 def watch(python: Path, detector: str, clips: Sequence[Path]) -> Pass:
     """Run `fer` with the detector `haar` or `mtcnn` over every frame of the clips, on as many threads as it likes."""
     command = [str(python), str(HERE / "fer_frames.py"), detector, *map(str, clips)]
-    printed = processes.run(command, HERE, CUDA_VISIBLE_DEVICES="", STARTED=repr(time.time()))
-    return Pass(**json.loads(printed.splitlines()[-1]))
+    output = processes.run(command, HERE, CUDA_VISIBLE_DEVICES="", STARTED=repr(time.time()))
+    return Pass(**json.loads(output.splitlines()[-1]))

@@ -25,7 +25,7 @@ FPS = 30.0
 def run(scratch: Path, real_data: Path | None) -> list[Row]:
     """Measure ours and `fer` in turn."""
     real = clips.real(real_data, env.workers())
-    sources = real or clips.rendered(scratch / "cache", RENDERED, COUNT)
+    sources = real or clips.render(scratch / "cache", RENDERED, COUNT)
     folder = scratch / "run" / "predict"
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources:

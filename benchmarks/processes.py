@@ -19,9 +19,9 @@ PLACE = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)*(?=[\w.+-])")
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment without what would change the pipeline, and with `more`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
+    return {**variables, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
 
 
 def run(command: Sequence[str], folder: Path, **more: str) -> str:

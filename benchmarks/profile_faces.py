@@ -40,17 +40,17 @@ def main(
     """Print each step's milliseconds a frame, and for each `detect_every` how the boxes differ from those of every frame."""
     section = params.load(HOME / "params.yaml", "frames", FramesParams).model_copy(update={"fps": fps})
     faces = params.load(HOME / "params.yaml", "faces", FacesParams).model_copy(update={"detector": detector})
-    chosen = weights.choose(faces, folder)
+    choice = weights.choose(faces, folder)
     with tempfile.TemporaryDirectory() as scratch:
         jobs = [FramesJob(str(n), video, Path(scratch) / f"{n}.parquet", "scene", section) for n, video in enumerate(videos)]
         write(jobs[0])  # in vain: the libraries and the files are read
-        spent, written = profile(write, jobs, FRAMES)
-        counts = [clip.frames for clip in written]
-        console.console.print(f"{len(jobs)} clips, {sum(counts)} frames, {chosen.name}; milliseconds a frame")
+        spent, results = profile(write, jobs, FRAMES)
+        counts = [clip.frames for clip in results]
+        console.console.print(f"{len(jobs)} clips, {sum(counts)} frames, {choice.name}; milliseconds a frame")
         show("frames", spent, sum(counts))
         truth: list[table.Faces] = []
         for number in sorted({1, *map(int, every.split(","))}):
-            FacesWorker.start(partial(chosen.load, faces), faces.model_copy(update={"detect_every": number}))
+            FacesWorker.start(partial(choice.load, faces), faces.model_copy(update={"detect_every": number}))
             work = [FacesJob(job.clip, job.target, Path(scratch) / "faces" / job.clip) for job in jobs]
             spent, _ = profile(FacesWorker.work, work, FACES)
             result = [table.read(job.target) for job in work]
@@ -65,8 +65,8 @@ def profile(function: Callable[[Any], Any], jobs: list[Any], steps: dict[str, st
     results = [profiler.runcall(function, job) for job in jobs]
     spent = dict.fromkeys(steps, 0.0)
     for (file, _, name), (*_, within, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
-        for step, known in steps.items():
-            spent[step] += within if name == known and "vfer" in Path(file).parts else 0
+        for step, step_function in steps.items():
+            spent[step] += within if name == step_function and "vfer" in Path(file).parts else 0
     return spent, results
 
 
@@ -75,21 +75,21 @@ def show(title: str, spent: dict[str, float], frames: int) -> None:
     console.console.print(f"{title}: " + ", ".join(f"{step} {1000 * seconds / frames:.2f}" for step, seconds in spent.items()))
 
 
-def compare(found: list[table.Faces], truth: list[table.Faces]) -> str:
+def compare(result: list[table.Faces], truth: list[table.Faces]) -> str:
     """Say how the tracked boxes overlap with the true ones, and how the coverage differs."""
     overlaps, present, status = [], np.zeros(2), []
-    for one, other in zip(found, truth, strict=True):
-        tracked = np.array(one.status) == "tracked"
-        both = np.flatnonzero(tracked & other.present)
+    for one, other in zip(result, truth, strict=True):
+        is_tracked = np.array(one.status) == "tracked"
+        both = np.flatnonzero(is_tracked & other.present)
         overlaps += [float(iou(one.box[[frame]], other.box[[frame]])[0, 0]) for frame in both]
         present += one.present.sum(), other.present.sum()
         status += one.status
-    detected = status.count("detected") / len(status)
+    share = status.count("detected") / len(status)
     if not overlaps:
-        return f"{detected:.0%} of the frames detected, none tracked; coverage {present[0] / len(status):.2%}"
+        return f"{share:.0%} of the frames detected, none tracked; coverage {present[0] / len(status):.2%}"
     median, low = np.median(overlaps), np.percentile(overlaps, 5)
     coverage = f"coverage {present[0] / len(status):.2%}, {(present[0] - present[1]) / len(status):+.2%}"
-    return f"{detected:.0%} of the frames detected; tracked boxes overlap by {median:.3f} (median), 95 % of them by {low:.3f}; {coverage}"
+    return f"{share:.0%} of the frames detected; tracked boxes overlap by {median:.3f} (median), 95 % of them by {low:.3f}; {coverage}"
 
 
 if __name__ == "__main__":

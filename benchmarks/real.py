@@ -46,7 +46,7 @@ class LabelledClip:
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:
     """Score the shipped network, then `fer` with both of its detectors, on every source that is there."""
-    sources = {name: clips for name, clips in found(real_data).items() if clips} if real_data else {}
+    sources = {name: clips for name, clips in labelled_clips(real_data).items() if clips} if real_data else {}
     if not sources:
         return [missing("accuracy on real clips", "no labelled clips in the folder of real data")]
     rows = []
@@ -65,7 +65,7 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     return rows
 
 
-def found(real_data: Path) -> dict[str, list[LabelledClip]]:
+def labelled_clips(real_data: Path) -> dict[str, list[LabelledClip]]:
     """Return the labelled clips of each source, of the expressions that the network knows."""
     sources = {
         name: list(videos(real_data / folder, reader)) for name, (folder, reader) in FOLDERS.items() if (real_data / folder).is_dir()
@@ -86,11 +86,11 @@ def videos(folder: Path, reader: str) -> Iterator[LabelledClip]:
 def ckplus(archive: Path) -> Iterator[LabelledClip]:
     """Yield the sequences of CK+'s 48x48 set."""
     sequences: dict[tuple[str, str], list[NDArray[np.uint8]]] = {}
-    with zipfile.ZipFile(archive) as zipped:
-        for name in sorted(zipped.namelist()):
+    with zipfile.ZipFile(archive) as zip_file:
+        for name in sorted(zip_file.namelist()):
             if name.endswith(".png"):
                 word, file = name.split("/")[-2:]
-                crop = cv2.imdecode(np.frombuffer(zipped.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
+                crop = cv2.imdecode(np.frombuffer(zip_file.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
                 sequences.setdefault((word, file.rpartition("_")[0]), []).append(np.asarray(crop, np.uint8))
     for (word, sequence), crops in sequences.items():
         yield LabelledClip(sequence, expression(word), sequence.partition("_")[0], sequence, crops=np.stack(crops))
@@ -116,22 +116,22 @@ def ours(clips: Sequence[LabelledClip], margin: float | None = None) -> list[str
 def theirs(python: Path, detector: str, clips: Sequence[LabelledClip], scratch: Path) -> list[str | None]:
     """Return the answers of `fer`."""
     scratch.mkdir(parents=True, exist_ok=True)
-    listed = []
+    paths = []
     for number, clip in enumerate(clips):
         path = clip.path or scratch / f"{number}.npy"
         if clip.crops is not None:
             np.save(path, clip.crops)
-        listed.append(str(path))
-    (scratch / "clips.json").write_text(json.dumps(listed))
+        paths.append(str(path))
+    (scratch / "clips.json").write_text(json.dumps(paths))
     return peer.answers(python, detector, scratch / "clips.json")
 
 
 def scores(what: str, clips: Sequence[LabelledClip], answers: Sequence[str | None], goal: Goal | None = None) -> list[Row]:
     """Return the rows of accuracy and UAR; a clip without an answer counts as wrong."""
     truth = np.array([CLASSES.index(clip.expression) for clip in clips])
-    predicted = np.array([CLASSES.index(answer) if answer in CLASSES else -1 for answer in answers])
+    predictions = np.array([CLASSES.index(answer) if answer in CLASSES else -1 for answer in answers])
     subjects, recordings = [clip.subject for clip in clips], [clip.recording for clip in clips]
-    by_name = intervals(truth, predicted, subjects, recordings, len(CLASSES), 0.95)
+    by_name = intervals(truth, predictions, subjects, recordings, len(CLASSES), 0.95)
     count = f"{len(clips)} clips, {len(set(subjects))} subjects"
     rows = []
     for name in ("accuracy", "uar"):

@@ -26,9 +26,9 @@ def update(
     path = folder / "results.json"
     results: Results = json.loads(path.read_text()) if path.exists() else {}
     results[name] = {**facts, "seconds": round(seconds), "rows": [asdict(row) for row in rows]}
-    ordered = {known: results[known] for known in modules if known in results}
-    files.write_json(path, ordered)
-    files.write_bytes(folder / "RESULTS.md", text(ordered, modules).encode())
+    in_order = {key: results[key] for key in modules if key in results}
+    files.write_json(path, in_order)
+    files.write_bytes(folder / "RESULTS.md", text(in_order, modules).encode())
 
 
 def text(results: Results, modules: Mapping[str, ModuleType]) -> str:
@@ -56,11 +56,11 @@ def section(name: str, result: Mapping[str, Any], about: str) -> Iterator[str]:
 
 def line(row: Row) -> str:
     """Return one row of a table."""
-    reached = {None: "", True: "yes", False: "**no**"}[row.met]
+    verdict = {None: "", True: "yes", False: "**no**"}[row.met]
     if row.value is None:
         return f"| {row.what} | not measured | | | |"
     spread = f"{figure(row.low)} to {figure(row.high)} ({row.runs})" if row.runs > 1 else "(1)"
-    return f"| {row.what} | {figure(row.value)} {row.unit} | {spread} | {row.goal} | {reached} |"
+    return f"| {row.what} | {figure(row.value)} {row.unit} | {spread} | {row.goal} | {verdict} |"
 
 
 def figure(value: float | None) -> str:

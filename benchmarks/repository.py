@@ -27,9 +27,9 @@ def scrfd_weights(real_data: Path | None) -> Path | None:
     return next(iter(sorted(real_data.glob("weights/*.onnx"))), None) if real_data else None
 
 
-def stages_run(printed: str) -> list[str]:
+def stages_run(output: str) -> list[str]:
     """Return the stages that a DVC command says it ran."""
-    return re.findall(r"^Running stage '(\w+)'", printed, re.MULTILINE)
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
 
 
 class Repository:
@@ -90,14 +90,14 @@ class Versioned(Repository):
     @classmethod
     def new(cls, root: Path, sources: Sequence[Path], model: Path | None = None) -> Self:
         """Make one in the place of what was there; its clips are added to DVC."""
-        made = super().new(root, sources, model)
-        (made.data / "stills.parquet").write_text("no stills\n")
+        repository = super().new(root, sources, model)
+        (repository.data / "stills.parquet").write_text("no stills\n")
         processes.run(["git", "init", "--quiet"], root)
-        made.dvc("init", "--quiet")
+        repository.dvc("init", "--quiet")
         (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
-        made.dvc("add", "--quiet", "data")
-        made.settle("pretrain", "cnn")
-        return made
+        repository.dvc("add", "--quiet", "data")
+        repository.settle("pretrain", "cnn")
+        return repository
 
     def dvc(self, *words: str) -> str:
         """Run a DVC command and return what it printed."""
@@ -117,9 +117,9 @@ class Versioned(Repository):
     def add(self, sources: Sequence[Path]) -> float:
         """Add clips to the dataset; return the time that `dvc add` took."""
         clips.fill(self.data, sources)
-        return self.timed("add", "--quiet", "data")
+        return self.dvc_seconds("add", "--quiet", "data")
 
-    def timed(self, *words: str) -> float:
+    def dvc_seconds(self, *words: str) -> float:
         """Run a DVC command and return its wall time."""
         start = time.perf_counter()
         self.dvc(*words)
@@ -128,9 +128,9 @@ class Versioned(Repository):
     def repro(self, *targets: str, runs: Sequence[str]) -> float:
         """Run `dvc repro` and return its wall time; raise `VferError` if it ran other stages than those."""
         start = time.perf_counter()
-        printed = self.dvc("repro", *targets)
+        output = self.dvc("repro", *targets)
         took = time.perf_counter() - start
-        ran = stages_run(printed)
+        ran = stages_run(output)
         if sorted(ran) != sorted(runs):
             raise VferError(f"`dvc repro` ran {', '.join(ran) or 'nothing'}; expected {', '.join(runs) or 'nothing'}")
         return took

@@ -24,8 +24,8 @@ LEAST = 1.8
 
 def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     """Measure processes in turn, then each cluster."""
-    folder, cnn = scratch / "run" / "scaling", model.made(scratch)
-    many, tiny = clips.rendered(scratch / "cache", KIND, COUNT), clips.rendered(scratch / "cache", clips.TINY, 2)
+    folder, cnn = scratch / "run" / "scaling", model.build(scratch)
+    many, tiny = clips.render(scratch / "cache", KIND, COUNT), clips.render(scratch / "cache", clips.TINY, 2)
 
     def seconds(sources: list[Path], **more: str) -> float:
         repository = Repository.new(folder / "repository", sources, cnn)
@@ -36,14 +36,14 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
     tasks: dict[str, Callable[[], float]] = {}
     for workers in WORKERS:
         tasks |= pair(seconds, many, tiny, str(workers), VFER_WORKERS=str(workers))
-    rows = scaled("processes", in_turn(tasks, ROUNDS), Goal(least=LEAST))
-    if not cluster.supported():
+    rows = worker_rows("processes", in_turn(tasks, ROUNDS), Goal(least=LEAST))
+    if not cluster.is_supported():
         return [*rows, missing("Ray nodes", "this version has no VFER_RAY_ADDRESS")]
-    taken: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     for nodes in WORKERS:
-        with cluster.started(nodes, folder) as address:
-            taken |= in_turn(pair(seconds, many, tiny, str(nodes), VFER_RAY_ADDRESS=address, VFER_WORKERS=str(nodes)), RAY_ROUNDS)
-    return [*rows, *scaled("Ray nodes", taken)]
+        with cluster.start(nodes, folder) as address:
+            times |= in_turn(pair(seconds, many, tiny, str(nodes), VFER_RAY_ADDRESS=address, VFER_WORKERS=str(nodes)), RAY_ROUNDS)
+    return [*rows, *worker_rows("Ray nodes", times)]
 
 
 def pair(seconds: Callable[..., float], many: list[Path], tiny: list[Path], name: str, **more: str) -> dict[str, Callable[[], float]]:
@@ -51,14 +51,14 @@ def pair(seconds: Callable[..., float], many: list[Path], tiny: list[Path], name
     return {name: partial(seconds, many, **more), f"{name} start-up": partial(seconds, tiny, **more)}
 
 
-def scaled(what: str, taken: dict[str, list[float]], goal: Goal | None = None) -> list[Row]:
+def worker_rows(what: str, times: dict[str, list[float]], goal: Goal | None = None) -> list[Row]:
     """Return the times of each number of workers, and how many times faster two are than one; the goal is for their work."""
     one, two = (str(workers) for workers in WORKERS)
-    net = {name: [all_ - start for all_, start in zip(taken[name], taken[f"{name} start-up"], strict=True)] for name in (one, two)}
+    net = {name: [all_ - start for all_, start in zip(times[name], times[f"{name} start-up"], strict=True)] for name in (one, two)}
     rows = [
-        row(f"{name} {what}: {part}", taken[key], "s")
+        row(f"{name} {what}: {part}", times[key], "s")
         for name in (one, two)
         for part, key in (("whole", name), ("start-up", f"{name} start-up"))
     ]
-    rows.append(row(f"{two} {what}: whole, times as fast as {one}", ratios(taken[one], taken[two]), "x"))
+    rows.append(row(f"{two} {what}: whole, times as fast as {one}", ratios(times[one], times[two]), "x"))
     return [*rows, row(f"{two} {what}: net of start-up, times as fast as {one}", ratios(net[one], net[two]), "x", goal)]

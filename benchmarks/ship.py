@@ -62,40 +62,40 @@ def main(
     if recipe.weights == "shipped":
         raise VferError(f"{config}: cnn.weights: expected trained; the shipped network already exists")
     with console.Stage("ship") as stage, tempfile.TemporaryDirectory() as folder:
-        made, trained = Path(folder), Session(outputs / "model.onnx")
-        loaded = data.load(stills.read(table), labels, table, votes=bool(trained.votes))
-        if (loaded.classes, loaded.votes) != (trained.classes, trained.votes):
+        target, original = Path(folder), Session(outputs / "model.onnx")
+        dataset = data.load(stills.read(table), labels, table, votes=bool(original.votes))
+        if (dataset.classes, dataset.votes) != (original.classes, original.votes):
             raise VferError(f"{table}: has other classes than {outputs}; name the stills it was trained on")
-        sample = spread(loaded.parts["validation"], SAMPLE).pixels[..., None].astype(np.float32)
-        pack(outputs / "model.keras", made, sample, trained.classes)
-        annotate(made, loaded)
-        shutil.copyfile(outputs / "history.csv", made / "history.csv")
-        if large := [name for name in shipped.FILES if (made / name).stat().st_size > MOST]:
+        sample = pick_evenly(dataset.parts["validation"], SAMPLE).pixels[..., None].astype(np.float32)
+        pack(outputs / "model.keras", target, sample, original.classes)
+        annotate(target, dataset)
+        shutil.copyfile(outputs / "history.csv", target / "history.csv")
+        if large := [name for name in shipped.FILES if (target / name).stat().st_size > MOST]:
             raise VferError(f"{', '.join(large)}: larger than {MOST / 1e6:.0f} MB; ship a smaller network")
-        session = Session(made / "model.onnx", threads=env.workers())
+        session = Session(target / "model.onnx", threads=env.workers())
         scores = {
-            usage: judged(session, loaded.parts[usage], loaded.classes) | {"six_looks": six_looks(session, loaded.parts[usage])}
+            usage: score_network(session, dataset.parts[usage], dataset.classes) | {"six_looks": six_looks(session, dataset.parts[usage])}
             for usage in data.HELD_OUT
         }
         card = {
-            "classes": trained.classes,
+            "classes": original.classes,
             "params": recipe.model_dump(),
             "settings": {"faces": FacesParams(**params.read(HOME / "params.yaml")["faces"]).model_dump()},
             "trained_on": {"sha256": digest(table), "stills": stills.labels(table).num_rows},
             "made": {name: machine.facts()[name] for name in ("date", "machine", "versions")},
             "scores": scores,
-            "slice": judged(session, spread(loaded.parts["validation"], SLICE), loaded.classes)["answer"],
-            "sha256": {name: digest(made / name) for name in shipped.FILES},
+            "slice": score_network(session, pick_evenly(dataset.parts["validation"], SLICE), dataset.classes)["answer"],
+            "sha256": {name: digest(target / name) for name in shipped.FILES},
         }
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir()
         for name in shipped.FILES:
-            shutil.copyfile(made / name, FOLDER / name)
+            shutil.copyfile(target / name, FOLDER / name)
         files.write_json(FOLDER / shipped.CARD, card)  # the last, so that a folder without it is not whole
-        stage.summary = f"{', '.join(trained.classes)}; test accuracy {scores['test']['answer']['accuracy']['value']} -> {FOLDER}"
+        stage.summary = f"{', '.join(original.classes)}; test accuracy {scores['test']['answer']['accuracy']['value']} -> {FOLDER}"
 
 
-def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]) -> None:
+def pack(source: Path, target: Path, sample: NDArray[np.float32], names: list[str]) -> None:
     """Write both networks, rounded and packed, and compare them on the sample, float32 (n, 48, 48, 1).
 
     Raises `VferError` if their answers differ by more than `export.TOLERANCE`.
@@ -108,31 +108,31 @@ def pack(source: Path, made: Path, sample: NDArray[np.float32], names: list[str]
 
     model = keras.models.load_model(source, compile=False)
     halve(model)
-    export.save(model, made, sample, names)
-    pack_onnx(made / "model.onnx", [value for value in model.get_weights() if value.ndim > 1])
-    pack_keras(made / "model.keras")
-    expected, found = (
-        keras.models.load_model(made / "model.keras", compile=False)(sample, training=False),
-        Session(made / "model.onnx")(sample),
+    export.save(model, target, sample, names)
+    pack_onnx(target / "model.onnx", [value for value in model.get_weights() if value.ndim > 1])
+    pack_keras(target / "model.keras")
+    expected, outputs = (
+        keras.models.load_model(target / "model.keras", compile=False)(sample, training=False),
+        Session(target / "model.onnx")(sample),
     )
-    difference = max(float(np.abs(np.asarray(expected[name]) - found[name]).max()) for name in found)
+    difference = max(float(np.abs(np.asarray(expected[name]) - outputs[name]).max()) for name in outputs)
     if not difference <= export.TOLERANCE:
         raise VferError(f"{source}: packed, the two networks differ by {difference:.2g}; ship a network of other layers")
 
 
-def annotate(made: Path, loaded: data.Stills) -> None:
+def annotate(target: Path, dataset: data.Stills) -> None:
     """Add to the packed ONNX network what it needs to answer relative to a person's own baseline, and the names of its vote classes."""
     import keras
 
     from vfer.cnn import model as cnn_model
     from vfer.nets import export
 
-    last = cnn_model.answer_head(keras.models.load_model(made / "model.keras", compile=False))
-    held_out = loaded.parts["validation"]
-    embeddings = predictions.run(Session(made / "model.onnx"), held_out)["embedding"]
-    everybody = reference.of_faces(embeddings, held_out.labels, loaded.classes)
+    last = cnn_model.answer_head(keras.models.load_model(target / "model.keras", compile=False))
+    validation = dataset.parts["validation"]
+    embeddings = predictions.run(Session(target / "model.onnx"), validation)["embedding"]
+    everybody = reference.of_faces(embeddings, validation.labels, dataset.classes)
     notes = {head.KEY: last.to_json(), reference.KEY: everybody.to_json()}
-    export.annotate(made / "model.onnx", notes | ({"votes": json.dumps(loaded.votes)} if loaded.votes else {}))
+    export.annotate(target / "model.onnx", notes | ({"votes": json.dumps(dataset.votes)} if dataset.votes else {}))
 
 
 def halve(model: "keras.Model") -> None:
@@ -148,10 +148,10 @@ def pack_onnx(path: Path, kernels: list[NDArray[np.float32]]) -> None:
     """
     network = onnx.load(path)
     for tensor in list(network.graph.initializer):
-        name, found = tensor.name, factors(onnx.numpy_helper.to_array(tensor), kernels)
-        if found:
+        name, parts = tensor.name, factors(onnx.numpy_helper.to_array(tensor), kernels)
+        if parts:
             network.graph.initializer.remove(tensor)
-            for end, values in zip(("half", "scale"), found, strict=True):
+            for end, values in zip(("half", "scale"), parts, strict=True):
                 network.graph.initializer.append(onnx.numpy_helper.from_array(values, f"{name}_{end}"))
             network.graph.node.insert(0, onnx.helper.make_node("Mul", [f"{name}_whole", f"{name}_scale"], [name]))
             network.graph.node.insert(0, onnx.helper.make_node("Cast", [f"{name}_half"], [f"{name}_whole"], to=onnx.TensorProto.FLOAT))
@@ -177,9 +177,9 @@ def pack_keras(path: Path) -> None:
     """Keep in half precision what it holds of a Keras model's weights; Keras casts them as it loads them."""
     import h5py
 
-    with files.replacing(path) as packed, tempfile.TemporaryDirectory() as folder:
+    with files.replacing(path) as temporary, tempfile.TemporaryDirectory() as folder:
         whole, halves = Path(folder) / "whole.h5", Path(folder) / "halves.h5"
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as target:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
             for name in source.namelist():
                 content = source.read(name)
                 if name.endswith(".h5"):
@@ -210,33 +210,33 @@ def _half(values: NDArray[Any]) -> NDArray[Any]:
     return half if np.array_equal(half.astype(np.float32), values) else values
 
 
-def spread(part: data.StillPart, count: int) -> data.StillPart:
+def pick_evenly(part: data.StillPart, count: int) -> data.StillPart:
     """Return so many stills, spread evenly over all by name, since names tend to begin with the expression."""
     order = np.argsort(np.array(part.names, np.str_), kind="stable")
-    return taken(part, order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)])
+    return select(part, order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)])
 
 
-def taken(part: data.StillPart, rows: NDArray[np.int64]) -> data.StillPart:
+def select(part: data.StillPart, rows: NDArray[np.int64]) -> data.StillPart:
     """Return some stills of a part."""
-    named, twins = ([values[row] for row in rows] if values else [] for values in (part.names, part.twins))
-    return data.StillPart(part.pixels[rows], part.labels[rows], part.targets[rows], named, twins, part.votes[rows])
+    names, twins = ([values[row] for row in rows] if values else [] for values in (part.names, part.twins))
+    return data.StillPart(part.pixels[rows], part.labels[rows], part.targets[rows], names, twins, part.votes[rows])
 
 
-def judged(session: Session, part: data.StillPart, classes: list[str]) -> dict[str, Any]:
+def score_network(session: Session, part: data.StillPart, classes: list[str]) -> dict[str, Any]:
     """Return the scores of a network on stills: of its answer, of its label head, and of its vote head by the majority.
 
     `without_twins` are those of the stills whose photo the official training set does not hold.
     """
     outputs = predictions.run(session, part)
-    result = judged_outputs(session, outputs, part, classes)
+    result = score_outputs(session, outputs, part, classes)
     if any(part.twins):
         rows = np.flatnonzero(~np.array(part.twins))
         fresh = {name: values[rows] for name, values in outputs.items()}
-        result["without_twins"] = judged_outputs(session, fresh, replace(taken(part, rows), twins=()), classes)
+        result["without_twins"] = score_outputs(session, fresh, replace(select(part, rows), twins=()), classes)
     return result
 
 
-def judged_outputs(session: Session, outputs: predictions.Outputs, part: data.StillPart, classes: list[str]) -> dict[str, Any]:
+def score_outputs(session: Session, outputs: predictions.Outputs, part: data.StillPart, classes: list[str]) -> dict[str, Any]:
     """Return the scores of a network's outputs on stills."""
     answer = predictions.predictions_of(outputs["probabilities"], "", part, classes, session.classes)
     result: dict[str, Any] = {"stills": len(part.labels), "answer": _scores(answer)}
@@ -252,38 +252,38 @@ def judged_outputs(session: Session, outputs: predictions.Outputs, part: data.St
 
 def six_looks(session: Session, part: data.StillPart) -> dict[str, float]:
     """Return the accuracy of each head, the vote head's as in `predictions.majority`, over six views of each face."""
-    answers = [averaged(session, part.pixels[at : at + BATCH]) for at in range(0, len(part.labels), BATCH)]
+    answers = [sum_views(session, part.pixels[at : at + BATCH]) for at in range(0, len(part.labels), BATCH)]
     fresh = ~np.array(part.twins or [False] * len(part.labels))
     everything = np.ones(len(part.labels), bool)
-    scored = {"labels" if session.votes else "probabilities": (part.labels, everything)}
+    truths = {"labels" if session.votes else "probabilities": (part.labels, everything)}
     if session.votes:
-        scored["votes"] = part.votes.argmax(axis=1), part.votes.max(axis=1, initial=0) > 0.5
+        truths["votes"] = part.votes.argmax(axis=1), part.votes.max(axis=1, initial=0) > 0.5
     result = {}
-    for name, (truth, counted) in scored.items():
+    for name, (truth, mask) in truths.items():
         right = np.concatenate([answer[name] for answer in answers]).argmax(axis=1) == truth
-        result[name] = round(float(right[counted].mean()), 4)
-        result[f"{name}_without_twins"] = round(float(right[counted & fresh].mean()), 4)
+        result[name] = round(float(right[mask].mean()), 4)
+        result[f"{name}_without_twins"] = round(float(right[mask & fresh].mean()), 4)
     return result
 
 
-def averaged(session: Session, faces: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+def sum_views(session: Session, faces: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """Return the outputs' sums of log probabilities over six views of each face, uint8 (n, 48, 48): three zooms, each mirrored."""
     from vfer.cnn.looks import resampling, views
 
     sums: dict[str, NDArray[np.float32]] = {}
-    for zoom, mirrored in views(6):
+    for zoom, mirror in views(6):
         matrix = resampling(faces.shape[1], zoom)
         view = np.einsum("ij,bjk,lk->bil", matrix, faces, matrix, optimize=True)[..., np.newaxis]
-        for name, values in session(view[:, :, ::-1] if mirrored else view).items():
+        for name, values in session(view[:, :, ::-1] if mirror else view).items():
             logs = np.log(np.maximum(values, EPSILON))
             sums[name] = sums[name] + logs if name in sums else logs
     return sums
 
 
 def _scores(answer: Predictions) -> dict[str, Any]:
-    found = scores(answer, CONFIDENCE)
-    rounded: dict[str, Any] = {name: {key: round(value, 4) for key, value in found[name].items()} for name in figures.TITLES}
-    return rounded | {"calibration_error": round(figures.calibration(answer.truth, answer.probabilities)[0], 4)}
+    intervals = scores(answer, CONFIDENCE)
+    result: dict[str, Any] = {name: {key: round(value, 4) for key, value in intervals[name].items()} for name in figures.TITLES}
+    return result | {"calibration_error": round(figures.calibration(answer.truth, answer.probabilities)[0], 4)}
 
 
 if __name__ == "__main__":

@@ -65,21 +65,21 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     """Measure ours, `fer` and the floor in turn."""
     workers = env.workers()
     real = clips.real(real_data, workers)
-    sources = real or clips.rendered(scratch / "cache", RENDERED, COUNT)
-    ample = [clips.repeated(source, scratch / "run" / "ample" / source.name, TIMES) for source in sources]
-    tiny, frames = clips.rendered(scratch / "cache", clips.TINY, workers), clips.frames_in(ample)
+    sources = real or clips.render(scratch / "cache", RENDERED, COUNT)
+    ample = [clips.repeat(source, scratch / "run" / "ample" / source.name, TIMES) for source in sources]
+    tiny, frames = clips.render(scratch / "cache", clips.TINY, workers), clips.frames_in(ample)
     weights = scrfd_weights(real_data)
     folder = scratch / "run" / "throughput"
     detectors = ["scrfd", "centerface"] if weights else ["centerface"]
-    ours = [Ours(folder / "ours", name, every, model.made(scratch), weights) for name in detectors for every in spacings()]
-    installed = Repository.new(folder / "weights", [])
+    ours = [Ours(folder / "ours", name, every, model.build(scratch), weights) for name in detectors for every in spacings()]
+    repository = Repository.new(folder / "weights", [])
     if weights:
-        installed.install(weights)
+        repository.install(weights)
 
     tasks: dict[str, Callable[[], float]] = {one.name: partial(one.seconds, ample, tiny) for one in ours}
-    tasks["decoding"] = partial(floor.seconds, sources, None, installed.root, workers)
+    tasks["decoding"] = partial(floor.seconds, sources, None, repository.root, workers)
     for name in detectors:
-        tasks[f"decoding, {name}"] = partial(floor.seconds, sources, name, installed.root / "weights", workers)
+        tasks[f"decoding, {name}"] = partial(floor.seconds, sources, name, repository.root / "weights", workers)
     passes: dict[str, list[peer.Pass]] = {"haar": [], "mtcnn": []}
     absent = ""
     try:
@@ -93,8 +93,8 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:
     what = f"{len(sources)} {'real' if real else 'rendered'} 720p clips (ours: {TIMES} times over, {frames} frames), {workers} processes"
     rows = [row(f"decoding alone: {what}", floors["decoding"], "frames/s")]
     rows += [row(f"decoding and {NAMES[name]} alone", floors[f"decoding, {name}"], "frames/s") for name in detectors]
-    for name, seen in passes.items():
-        rows += [missing(NAMES[name], absent)] if absent else list(peer_rows(name, seen))
+    for name, rounds in passes.items():
+        rows += [missing(NAMES[name], absent)] if absent else list(peer_rows(name, rounds))
     for one in ours:
         rows += our_rows(one, frames, samples[one.name], floors[f"decoding, {one.detector}"], passes)
     if not weights:
@@ -118,11 +118,11 @@ def rates(frames: int, seconds: list[float]) -> list[float]:
     return [frames / one for one in seconds]
 
 
-def peer_rows(name: str, seen: list[peer.Pass]) -> Iterator[Row]:
+def peer_rows(name: str, rounds: list[peer.Pass]) -> Iterator[Row]:
     """Yield the rows of `fer` with one detector."""
-    note = f"found a face in {seen[0].faces} of {seen[0].frames} frames; {seen[-1].threads} threads"
-    yield row(f"{NAMES[name]}, whole", [one.frames / one.whole for one in seen], "frames/s")
-    yield row(f"{NAMES[name]}, net of start-up", [one.frames / one.loop for one in seen], "frames/s", note=note)
+    note = f"found a face in {rounds[0].faces} of {rounds[0].frames} frames; {rounds[-1].threads} threads"
+    yield row(f"{NAMES[name]}, whole", [one.frames / one.whole for one in rounds], "frames/s")
+    yield row(f"{NAMES[name]}, net of start-up", [one.frames / one.loop for one in rounds], "frames/s", note=note)
 
 
 def our_rows(one: Ours, frames: int, whole: list[float], floor_: list[float], passes: dict[str, list[peer.Pass]]) -> Iterator[Row]:
@@ -133,14 +133,14 @@ def our_rows(one: Ours, frames: int, whole: list[float], floor_: list[float], pa
     yield row(f"{one.name}: start-up of the three stages", one.start_up, "s")
     yield row(f"{one.name}: net of start-up", rates(frames, net), "frames/s")
     yield row(f"{one.name}: net, of decoding and the detector alone", ratios(rates(frames, net), floor_), "x")
-    for name, seen in passes.items():
-        if seen:
+    for name, rounds in passes.items():
+        if rounds:
             goal = Goal(least=GOALS[one.detector][name])
-            theirs = [other.frames / other.loop for other in seen]
+            theirs = [other.frames / other.loop for other in rounds]
             yield row(f"{one.name}: whole, against {NAMES[name]} net", ratios(rates(frames, whole), theirs), "x", goal)
             yield row(f"{one.name}: net, against {NAMES[name]} net", ratios(rates(frames, net), theirs), "x", goal)
 
 
-def _watch(python: Path, name: str, sources: list[Path], seen: list[peer.Pass]) -> float:
-    seen.append(peer.watch(python, name, sources))
-    return seen[-1].whole
+def _watch(python: Path, name: str, sources: list[Path], rounds: list[peer.Pass]) -> float:
+    rounds.append(peer.watch(python, name, sources))
+    return rounds[-1].whole

@@ -59,13 +59,13 @@ def accuracy(folder: Path) -> list[Row]:
     model = models.find()
     windows, frames = Recogniser.open(model), Recogniser.open(replace(model, lstm=None))
     expressions = sorted(set(windows.classes) & set(COURSES) - set(RESTING))
-    made = [(folder / f"{seed}.mp4", film(seed, expressions).render(folder / f"{seed}.mp4")) for seed in SEEDS]
+    movies = [(folder / f"{seed}.mp4", film(seed, expressions).render(folder / f"{seed}.mp4")) for seed in SEEDS]
     kinds = {} if windows.answerer.single else {"windows": windows}
     kinds["smoothed single frames"] = frames
     rows = []
     for kind, recogniser in kinds.items():
-        figures = [measured(recogniser, path, truth) for path, truth in made]
-        what = f"{kind}, {windows.title.partition(',')[0]}, {len(made)} films"
+        figures = [measure(recogniser, path, truth) for path, truth in movies]
+        what = f"{kind}, {windows.title.partition(',')[0]}, {len(movies)} films"
         rows += [
             row(f"segment F1 at IoU 0.5: {what}", [one[0] for one in figures], ""),
             row(f"CCC with the strength: {what}", [one[1] for one in figures], ""),
@@ -93,19 +93,19 @@ def film(seed: int, expressions: Sequence[str]) -> Film:
     return Film(SIZE, FPS, [roles], seed)
 
 
-def measured(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tuple[float, float, float | None]:
+def measure(recogniser: Recogniser, path: Path, truth: Sequence[Truth]) -> tuple[float, float, float | None]:
     """Return F1, CCC and the median delay in seconds on one film; None if no segment is right."""
     timeline = recogniser.timeline(path)
     who = people(timeline, truth)
-    wanted = performances(truth)
-    found = [
+    targets = performances(truth)
+    segments = [
         Stretch(who[one.person], one.start, one.end, one.expression)
         for one in timeline.segments
         if one.person in who and one.expression not in RESTING and one.answer != UNCERTAIN
     ]
-    pairs = matched(wanted, found)
+    pairs = match_segments(targets, segments)
     delays = [other.start - one.at for one, other in pairs]
-    f1 = 2 * len(pairs) / max(1, len(wanted) + len(found))
+    f1 = 2 * len(pairs) / max(1, len(targets) + len(segments))
     return f1, concordance(*curves(timeline, truth, who)), float(np.median(delays)) if delays else None
 
 
@@ -124,27 +124,27 @@ def people(timeline: Timeline, truth: Sequence[Truth]) -> dict[str, int]:
 
 def performances(truth: Sequence[Truth]) -> list[Stretch]:
     """Return the stretches over which an actor performs."""
-    made: list[Stretch] = []
+    stretches: list[Stretch] = []
     for actor in sorted({one.actor for one in truth}):
         run_: list[Truth] = []
         for one in [*(each for each in truth if each.actor == actor), None]:
             if run_ and (one is None or one.expression != run_[-1].expression or one.time - run_[-1].time > 1.5 / FPS):
                 at = next((each.time for each in run_ if each.strength >= 0.5), run_[0].time)
-                made.append(Stretch(actor, run_[0].time, run_[-1].time + 1 / FPS, run_[0].expression, at))
+                stretches.append(Stretch(actor, run_[0].time, run_[-1].time + 1 / FPS, run_[0].expression, at))
                 run_ = []
             if one and one.expression != "none":
                 run_.append(one)
-    return made
+    return stretches
 
 
-def matched(wanted: Sequence[Stretch], found: Sequence[Stretch]) -> list[tuple[Stretch, Stretch]]:
+def match_segments(targets: Sequence[Stretch], segments: Sequence[Stretch]) -> list[tuple[Stretch, Stretch]]:
     """Return the pairs of a performance and a segment that agree; each segment once."""
-    pairs, left = [], list(found)
-    for one in wanted:
-        alike = [other for other in left if (other.who, other.expression) == (one.who, one.expression) and overlap(one, other) >= 0.5]
+    pairs, candidates = [], list(segments)
+    for one in targets:
+        alike = [other for other in candidates if (other.who, other.expression) == (one.who, one.expression) and overlap(one, other) >= 0.5]
         if alike:
             best = max(alike, key=lambda other: overlap(one, other))
-            left.remove(best)
+            candidates.remove(best)
             pairs.append((one, best))
     return pairs
 
@@ -157,18 +157,18 @@ def overlap(one: Stretch, other: Stretch) -> float:
 
 def curves(timeline: Timeline, truth: Sequence[Truth], who: dict[str, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns, for each expression that a person performs and each frame that shows the person, strength and smoothed probability."""
-    shown = {(one.frame, one.actor): one for one in truth}
-    performed = {(one.actor, one.expression) for one in truth if one.expression != "none"}
-    strength, said = [], []
+    truth_of = {(one.frame, one.actor): one for one in truth}
+    acts = {(one.actor, one.expression) for one in truth if one.expression != "none"}
+    strength, answers = [], []
     for row_ in timeline.rows:
         if row_.person not in who or row_.smooth is None:
             continue
-        real = shown[row_.frame, who[row_.person]]
-        for actor, expression in sorted(performed):
+        real = truth_of[row_.frame, who[row_.person]]
+        for actor, expression in sorted(acts):
             if actor == real.actor:
                 strength.append(real.strength if real.expression == expression else 0.0)
-                said.append(float(row_.smooth[timeline.classes.index(expression)]))
-    return np.array(strength), np.array(said)
+                answers.append(float(row_.smooth[timeline.classes.index(expression)]))
+    return np.array(strength), np.array(answers)
 
 
 def concordance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -208,7 +208,7 @@ def repeatable(path: Path, size: tuple[int, int], fps: int, unit: float, homes: 
 def cost(scratch: Path, piece: Path, seconds: int) -> tuple[float, float]:
     """Return the seconds and the peak memory in MB of the command on a film of `seconds` that repeats a piece."""
     folder = scratch / "run" / "timeline"
-    film = clips.repeated(piece, folder / f"{piece.stem}-{seconds}.mp4", seconds // PIECE)
+    film = clips.repeat(piece, folder / f"{piece.stem}-{seconds}.mp4", seconds // PIECE)
     command = [sys.executable, "-m", "vfer.cli", "timeline", str(film), "-o", str(folder / film.stem), "--model", "shipped"]
     began = time.perf_counter()
     peak = processes.peak_memory(command, folder)

@@ -55,11 +55,11 @@ def run(scratch: Path, real_data: Path | None) -> list[Row]:  # noqa: ARG001
             truth = film(liveliness, seed).render(path)
             result = tracks(recogniser, path)
             frames = {one.frame for one in result}
-            wanted = [Box(one.frame, 10 * one.shot + one.actor, np.array(one.box, np.float32)) for one in truth if one.frame in frames]
-            ours.append(idf1(wanted, [one for one in result if one.who >= 0]))
+            targets = [Box(one.frame, 10 * one.shot + one.actor, np.array(one.box, np.float32)) for one in truth if one.frame in frames]
+            ours.append(idf1(targets, [one for one in result if one.who >= 0]))
             if python:
-                followed = bytetrack(python, path, truth, scratch / "run" / "boxes.json")
-                theirs.append(idf1(wanted, [one for one in followed if one.frame in frames]))
+                peer_boxes = bytetrack(python, path, truth, scratch / "run" / "boxes.json")
+                theirs.append(idf1(targets, [one for one in peer_boxes if one.frame in frames]))
         what = f"{kind}: {len(seeds)} films of {SECONDS} s, {FPS} frames/s, 3 people, a cut"
         rows.append(row(f"IDF1, ours, {what}", ours, ""))
         rows.append(row(f"IDF1, ByteTrack, {kind}", theirs, "") if theirs else missing(f"IDF1, ByteTrack, {kind}", absent))
@@ -98,28 +98,28 @@ def bytetrack(python: Path, path: Path, truth: list[Truth], boxes: Path) -> list
         shots[shot_of[frame.index]].append(detector(frame.grey).tolist())
     boxes.write_text(json.dumps([FPS, least, shots]))
     numbers = json.loads(processes.run([str(python), str(HERE / "bytetrack.py"), str(boxes)], HERE).splitlines()[-1])
-    every = [(shot, found) for shot, frames in enumerate(shots) for found in frames]
+    every = [(shot, frame_boxes) for shot, frames in enumerate(shots) for frame_boxes in frames]
     return [
         Box(index, 100 * shot + number, np.array(box[:4], np.float32))
-        for index, ((shot, found), given) in enumerate(zip(every, numbers, strict=True))
-        for box, number in zip(found, given, strict=True)
+        for index, ((shot, frame_boxes), ids) in enumerate(zip(every, numbers, strict=True))
+        for box, number in zip(frame_boxes, ids, strict=True)
         if number >= 0
     ]
 
 
-def idf1(truth: list[Box], found: list[Box]) -> float:
+def idf1(truth: list[Box], result: list[Box]) -> float:
     """Return the share of boxes that are right about who is who, under the best assignment of found people to true ones.
 
     Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking, 2016.
     """
-    rows, columns = ({who: number for number, who in enumerate(sorted({one.who for one in boxes}))} for boxes in (truth, found))
+    rows, columns = ({who: number for number, who in enumerate(sorted({one.who for one in boxes}))} for boxes in (truth, result))
     together = np.zeros((len(rows), len(columns)))
     by_frame: dict[int, list[Box]] = {}
-    for one in found:
+    for one in result:
         by_frame.setdefault(one.frame, []).append(one)
     for one in truth:
         for other in by_frame.get(one.frame, []):
             if iou(one.box[None], other.box[None])[0, 0] >= 0.5:
                 together[rows[one.who], columns[other.who]] += 1
-    matched = together[linear_sum_assignment(together, maximize=True)].sum()
-    return float(2 * matched / (len(truth) + len(found)))
+    hits = together[linear_sum_assignment(together, maximize=True)].sum()
+    return float(2 * hits / (len(truth) + len(result)))

@@ -56,12 +56,12 @@ def main(net: str, stills: int) -> None:
     few = StillPart(part.pixels[:BATCH], part.labels[:BATCH], part.targets[:BATCH])
     array = part.pixels[..., np.newaxis].astype(np.float32)
 
-    def compiled() -> keras.Model:
+    def compile_model() -> keras.Model:
         output = model.classifier(model.build(net, CLASSES, section.embedding, section.dropout))
         training.compile_classifier(output, learning_rate=1e-4, steps=1000)
         return output
 
-    own, bare = compiled(), compiled()
+    own, bare = compile_model(), compile_model()
 
     def ours() -> object:
         batches = (train.StillBatches(one, CLASSES, section, 0, epochs=epochs) for one, epochs in ((part, 1), (few, 0)))

@@ -25,7 +25,7 @@ HOLD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytea
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scratch folder, and a toy CNN instead of a real one, which TensorFlow would have to export."""
     output = toys.cnn(tmp_path / "cnn.onnx")
-    monkeypatch.setattr(model, "made", lambda _: output)
+    monkeypatch.setattr(model, "build", lambda _: output)
     return tmp_path / "scratch"
 
 
@@ -84,11 +84,11 @@ def test_one_that_fails_says_so_in_the_table_and_the_others_run(
 
 
 def test_no_two_clips_have_the_same_content_and_a_long_one_repeats_a_short_one(tmp_path: Path) -> None:
-    paths = clips.rendered(tmp_path, TINY, clips.BASES + 2)
+    paths = clips.render(tmp_path, TINY, clips.BASES + 2)
     assert len({path.read_bytes() for path in paths}) == len(paths)
     assert clips.frames_in(paths) == 4 * len(paths)
     before = paths[0].stat().st_mtime_ns
-    assert clips.rendered(tmp_path, TINY, clips.BASES)[0].stat().st_mtime_ns == before
+    assert clips.render(tmp_path, TINY, clips.BASES)[0].stat().st_mtime_ns == before
     with av.open(str(clips.long(tmp_path, TINY, 3))) as container:
         assert [round(float(frame.time) * 10) for frame in container.decode(video=0)] == list(range(12))
 
@@ -120,7 +120,7 @@ def test_clips_are_added_and_then_there_is_nothing_to_do(scratch: Path, monkeypa
     assert rows["1 clips: one more, of the full run"].value == pytest.approx(
         rows["1 clips: one more"].value / rows["1 clips: full run"].value  # type: ignore[operator]
     )
-    repository, _ = added.grown(scratch, 1)
+    repository, _ = added.build(scratch, 1)
     assert json.loads((repository.root / "outputs/frames/metrics.json").read_text())["clips"] == 2
     assert [found.what for found in nothing.run(scratch, None)] == ["1 clips"]
     with pytest.raises(VferError, match="ran nothing; expected frames"):
@@ -151,7 +151,7 @@ def test_throughput_of_rendered_clips_without_the_rival(scratch: Path, monkeypat
 
 def test_two_workers_are_compared_with_one() -> None:
     taken = {"1": [11.0, 11.0], "1 start-up": [1.0, 1.0], "2": [6.0, 7.0], "2 start-up": [1.0, 2.0]}
-    result = {one.what: one for one in scaling.scaled("processes", taken, Goal(least=1.8))}
+    result = {one.what: one for one in scaling.worker_rows("processes", taken, Goal(least=1.8))}
     assert result["2 processes: net of start-up, times as fast as 1"].value == 2
     assert result["2 processes: net of start-up, times as fast as 1"].met
     assert result["2 processes: whole, times as fast as 1"].low == pytest.approx(11 / 7)
@@ -159,7 +159,7 @@ def test_two_workers_are_compared_with_one() -> None:
 
 def test_a_stages_memory_is_compared_between_the_smallest_and_the_largest_size(scratch: Path) -> None:
     assert memory.stage_rows("faces", "clips", {50: 100.0, 800: 130.0}, Goal(most=1.2))[-1].met is False
-    repository = Repository.new(scratch / "frames", clips.rendered(scratch / "cache", TINY, 1))
+    repository = Repository.new(scratch / "frames", clips.render(scratch / "cache", TINY, 1))
     assert repository.peak_memory("frames") > 50
     assert [len(one.frame) for one in memory.sequences([2, 3])] == [2, 3]
 
@@ -179,7 +179,7 @@ def test_idf1_is_the_share_of_boxes_under_the_best_assignment() -> None:
 def test_a_segment_is_right_where_it_overlaps_a_performance_of_its_expression_by_half() -> None:
     wanted = [timeline.Stretch(1, 0, 2, "happy"), timeline.Stretch(1, 3, 5, "sad")]
     result = [timeline.Stretch(1, 0.5, 2, "happy"), timeline.Stretch(2, 3, 5, "sad"), timeline.Stretch(1, 4, 6.5, "sad")]
-    assert timeline.matched(wanted, result) == [(wanted[0], result[0])]
+    assert timeline.match_segments(wanted, result) == [(wanted[0], result[0])]
     assert timeline.concordance(np.arange(5.0), np.arange(5.0)) == pytest.approx(1)
     assert timeline.concordance(np.arange(5.0), np.arange(5.0) + 2) == pytest.approx(0.5)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judging import CLASSES, POPULATIONS, SUBJECTS, bootstrap, coverage, estimated, people
+from benchmarks.judging import CLASSES, POPULATIONS, SUBJECTS, bootstrap, coverage, people, vfer_intervals
 from vfer.evaluate.intervals import FEW, bounds, cells, intervals
 from vfer.nets.scores import score
 
@@ -26,7 +26,7 @@ def test_the_percentile_bootstrap_does_not_hold_what_it_promises(number: int, mo
 
 
 def test_two_subjects_tell_no_interval() -> None:
-    result = estimated(people(2, "alike", np.random.default_rng(0)))["accuracy"]
+    result = vfer_intervals(people(2, "alike", np.random.default_rng(0)))["accuracy"]
     assert (result.low, result.high) == (None, None)
     assert cells(asdict(result)) == [f"{result.value:.3f}", FEW]
     assert cells({"value": 0.5, "low": 0.25, "high": 0.75}, ".1f", 100) == ["50.0", "25.0 to 75.0"]
@@ -70,7 +70,7 @@ def test_clips_that_go_together_widen_the_interval_and_twins_do_not_narrow_it() 
 
 def test_more_confidence_is_wider_and_seeds_are_averaged() -> None:
     given = people(12, "unlike", np.random.default_rng(1))
-    half, most = estimated(given, 0.5)["uar"], estimated(given, 0.99)["uar"]
+    half, most = vfer_intervals(given, 0.5)["uar"], vfer_intervals(given, 0.99)["uar"]
     assert most.low < half.low < half.value < half.high < most.high  # type: ignore[operator]
     truth, answers, subjects = given
     both = intervals(truth, np.stack([answers, truth]), subjects, subjects, CLASSES, 0.95)

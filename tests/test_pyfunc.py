@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import toys
 
-from benchmarks.clips import repeated
+from benchmarks.clips import repeat
 from vfer.data.catalogue.manifest import Framing
 from vfer.faces import centerface
 from vfer.predict.models import model as models
@@ -57,7 +57,7 @@ def test_a_clip_is_answered_as_by_the_recogniser_to_the_last_bit(framing: Framin
 
 
 def test_a_long_film_is_answered_in_the_memory_of_a_short_one(clip: Path, tmp_path: Path) -> None:
-    minute, ten = (repeated(clip, tmp_path / f"{times}.mp4", times) for times in (15, 150))
+    minute, ten = (repeat(clip, tmp_path / f"{times}.mp4", times) for times in (15, 150))
     (short, before), (long, after) = answers(artifacts(tmp_path, "face"), minute, ten)
     for film, seconds in ((short, 60), (long, 600)):
         assert (film["error"], film["expression"], film["flags"]) == (None, None, ["long"])

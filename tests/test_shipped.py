@@ -83,7 +83,7 @@ def test_it_reaches_on_fer2013_what_its_card_says(real_data: Path, tmp_path: Pat
     intake(tmp_path, public, "ferplus")
     labels = LabelsParams(stills="all", clips="all")
     split = data.held_out(stills.read(tmp_path / "stills.parquet"), labels, CARD["classes"], tmp_path)
-    part = ship.spread(split["validation"], ship.SLICE)
+    part = ship.pick_evenly(split["validation"], ship.SLICE)
     assert len(part.labels) == ship.SLICE
     assert set(part.labels) == set(range(len(CARD["classes"])))
     answer = predictions.predict(session := Session(FOLDER / "model.onnx"), "validation", part, session.classes)
@@ -183,9 +183,9 @@ def test_the_slice_is_spread_over_all_names_whatever_the_order() -> None:
     order = np.random.default_rng(0).permutation(10)
     names = [f"{number}" for number in order]
     part = data.StillPart(order[:, None, None].astype(np.uint8), order, np.eye(10, dtype=np.float32)[order], names)
-    assert ship.spread(part, 4).names == ["0", "3", "6", "9"]
-    assert ship.spread(part, 4).labels.tolist() == [0, 3, 6, 9]
-    assert ship.spread(part, 20).names == sorted(names)
+    assert ship.pick_evenly(part, 4).names == ["0", "3", "6", "9"]
+    assert ship.pick_evenly(part, 4).labels.tolist() == [0, 3, 6, 9]
+    assert ship.pick_evenly(part, 20).names == sorted(names)
 
 
 def test_stills_that_hold_nothing_to_score_and_a_shipped_network_are_refused(tmp_path: Path) -> None:
