@@ -29,9 +29,9 @@ class BrowserError(Exception):
 
 def _high(descriptor: int) -> int:
     """Move a file descriptor out of the way of 3 and 4, which Chromium uses."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    duplicate = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
-    return moved
+    return duplicate
 
 
 class Browser:
@@ -149,8 +149,8 @@ class Browser:
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Moves, presses or releases the mouse at a place of the window."""
         names = {"move": "mouseMoved", "press": "mousePressed", "release": "mouseReleased"}
-        pressed = {"button": "left", "clickCount": 1} if kind != "move" else {}
-        self._call("Input.dispatchMouseEvent", type=names[kind], x=x, y=y, **pressed)
+        button = {"button": "left", "clickCount": 1} if kind != "move" else {}
+        self._call("Input.dispatchMouseEvent", type=names[kind], x=x, y=y, **button)
 
     def key(self, key: str) -> None:
         """Press and release a key, named as in JavaScript."""

@@ -10,8 +10,8 @@ from pathlib import Path
 LIMIT = 90.0  # seconds for it to begin, and then to end
 
 
-def interrupt(arguments: list[str], folder: Path, begun: Callable[[str], bool], stop: signal.Signals) -> tuple[int, str]:
-    """Run `vfer` in a folder and stop it once `begun`, which is given its standard output, is true.
+def interrupt(arguments: list[str], folder: Path, ready: Callable[[str], bool], stop: signal.Signals) -> tuple[int, str]:
+    """Run `vfer` in a folder and stop it once `ready`, which is given its standard output, is true.
 
     Returns its exit status and its standard error. Fails where it ends before, or does not begin or end in time.
     """
@@ -22,7 +22,7 @@ def interrupt(arguments: list[str], folder: Path, begun: Callable[[str], bool], 
         )
         try:
             end = time.monotonic() + LIMIT
-            while not begun(out.read_text()):
+            while not ready(out.read_text()):
                 assert process.poll() is None, f"it ended before: {errors.read_text()}"
                 assert time.monotonic() < end, "it does not begin"
                 time.sleep(0.02)

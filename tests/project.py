@@ -34,8 +34,8 @@ class Project:
         return self.root / "outputs"
 
     def arguments(self) -> tuple[Path, Path, Path, Path, Path, Path]:
-        named = ("data/clips.csv", "data.dvc", "weights", "params.yaml", "outputs/register")
-        clips, data, weights, config, out = (self.root / name for name in named)
+        names = ("data/clips.csv", "data.dvc", "weights", "params.yaml", "outputs/register")
+        clips, data, weights, config, out = (self.root / name for name in names)
         return self.outputs, clips, data, weights, config, out
 
     def register(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def fill(outputs: Path, data: Path) -> None:
         faces = toys.faces(toys.LEVELS[row.expression], none=(0, 1, 2, 3) if i == 0 else (), seed=i)
         table.write(outputs / "faces" / "clips" / f"{row.clip}.parquet", faces)
     toys.cnn(outputs / "cnn" / "model.onnx").with_suffix(".keras").write_bytes(b"a Keras model")
-    toys.judged_stills(outputs.parent / "stills.parquet", outputs / "cnn" / "predictions.parquet", outputs / "cnn" / "model.onnx")
+    toys.write_stills(outputs.parent / "stills.parquet", outputs / "cnn" / "predictions.parquet", outputs / "cnn" / "model.onnx")
     learned.write(outputs / "cnn" / learned.FILE, [])
     pass_on(outputs / "cnn", outputs / "tune")
     for stage in ("frames", "faces", "pretrain", "cnn", "lstm"):

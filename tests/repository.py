@@ -50,9 +50,9 @@ class Repository:
     def run(self, *command: str, fails: bool = False) -> str:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DVC_", "MLFLOW_", "VFER_"))}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        done = subprocess.run(command, cwd=self.root, env=environment | self.environment, capture_output=True, text=True, check=False)
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        process = subprocess.run(command, cwd=self.root, env=environment | self.environment, capture_output=True, text=True, check=False)
+        assert (process.returncode != 0) == fails, process.stdout + process.stderr
+        return process.stdout + process.stderr
 
     def ran(self, *command: str) -> list[str]:
         """Run a DVC command and return the stages that it ran."""
@@ -72,12 +72,13 @@ class Repository:
                 "SELECT run_uuid, artifact_uri FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' "
                 "AND key = 'vfer.kind' AND value = 'experiment' ORDER BY start_time DESC"
             ).fetchall()
-            named = {
+            values = {
                 kind: [dict(database.execute(f"SELECT key, value FROM {kind} WHERE run_uuid = ?", (run,))) for run, _ in runs]
                 for kind in ("params", "tags")
             }
         return [
-            {**params, **tags, "id": run, "at": uri} for (run, uri), params, tags in zip(runs, named["params"], named["tags"], strict=True)
+            {**params, **tags, "id": run, "at": uri}
+            for (run, uri), params, tags in zip(runs, values["params"], values["tags"], strict=True)
         ]
 
 
@@ -96,10 +97,10 @@ def build(root: Path, environment: dict[str, str] | None = None, fill: Callable[
     for section, values in FAST.items():
         params[section] |= values
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    compared = yaml.safe_load((HOME / "comparison" / "params.yaml").read_text())
-    compared["compare"] |= COMPARED
-    compared["methods"]["nets"] |= {"epochs": 2, "units": 4}
-    (root / "comparison" / "params.yaml").write_text(yaml.safe_dump(compared, sort_keys=False))
+    comparison = yaml.safe_load((HOME / "comparison" / "params.yaml").read_text())
+    comparison["compare"] |= COMPARED
+    comparison["methods"]["nets"] |= {"epochs": 2, "units": 4}
+    (root / "comparison" / "params.yaml").write_text(yaml.safe_dump(comparison, sort_keys=False))
     fill(root / "data")
     repo = Repository(root, environment or {})
     repo.run("git", "init", "--quiet")

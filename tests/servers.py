@@ -85,7 +85,7 @@ def postgresql() -> Iterator[str]:
     initdb = shutil.which("initdb", path=f"{os.environ['PATH']}{os.pathsep}{programs}")
     if initdb is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    user = _unprivileged() if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    user = _unprivileged_user() if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     with _folder(user) as folder:
         data = folder / "data"
         options = ["--username", "mlflow", "--auth", "trust", "--no-locale", "--encoding", "UTF8", "--no-sync"]
@@ -108,7 +108,7 @@ def mlflow(database: str, artifacts: str, environment: dict[str, str]) -> Iterat
         yield address
 
 
-def _unprivileged() -> str:
+def _unprivileged_user() -> str:
     import pwd
 
     return next(entry.pw_name for name in ("postgres", "nobody") for entry in pwd.getpwall() if entry.pw_name == name)
@@ -133,11 +133,11 @@ def _running(
     """Run a server while the block lasts, and yield the word by which its log says that it is ready."""
     log = folder / "log"
     with log.open("wb") as stream:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_"))}
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_"))}
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=inherited | (environment or {}),
+            env=variables | (environment or {}),
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,
@@ -146,7 +146,7 @@ def _running(
         )
     guard = subprocess.Popen(["sh", "-c", GUARD, "guard", str(process.pid), str(folder)], stdin=subprocess.PIPE, start_new_session=True)
     try:
-        yield _announced(process, log, ready)
+        yield _await_ready(process, log, ready)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
@@ -159,11 +159,11 @@ def _running(
         guard.communicate()
 
 
-def _announced(process: "subprocess.Popen[bytes]", log: Path, ready: str) -> str:
+def _await_ready(process: "subprocess.Popen[bytes]", log: Path, ready: str) -> str:
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
-        if found := re.search(ready, log.read_text(errors="replace")):
-            return found[1]
+        if match := re.search(ready, log.read_text(errors="replace")):
+            return match[1]
         assert process.poll() is None, f"{process.args} ended: {log.read_text(errors='replace')}"
         time.sleep(0.05)
     raise AssertionError(f"{process.args} is not ready within {START} s: {log.read_text(errors='replace')}")

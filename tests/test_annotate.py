@@ -38,10 +38,10 @@ def timeline(film: tuple[Path, list[Truth]]) -> vfer.Timeline:
 
 def frames(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
     """Return a film's frames, up to where its file ends in the middle of one."""
-    shown = []
+    pictures = []
     with av.open(str(path)) as container, suppress(av.error.InvalidDataError):
-        shown.extend((float(frame.time or 0), frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0))
-    return shown
+        pictures.extend((float(frame.time or 0), frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0))
+    return pictures
 
 
 def packets(path: Path) -> list[list[bytes]]:
@@ -50,7 +50,7 @@ def packets(path: Path) -> list[list[bytes]]:
         return [[bytes(packet) for packet in container.demux(stream) if packet.size] for stream in container.streams.audio]
 
 
-def encoded(path: Path, times: list[Fraction], size: tuple[int, int], codec: str) -> Path:
+def encode(path: Path, times: list[Fraction], size: tuple[int, int], codec: str) -> Path:
     """Write moving noise at given times."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
@@ -88,13 +88,13 @@ def test_times_rate_size_and_sound_are_kept(film: tuple[Path, list[Truth]], time
 )
 def test_variable_rates_and_odd_sizes_are_kept(times: list[Fraction], size: tuple[int, int], tmp_path: Path) -> None:
     even = (size[0] - size[0] % 2, size[1] - size[1] % 2)
-    source = encoded(tmp_path / "in.mkv", times, size, "libx264" if size == even else "ffv1")
-    shown = frames(source)
+    source = encode(tmp_path / "in.mkv", times, size, "libx264" if size == even else "ffv1")
+    before = frames(source)
     with FilmWriter(tmp_path / "out.mp4", source, size) as writer:
-        for moment, picture in shown:
-            writer.add(moment - shown[0][0], picture)
+        for moment, picture in before:
+            writer.add(moment - before[0][0], picture)
     after = frames(tmp_path / "out.mp4")
-    assert [moment for moment, _ in after] == pytest.approx([moment - shown[0][0] for moment, _ in shown], abs=1e-3)
+    assert [moment for moment, _ in after] == pytest.approx([moment - before[0][0] for moment, _ in before], abs=1e-3)
     assert after[0][1].shape[:2] == (size[1] + size[1] % 2, size[0] + size[0] % 2)
 
 
@@ -143,11 +143,11 @@ def test_sound_begins_when_it_did_whatever_its_codec(name: str, codec: str, dela
     assert onset(tmp_path / "out.mp4") == pytest.approx(onset(source), abs=0.07)
 
 
-def changed(film: Path, made: Path, truth: list[Truth], actor: int) -> float:
+def face_change(film: Path, copy: Path, truth: list[Truth], actor: int) -> float:
     """Return how much the middle of an actor's face differs, in grey levels, over all frames."""
     total = []
     by_frame = {one.frame: one.box for one in truth if one.actor == actor}
-    for number, ((_, before), (_, after)) in enumerate(zip(frames(film), frames(made), strict=True)):
+    for number, ((_, before), (_, after)) in enumerate(zip(frames(film), frames(copy), strict=True)):
         x0, y0, x1, y1 = (round(value) for value in by_frame[number])
         width, height = (x1 - x0) // 4, (y1 - y0) // 4
         part = np.s_[y0 + height : y1 - height, x0 + width : x1 - width]
@@ -157,15 +157,15 @@ def changed(film: Path, made: Path, truth: list[Truth], actor: int) -> float:
 
 def test_faces_are_blurred_in_every_frame_or_not_at_all(film: tuple[Path, list[Truth]], timeline: vfer.Timeline, tmp_path: Path) -> None:
     path, truth = film
-    seen = {}
-    for blurred in ((), ("all",), ("P2",), ("others",)):
-        annotate.write(timeline, tmp_path / "out.mp4", blurred, vfer.Span())
-        seen[blurred] = [changed(path, tmp_path / "out.mp4", truth, actor) > 4 for actor in (1, 2)]
-    assert seen == {(): [False, False], ("all",): [True, True], ("P2",): [False, True], ("others",): [False, False]}
-    ignored = [persons.PersonEntry("Zoë", True, timeline.people[0].anchor)]
-    other = vfer.load("shipped").timeline(path, vfer.TimelineOptions(entries=ignored))
+    changes = {}
+    for blur in ((), ("all",), ("P2",), ("others",)):
+        annotate.write(timeline, tmp_path / "out.mp4", blur, vfer.Span())
+        changes[blur] = [face_change(path, tmp_path / "out.mp4", truth, actor) > 4 for actor in (1, 2)]
+    assert changes == {(): [False, False], ("all",): [True, True], ("P2",): [False, True], ("others",): [False, False]}
+    entries = [persons.PersonEntry("Zoë", True, timeline.people[0].anchor)]
+    other = vfer.load("shipped").timeline(path, vfer.TimelineOptions(entries=entries))
     annotate.write(other, tmp_path / "out.mp4", ("others",), vfer.Span())
-    assert [changed(path, tmp_path / "out.mp4", truth, actor) > 4 for actor in (1, 2)] == [True, False]
+    assert [face_change(path, tmp_path / "out.mp4", truth, actor) > 4 for actor in (1, 2)] == [True, False]
 
 
 def test_a_blurred_face_cannot_be_restored() -> None:
@@ -194,12 +194,12 @@ def test_an_interrupted_run_leaves_a_film_that_plays(stop: signal.Signals, film:
     long, times = tmp_path / "long.mp4", 20
     repeat(film[0], long, times)
     command = ["timeline", str(long), "--annotate", "out.mp4", "--every", "12", "--model", "shipped"]
-    made = tmp_path / "out.mp4"
-    _, stderr = interrupt(command, tmp_path, lambda _: made.exists() and made.stat().st_size > 30_000, stop)
+    output = tmp_path / "out.mp4"
+    _, stderr = interrupt(command, tmp_path, lambda _: output.exists() and output.stat().st_size > 30_000, stop)
     assert "Traceback" not in stderr
-    shown = frames(made)
-    assert 20 < len(shown) < 18 * times
-    assert shown[-1][1].std() > 5
+    pictures = frames(output)
+    assert 20 < len(pictures) < 18 * times
+    assert pictures[-1][1].std() > 5
 
 
 def repeat(source: Path, path: Path, times: int) -> None:
@@ -208,10 +208,10 @@ def repeat(source: Path, path: Path, times: int) -> None:
         stream = None
         for turn in range(times):
             with av.open(str(source)) as container:
-                given = container.streams.video[0]
-                stream = stream or target.add_stream_from_template(given)
-                for packet in container.demux(given):
+                original = container.streams.video[0]
+                stream = stream or target.add_stream_from_template(original)
+                for packet in container.demux(original):
                     if packet.dts is not None and packet.pts is not None:
-                        packet.pts, packet.dts = packet.pts + turn * given.duration, packet.dts + turn * given.duration
+                        packet.pts, packet.dts = packet.pts + turn * original.duration, packet.dts + turn * original.duration
                         packet.stream = stream
                         target.mux(packet)

@@ -24,7 +24,7 @@ SIZE, FPS = (320, 240), 12
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of two people, and what `vfer timeline` writes of it."""
     rng = np.random.default_rng(0)
     roles = [
@@ -40,9 +40,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(written, tmp_path / "film")
+    shutil.copytree(original, tmp_path / "film")
     return tmp_path / "film"
 
 
@@ -86,9 +86,9 @@ def test_a_tier_that_somebody_vouches_for_counts_whole(folder: Path) -> None:
 
     correct(folder / "film.eaf", vouch)
     clips, outcome = add(folder)
-    said = [one[2] for one in Elan.Eaf(str(folder / "film.eaf")).get_annotation_data_for_tier("P1")]
+    labels = [one[2] for one in Elan.Eaf(str(folder / "film.eaf")).get_annotation_data_for_tier("P1")]
     assert outcome.exit_code == 0, outcome.output
-    assert [clip.expression for clip in clips] == said
+    assert [clip.expression for clip in clips] == labels
     assert {clip.subject for clip in clips} == {"annotations/film-P1"}
 
 
@@ -99,14 +99,14 @@ def test_a_clip_shows_the_right_person_at_the_right_time(folder: Path) -> None:
         whole = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
     for clip, start, end in zip(clips, (0.4, 1.4), (1.4, 2.6), strict=True):
         with av.open(str(Path("data") / clip.path)) as container:
-            shown = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-        assert len(shown) == pytest.approx((end - start) * FPS, abs=1)
-        assert shown[0].shape[1] < SIZE[0] * 0.6
+            pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+        assert len(pictures) == pytest.approx((end - start) * FPS, abs=1)
+        assert pictures[0].shape[1] < SIZE[0] * 0.6
         right_half = whole[int(np.ceil(start * FPS))][:, SIZE[0] // 3 :].astype(float)
         best = min(
-            np.abs(right_half[y : y + shown[0].shape[0], x : x + shown[0].shape[1]] - shown[0]).mean()
-            for y in range(right_half.shape[0] - shown[0].shape[0] + 1)
-            for x in range(right_half.shape[1] - shown[0].shape[1] + 1)
+            np.abs(right_half[y : y + pictures[0].shape[0], x : x + pictures[0].shape[1]] - pictures[0]).mean()
+            for y in range(right_half.shape[0] - pictures[0].shape[0] + 1)
+            for x in range(right_half.shape[1] - pictures[0].shape[1] + 1)
         )
         assert best < 12, "it is cut from the second person's side of the first frame of that time"
         answer = vfer.load("shipped").predict(Path("data") / clip.path)
@@ -115,7 +115,7 @@ def test_a_clip_shows_the_right_person_at_the_right_time(folder: Path) -> None:
         assert "several faces" not in answer.flags
 
 
-def submitted(tasks: Any) -> None:
+def submit(tasks: Any) -> None:
     """Do what Label Studio does when someone submits the first prediction with another label."""
     [task] = tasks
     result = json.loads(json.dumps(task["predictions"][0]["result"][0]))
@@ -129,7 +129,7 @@ def test_what_is_submitted_in_label_studio_becomes_clips(folder: Path) -> None:
     path = folder / "film.labelstudio.json"
     tasks = json.loads(path.read_text())
     first = tasks[0]["predictions"][0]["result"][0]["value"]["sequence"]
-    submitted(tasks)
+    submit(tasks)
     path.write_text(json.dumps(tasks))
     clips, outcome = add(path)
     assert outcome.exit_code == 0, outcome.output
@@ -161,7 +161,7 @@ def no_video(folder: Path) -> None:
     correct(folder / "film.eaf", lambda eaf: eaf.media_descriptors[0].update(MEDIA_URL="file:///nowhere/film.mp4"))
 
 
-def damaged(folder: Path) -> None:
+def damage(folder: Path) -> None:
     (folder / "film.eaf").write_text((folder / "film.eaf").read_text()[:900])
 
 
@@ -175,7 +175,7 @@ def no_tier(folder: Path) -> None:
         (other_video, "differs from the one that was analysed"),
         (no_boxes, "says nothing of where P1 is"),
         (no_video, "is not where it says"),
-        (damaged, "is not a readable ELAN file"),
+        (damage, "is not a readable ELAN file"),
         (no_tier, "has no tier"),
     ],
 )

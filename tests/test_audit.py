@@ -77,14 +77,14 @@ def test_identical_files_under_other_names_do_not_hide(dataset: Callable[[list[C
     clips = toys.clips(9, 2)
     copies = [replace(clip, clip=f"x/{clip.clip}", path=f"x/{clip.path}", subject="x/somebody") for clip in clips if "s0" in clip.clip]
     where = dataset(clips + copies)
-    renamed = [replace(clip, recording=clip.clip) for clip in clips + copies]
-    manifest.write(where, renamed)
-    found = labelled(where, LABELS, {clip.clip for clip in renamed}, None, 2)
-    assert any("identical to one of another subject" in reason for reason in found.reasons)
+    singles = [replace(clip, recording=clip.clip) for clip in clips + copies]
+    manifest.write(where, singles)
+    data = labelled(where, LABELS, {clip.clip for clip in singles}, None, 2)
+    assert any("identical to one of another subject" in reason for reason in data.reasons)
     params = SplitParams(protocol="subject", folds=3, fold=0)
-    rows = split.split(found.clips, found.expressions, params, 7, where, None, found.digests)
+    rows = split.split(data.clips, data.expressions, params, 7, where, None, data.digests)
     assert leakage(rows) == {"content": 0, "recording": 0, "subject": 0}
-    before = split.split(renamed, [clip.expression for clip in renamed], params, 7, where, None, found.digests)
+    before = split.split(singles, [clip.expression for clip in singles], params, 7, where, None, data.digests)
     assert leakage(before)["subject"] == 0
     assert leakage(before)["content"] > 0.2, "what the former audit did not see"
 
@@ -94,9 +94,9 @@ def test_identical_files_of_unlike_labels_are_left_out_and_named(dataset: Callab
     wrong = replace(clips[0], clip="toy/copy", path="copy.mp4", expression="light")
     where = dataset([*clips, wrong])
     manifest.write(where, [*clips, wrong])
-    found = labelled(where, LABELS, {clip.clip for clip in [*clips, wrong]}, None, 1)
-    assert [clip.clip for clip in found.clips] == sorted(clip.clip for clip in clips[1:])
-    (reason,) = found.reasons
+    data = labelled(where, LABELS, {clip.clip for clip in [*clips, wrong]}, None, 1)
+    assert [clip.clip for clip in data.clips] == sorted(clip.clip for clip in clips[1:])
+    (reason,) = data.reasons
     assert f"{clips[0].clip}, toy/copy are the same file, labelled dark and light" in reason
 
 
@@ -130,11 +130,11 @@ def test_the_command_tells_every_kind(tmp_path: Path) -> None:
         tmp_path / "outputs" / "tune" / "learned.parquet",
         [Example("still", "x", "train"), Example("identity", "y", "train", rows[0].subject)],
     )
-    shown = vfer("audit", "--root", tmp_path).stdout
-    assert "100% of the test clips have the very bytes of a clip seen in training" in shown
-    assert "0% of the test clips are of a subject seen in training" in shown
-    assert "of the test clips are of a subject whose faces pre-trained the CNN" in shown
-    assert "nothing says whom the stills that trained the CNN show" in shown
+    output = vfer("audit", "--root", tmp_path).stdout
+    assert "100% of the test clips have the very bytes of a clip seen in training" in output
+    assert "0% of the test clips are of a subject seen in training" in output
+    assert "of the test clips are of a subject whose faces pre-trained the CNN" in output
+    assert "nothing says whom the stills that trained the CNN show" in output
 
 
 def test_a_dataset_without_places_says_how_to_decide_them(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_a_dataset_without_places_says_how_to_decide_them(tmp_path: Path) -> Non
     manifest.write(tmp_path / "clips.csv", clips)
     with pytest.raises(DataError, match="run `vfer data places`"):
         places.read(tmp_path / "places.csv")
-    ended = vfer("data", "places", "--data", tmp_path, "--no-dvc")
-    assert "15 new places" in ended.stdout
+    process = vfer("data", "places", "--data", tmp_path, "--no-dvc")
+    assert "15 new places" in process.stdout
     assert places.read(tmp_path / "places.csv") == places.extended({}, clips)
 
 
@@ -196,24 +196,24 @@ def test_the_command_counts_copies_in_other_bytes(films: Path, footage_of: Calla
         source = "take1" if name == "same" else name
         assert len(footage_of(source).time) > 10
         (folder / f"{name}.parquet").symlink_to(films / f"{source}.parquet")
-    shown = vfer("audit", "--root", tmp_path).stdout
-    assert "33% of the test clips have the very bytes of a clip seen in training" in shown
-    assert "33% of the test clips show the same footage as a clip seen in training, encoded anew or trimmed" in shown
-    assert "warning: copy: shows the same footage as take1" in shown
-    assert "take2: shows" not in shown
+    output = vfer("audit", "--root", tmp_path).stdout
+    assert "33% of the test clips have the very bytes of a clip seen in training" in output
+    assert "33% of the test clips show the same footage as a clip seen in training, encoded anew or trimmed" in output
+    assert "warning: copy: shows the same footage as take1" in output
+    assert "take2: shows" not in output
 
 
 def test_copies_of_real_clips_are_found(real_data: Path, tmp_path: Path) -> None:
     """RAVDESS's twins, the same footage with and without sound, are; other takes of the actor are not."""
-    faces, loaded = FacesParams(detector="centerface"), {}
+    faces, by_name = FacesParams(detector="centerface"), {}
     detector = weights.resolve(faces, tmp_path)
     for path in sorted((real_data / "ravdess" / "Actor_01").glob("*.mp4")):
         frames.write(FramesJob(path.stem, path, tmp_path / "frames", "scene", FRAMES))
         table.write(tmp_path / "faces", faces_clip.find_in(tmp_path / "frames", detector, faces))
-        loaded[path.stem] = Footage.of(table.read(tmp_path / "faces"))
-    with_sound = [name for name in loaded if name.startswith("01-")]
-    silent = [name for name in loaded if name.startswith("02-")]
-    twins = {name: f"02{name[2:]}" for name in with_sound if f"02{name[2:]}" in loaded}
+        by_name[path.stem] = Footage.of(table.read(tmp_path / "faces"))
+    with_sound = [name for name in by_name if name.startswith("01-")]
+    silent = [name for name in by_name if name.startswith("02-")]
+    twins = {name: f"02{name[2:]}" for name in with_sound if f"02{name[2:]}" in by_name}
     assert len(twins) == 2
-    assert dict(footage.copies(with_sound, silent, loaded.__getitem__)) == twins
-    assert dict(footage.copies(silent[:2], silent[2:], loaded.__getitem__)) == {}
+    assert dict(footage.copies(with_sound, silent, by_name.__getitem__)) == twins
+    assert dict(footage.copies(silent[:2], silent[2:], by_name.__getitem__)) == {}

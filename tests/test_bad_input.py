@@ -16,7 +16,7 @@ import toys
 from numpy.typing import NDArray
 from test_annotate import frames
 from typer.testing import CliRunner
-from videos import tagged, video
+from videos import tag, video
 
 from vfer import files
 from vfer.cli.app import app
@@ -28,7 +28,7 @@ Luma = list[NDArray[np.uint8]]
 Maker = Callable[[Path, Luma], object]
 
 
-def joined(path: Path, parts: list[Luma]) -> None:
+def concatenate(path: Path, parts: list[Luma]) -> None:
     pieces = [video(path.with_name(f".part{number}{path.suffix}"), part).read_bytes() for number, part in enumerate(parts)]
     path.write_bytes(b"".join(pieces))
 
@@ -52,14 +52,14 @@ def no_frames(path: Path, _: Luma) -> None:
 
 ODD: dict[str, Maker] = {
     "variable rate.mp4": lambda path, luma: video(path, luma, pts=[7 * n * n for n in range(1, len(luma) + 1)]),
-    "rotated.mp4": lambda path, luma: tagged(video(path, [np.ascontiguousarray(np.rot90(one)) for one in luma]), (0, 1, -1, 0)),
-    "mirrored.mp4": lambda path, luma: tagged(video(path, luma), (-1, 0, 0, 1)),
+    "rotated.mp4": lambda path, luma: tag(video(path, [np.ascontiguousarray(np.rot90(one)) for one in luma]), (0, 1, -1, 0)),
+    "mirrored.mp4": lambda path, luma: tag(video(path, luma), (-1, 0, 0, 1)),
     "10 bits.mp4": lambda path, luma: video(path, luma, pix_fmt="yuv420p10le"),
     "alpha.mkv": lambda path, luma: video(path, luma, codec="ffv1", pix_fmt="yuva420p"),
     "odd size.mkv": lambda path, luma: video(path, [one[:119, :159] for one in luma], codec="ffv1"),
     "größe 中文 #100%\n.mp4": lambda path, luma: video(path, luma),
-    "times start again.ts": lambda path, luma: joined(path, [luma, luma]),
-    "larger later.ts": lambda path, luma: joined(path, [luma, [cv2.resize(one, (320, 240)) for one in luma]]),  # type: ignore[misc]
+    "times start again.ts": lambda path, luma: concatenate(path, [luma, luma]),
+    "larger later.ts": lambda path, luma: concatenate(path, [luma, [cv2.resize(one, (320, 240)) for one in luma]]),  # type: ignore[misc]
 }
 BAD: dict[str, tuple[Maker, str]] = {
     "sound.mp4": (sound, "no video stream"),
@@ -108,9 +108,9 @@ def test_an_odd_video_is_answered_as_an_ordinary_one(name: str, folder: Path, lu
     assert (row["expression"], row["coverage"]) == ("happy", 1)
     stem = Path(name).stem
     assert "happy" in (folder / "out" / f"{stem}.srt").read_text()
-    shown = frames(folder / "annotated" / f"{stem}.annotated.mp4")
-    assert len(shown) == len(luma) * (2 if name.endswith(".ts") else 1)
-    assert shown[-1][1].shape == (120, 160, 3)
+    pictures = frames(folder / "annotated" / f"{stem}.annotated.mp4")
+    assert len(pictures) == len(luma) * (2 if name.endswith(".ts") else 1)
+    assert pictures[-1][1].shape == (120, 160, 3)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -210,8 +210,8 @@ def test_a_video_of_any_name_is_answered_in_one_line_and_gets_all_its_files(name
     video = Path("in", os.fsdecode(name))
     video.parent.mkdir()
     video.write_bytes(face.read_bytes())
-    ended = run("predict", "in", "-o", "x.csv")
-    assert (ended.exit_code, len(ended.stdout.splitlines())) == (0, 2), ended.output
+    result = run("predict", "in", "-o", "x.csv")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2), result.output
     assert run("timeline", "in", "-o", "out").exit_code == 0
     files = sorted(path.name for path in Path("out").iterdir())
     assert len(files) == 12

@@ -52,8 +52,8 @@ def accuracy(others: int, labels: NDArray[np.int64] = EVEN) -> float:
         clips = person(labels, rng)
         for row, clip in enumerate(clips):
             rest = rng.permutation([i for i in range(len(clips)) if i != row])[:others]
-            moved = from_clips(statistics([clips[i] for i in rest]), REFERENCE)(clip)
-            right.append(answers([moved])[0] == labels[row])
+            values = from_clips(statistics([clips[i] for i in rest]), REFERENCE)(clip)
+            right.append(answers([values])[0] == labels[row])
     return float(np.mean(right))
 
 
@@ -84,18 +84,18 @@ def test_a_person_like_everybody_stays() -> None:
 def test_many_clips_move_a_person_onto_everybody() -> None:
     clips = person(EVEN, np.random.default_rng(9)) * 50
     baseline = from_clips(statistics(clips), REFERENCE)
-    moved = statistics([baseline(clip) for clip in clips])
-    assert moved is not None
-    np.testing.assert_allclose(moved.mean, REFERENCE.mean, atol=0.1)
-    np.testing.assert_allclose(moved.spread, REFERENCE.spread, rtol=0.3)
+    overall = statistics([baseline(clip) for clip in clips])
+    assert overall is not None
+    np.testing.assert_allclose(overall.mean, REFERENCE.mean, atol=0.1)
+    np.testing.assert_allclose(overall.spread, REFERENCE.spread, rtol=0.3)
 
 
 def test_a_dimension_that_never_moves_breaks_nothing() -> None:
     flat = Reference(np.zeros(2, np.float32), np.array([0, 1], np.float32))
-    moved = from_clips(statistics([np.zeros((3, 2), np.float32)] * 30), flat)(np.array([[5, 5]], np.float32))
-    assert moved[0, 0] == 5
-    assert np.isfinite(moved).all()
-    assert 5 < moved[0, 1] < 5 * 1.3 / 0.3  # scaled up, and no further than the floor allows
+    values = from_clips(statistics([np.zeros((3, 2), np.float32)] * 30), flat)(np.array([[5, 5]], np.float32))
+    assert values[0, 0] == 5
+    assert np.isfinite(values).all()
+    assert 5 < values[0, 1] < 5 * 1.3 / 0.3  # scaled up, and no further than the floor allows
 
 
 @pytest.mark.parametrize("mode", ["subject", "neutral", "iterative"])
@@ -103,8 +103,8 @@ def test_a_clip_and_its_twin_have_no_say_in_their_own_baseline(mode: str) -> Non
     clips, recordings = person(EVEN[:8], np.random.default_rng(3)), ["a", "a", "b", "c", "d", "e", "f", "g"]
     neutral = np.ones(8, bool)
     before = each_from_others(Moments(clips, recordings), REFERENCE, mode, neutral)  # type: ignore[arg-type]
-    changed = [clip + 10 * (row < 2) for row, clip in enumerate(clips)]
-    after = each_from_others(Moments(changed, recordings), REFERENCE, mode, neutral)  # type: ignore[arg-type]
+    others = [clip + 10 * (row < 2) for row, clip in enumerate(clips)]
+    after = each_from_others(Moments(others, recordings), REFERENCE, mode, neutral)  # type: ignore[arg-type]
     same = [np.array_equal(one.offset, other.offset) for one, other in zip(before, after, strict=True)]
     assert same == [True, True] + 6 * [False]
 
@@ -150,8 +150,8 @@ def test_neutral_is_found_in_a_mostly_neutral_mix_without_labels() -> None:
         neutral = find_neutral(clips, REFERENCE, neutrality)
         assert neutral.sum() == 5
         for mode, hits in right.items():
-            moved = each_from_others(Moments(clips), REFERENCE, mode, neutral)  # type: ignore[arg-type]
-            hits += (answers([baseline(clip) for baseline, clip in zip(moved, clips, strict=True)]) == labels).tolist()
+            baselines = each_from_others(Moments(clips), REFERENCE, mode, neutral)  # type: ignore[arg-type]
+            hits += (answers([baseline(clip) for baseline, clip in zip(baselines, clips, strict=True)]) == labels).tolist()
     shares = {mode: np.mean(hits) for mode, hits in right.items()}
     assert shares["iterative"] > shares["none"] + 0.1
 

@@ -77,7 +77,7 @@ def test_one_that_fails_says_so_in_the_table_and_the_others_run(
         bench.main("added,loading", tmp_path / "scratch", tmp_path, tmp_path / "none")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["added"]["rows"][0]["note"] == "not measured: wheel.whl: is damaged"
-    assert [found["value"] > 0 for found in results["loading"]["rows"]] == [True] * 5
+    assert [one["value"] > 0 for one in results["loading"]["rows"]] == [True] * 5
     assert "/some/where" not in capsys.readouterr().out + (tmp_path / "RESULTS.md").read_text()
     with pytest.raises(VferError, match="ONLY: lading is not a benchmark; expected some of throughput, added"):
         bench.main("lading", tmp_path, tmp_path, tmp_path)
@@ -113,7 +113,7 @@ def test_clips_are_added_and_then_there_is_nothing_to_do(scratch: Path, monkeypa
     monkeypatch.setattr(added, "ROUNDS", 1)
     monkeypatch.setattr(nothing, "ROUNDS", 1)
     monkeypatch.setattr(clips, "SHORT", TINY)
-    rows = {found.what: found for found in added.run(scratch, None)}
+    rows = {one.what: one for one in added.run(scratch, None)}
     own = rows["1 clip: its own work"].value
     assert own is not None
     assert rows["1 clips: one more"].goal == f"at most {round(10 + own, 1):g}"
@@ -122,7 +122,7 @@ def test_clips_are_added_and_then_there_is_nothing_to_do(scratch: Path, monkeypa
     )
     repository, _ = added.build(scratch, 1)
     assert json.loads((repository.root / "outputs/frames/metrics.json").read_text())["clips"] == 2
-    assert [found.what for found in nothing.run(scratch, None)] == ["1 clips"]
+    assert [one.what for one in nothing.run(scratch, None)] == ["1 clips"]
     with pytest.raises(VferError, match="ran nothing; expected frames"):
         repository.repro(runs=["frames"])
 
@@ -138,7 +138,7 @@ def test_throughput_of_rendered_clips_without_the_rival(scratch: Path, monkeypat
     monkeypatch.setattr(throughput, "ROUNDS", 1)
     monkeypatch.setattr(throughput, "TIMES", 2)
     monkeypatch.setattr(throughput, "spacings", lambda: [None])
-    rows = {found.what: found for found in throughput.run(scratch, None)}
+    rows = {one.what: one for one in throughput.run(scratch, None)}
     assert "2 times over, 16 frames" in next(iter(rows))
     assert rows["fer with Haar"].note == "not measured: fer could not be installed (no network)"
     assert rows["SCRFD"].value is None
@@ -150,8 +150,8 @@ def test_throughput_of_rendered_clips_without_the_rival(scratch: Path, monkeypat
 
 
 def test_two_workers_are_compared_with_one() -> None:
-    taken = {"1": [11.0, 11.0], "1 start-up": [1.0, 1.0], "2": [6.0, 7.0], "2 start-up": [1.0, 2.0]}
-    result = {one.what: one for one in scaling.worker_rows("processes", taken, Goal(least=1.8))}
+    times = {"1": [11.0, 11.0], "1 start-up": [1.0, 1.0], "2": [6.0, 7.0], "2 start-up": [1.0, 2.0]}
+    result = {one.what: one for one in scaling.worker_rows("processes", times, Goal(least=1.8))}
     assert result["2 processes: net of start-up, times as fast as 1"].value == 2
     assert result["2 processes: net of start-up, times as fast as 1"].met
     assert result["2 processes: whole, times as fast as 1"].low == pytest.approx(11 / 7)
@@ -170,16 +170,16 @@ def test_idf1_is_the_share_of_boxes_under_the_best_assignment() -> None:
 
     truth = [at(1, frame, 0) for frame in range(10)] + [at(2, frame, 50) for frame in range(10)]
     assert tracking.idf1(truth, [one._replace(who=one.who + 7) for one in truth]) == 1
-    swapped = [one._replace(who=3 - one.who) if one.frame >= 6 else one for one in truth]
-    assert tracking.idf1(truth, swapped) == pytest.approx(0.6)
+    exchange = [one._replace(who=3 - one.who) if one.frame >= 6 else one for one in truth]
+    assert tracking.idf1(truth, exchange) == pytest.approx(0.6)
     assert tracking.idf1(truth, [one for one in truth if one.who == 1]) == pytest.approx(2 / 3)
     assert tracking.idf1(truth, [one._replace(box=one.box + 40) for one in truth]) == 0
 
 
 def test_a_segment_is_right_where_it_overlaps_a_performance_of_its_expression_by_half() -> None:
-    wanted = [timeline.Stretch(1, 0, 2, "happy"), timeline.Stretch(1, 3, 5, "sad")]
+    targets = [timeline.Stretch(1, 0, 2, "happy"), timeline.Stretch(1, 3, 5, "sad")]
     result = [timeline.Stretch(1, 0.5, 2, "happy"), timeline.Stretch(2, 3, 5, "sad"), timeline.Stretch(1, 4, 6.5, "sad")]
-    assert timeline.match_segments(wanted, result) == [(wanted[0], result[0])]
+    assert timeline.match_segments(targets, result) == [(targets[0], result[0])]
     assert timeline.concordance(np.arange(5.0), np.arange(5.0)) == pytest.approx(1)
     assert timeline.concordance(np.arange(5.0), np.arange(5.0) + 2) == pytest.approx(0.5)
 

@@ -35,23 +35,23 @@ def run(folder: Path, telemetry: str) -> tuple[str, list[str], str]:
     (folder / "repository").mkdir()
     home.mkdir()
     video(folder / "a.mp4", [quadrants()] * 20)
-    hidden = ("XDG_", "MLFLOW_", "ORT_", "VFER_", "DVC_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    prefixes = ("XDG_", "MLFLOW_", "ORT_", "VFER_", "DVC_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     environment |= {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-    traced = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmmsg", "-o", str(trace)] if shutil.which("strace") else []
-    command = [*traced, sys.executable, "-W", "ignore", "-c", LOOKS, str(folder / "a.mp4"), telemetry]
+    tracer = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmmsg", "-o", str(trace)] if shutil.which("strace") else []
+    command = [*tracer, sys.executable, "-W", "ignore", "-c", LOOKS, str(folder / "a.mp4"), telemetry]
     process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert process.returncode == 0, process.stderr
-    sent = [line for line in trace.read_text(errors="replace").splitlines() if "AF_INET" in line] if trace.exists() else []
-    return process.stdout, sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()), "\n".join(sent)
+    traffic = [line for line in trace.read_text(errors="replace").splitlines() if "AF_INET" in line] if trace.exists() else []
+    return process.stdout, sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()), "\n".join(traffic)
 
 
 def test_nothing_is_left_or_looked_up_outside_of_the_repository(tmp_path: Path) -> None:
-    printed, files, sent = run(tmp_path, "off")
-    assert "no frame shows a face" in printed
-    assert "looked up" not in printed
+    output, files, traffic = run(tmp_path, "off")
+    assert "no frame shows a face" in output
+    assert "looked up" not in output
     assert files == []
-    assert not sent
+    assert not traffic
 
 
 def test_that_test_would_notice(tmp_path: Path) -> None:

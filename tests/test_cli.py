@@ -91,12 +91,12 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
         while not list(out.rglob("*.mp4")) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and its workers
-        printed, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=60)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
-    assert "Traceback" not in printed + errors
+    assert "Traceback" not in output + errors
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,6 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         target.print("a:x:[red]b:smile:[/].mp4")
     with pytest.raises(SystemExit):
         console.fail(VferError("--start -5: give M:S or H:M:S"))
-    told = capsys.readouterr()
-    assert (told.out + told.err).count("a:x:[red]b:smile:[/].mp4") == 4
-    assert "H:M:S" in told.err
+    output = capsys.readouterr()
+    assert (output.out + output.err).count("a:x:[red]b:smile:[/].mp4") == 4
+    assert "H:M:S" in output.err

@@ -46,11 +46,11 @@ class Nodes:
         self.start("head", ["--head", "--include-dashboard=false", "--no-monitor", *options])
         wait_until(lambda: listens(self.port) or self.running["head"].poll() is not None)
         self.add("second")
-        self.started("head")
+        self.check_start("head")
 
     def add(self, name: str, *before: str) -> None:
         self.start(name, [f"--address={self.address}"], *before)
-        self.started(name)
+        self.check_start(name)
 
     def start(self, name: str, options: list[str], *before: str) -> None:
         command = [*before, sys.executable, "-m", "ray.scripts.scripts", "start", f"--node-name={name}", *options, *SMALL]
@@ -58,7 +58,7 @@ class Nodes:
         with (self.folder / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True)
 
-    def started(self, name: str) -> None:
+    def check_start(self, name: str) -> None:
         assert self.running[name].wait(timeout=300) == 0, (self.folder / f"{name}.log").read_text()
 
     def kill(self, name: str) -> None:
@@ -70,15 +70,15 @@ class Nodes:
 
 def members(session: int) -> list[int]:
     """Living processes of a session."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, its_session = path.read_text().rpartition(")")[2].split()[:4]
         except OSError:
             continue
         if int(its_session) == session and state != "Z":
-            found.append(int(path.parent.name))
-    return found
+            pids.append(int(path.parent.name))
+    return pids
 
 
 def free_port() -> int:
@@ -149,32 +149,32 @@ def test_a_node_that_joins_gets_work_and_one_that_dies_loses_none(nodes: Nodes, 
     old = {there["NodeID"] for there in link.nodes()}
     clips = [str(number) for number in range(12)]
 
-    def begun_on_the_third() -> set[str]:
+    def clips_on_the_third() -> set[str]:
         return {path.name.partition("-")[0] for path in tmp_path.iterdir() if path.name.partition("-")[2] not in old}
 
     def join_and_die() -> set[str]:
         nodes.add("third")
-        wait_until(lambda: bool(begun_on_the_third()))
+        wait_until(lambda: bool(clips_on_the_third()))
         nodes.kill("third")
-        lost = begun_on_the_third()
+        names = clips_on_the_third()
         (tmp_path / "go").touch()
-        return lost
+        return names
 
     with ThreadPoolExecutor(1) as aside:
-        lost = aside.submit(join_and_die)
-        found = {job.clip: there for job, there in each_clip(where, [Where(clip, tmp_path) for clip in clips], workers=2)}
-    assert sorted(found) == sorted(clips)
-    assert lost.result()
-    assert set(found.values()) <= old
-    assert all(len(list(tmp_path.glob(f"{clip}-*"))) >= 2 for clip in lost.result())
+        future = aside.submit(join_and_die)
+        node_of = {job.clip: there for job, there in each_clip(where, [Where(clip, tmp_path) for clip in clips], workers=2)}
+    assert sorted(node_of) == sorted(clips)
+    assert future.result()
+    assert set(node_of.values()) <= old
+    assert all(len(list(tmp_path.glob(f"{clip}-*"))) >= 2 for clip in future.result())
 
 
 def stage(name: str, out: str, workspace: Path, address: str, *options: str) -> str:
     environment = os.environ | {"PYTHONPATH": PATHS, "VFER_RAY_ADDRESS": address, "VFER_STORE": "none", "VFER_WORKERS": "1"}
     command = [sys.executable, "-m", f"stages.{name}", *options, "--params", str(HOME / "params.yaml"), "--out", f"{out}/{name}"]
-    ended = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout
+    process = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -187,16 +187,16 @@ def test_the_stages_write_the_same_bytes_as_here(nodes: Nodes, tmp_path: Path) -
     """Paths are relative, as `dvc repro` gives them; the weights' folder is empty, so CenterFace is the detector."""
     sample.write(tmp_path / "data", actors=1, recordings=1, seconds=1, stills=1, modalities=["02"])
     toys.cnn(tmp_path / "cnn.onnx")
-    shown = {}
+    output = {}
     for out, address in (("here", ""), ("there", nodes.address)):
-        shown[out] = stage("frames", out, tmp_path, address, "--clips", "data/clips.csv")
-        shown[out] += stage("faces", out, tmp_path, address, "--frames", f"{out}/frames/clips", "--weights", "weights")
-        given = ("--faces", f"{out}/faces/clips", "--model", "cnn.onnx", "--clips", "data/clips.csv")
-        shown[out] += stage("features", out, tmp_path, address, *given)
+        output[out] = stage("frames", out, tmp_path, address, "--clips", "data/clips.csv")
+        output[out] += stage("faces", out, tmp_path, address, "--frames", f"{out}/frames/clips", "--weights", "weights")
+        arguments = ("--faces", f"{out}/faces/clips", "--model", "cnn.onnx", "--clips", "data/clips.csv")
+        output[out] += stage("features", out, tmp_path, address, *arguments)
     here, there = contents(tmp_path / "here"), contents(tmp_path / "there")
     assert len([name for name in here if name.endswith(".parquet")]) == 2 * 7 + 1
     assert there == here
-    assert len(shown["there"].splitlines()) == len(shown["here"].splitlines())  # Ray says nothing
+    assert len(output["there"].splitlines()) == len(output["here"].splitlines())  # Ray says nothing
     assert not list(tmp_path.glob(".vfer*"))
 
 
@@ -216,8 +216,8 @@ except KeyboardInterrupt:
 
 @pytest.mark.usefixtures("address")
 def test_ctrl_c_ends_what_is_under_way_and_ray_says_nothing_of_dead_workers(tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
-    begun.mkdir()
+    marks = tmp_path / "begun"
+    marks.mkdir()
     command = [sys.executable, "-c", DRIVER]
     environment = os.environ | {"PYTHONPATH": PATHS}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
@@ -232,10 +232,10 @@ def test_ctrl_c_ends_what_is_under_way_and_ray_says_nothing_of_dead_workers(tmp_
     assert lines[-1] == "stopped\n"
     assert all(line.split()[0].isdecimal() for line in lines[:-1])
     assert driver.returncode == 0
-    count = len(list(begun.iterdir()))
+    count = len(list(marks.iterdir()))
     assert count < 1999
     time.sleep(0.5)  # two jobs' time
-    assert len(list(begun.iterdir())) == count
+    assert len(list(marks.iterdir())) == count
 
 
 @pytest.mark.usefixtures("address", "connection")
@@ -249,11 +249,11 @@ def test_other_code_than_the_drivers_is_refused(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.usefixtures("address", "connection")
 def test_a_node_that_does_not_see_the_workspace_is_named(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(tmp_path)]
-    if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode:
+    wrapper = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(tmp_path)]
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets no process have mounts of its own")
     monkeypatch.chdir(tmp_path)
-    nodes.add("blind", *hidden)
+    nodes.add("blind", *wrapper)
     try:
         with pytest.raises(ClusterError, match=f"^Ray node blind: does not see {tmp_path} as the driver does; mount the storage"):
             results([Toy("1")], 1)
@@ -289,8 +289,8 @@ def test_an_address_that_does_not_answer_is_said_in_one_line() -> None:
         silent.listen()
         port = silent.getsockname()[1]
         code = [sys.executable, "-c", SILENT.format(port=port)]
-        ended = subprocess.run(code, capture_output=True, text=True, check=True, timeout=60)
-    assert ended.stdout.startswith(f"VFER_RAY_ADDRESS: no Ray cluster at 127.0.0.1:{port} (no answer within 1 s); check the address")
+        process = subprocess.run(code, capture_output=True, text=True, check=True, timeout=60)
+    assert process.stdout.startswith(f"VFER_RAY_ADDRESS: no Ray cluster at 127.0.0.1:{port} (no answer within 1 s); check the address")
 
 
 def test_an_address_where_nothing_listens_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,24 +46,24 @@ def pictures(n: int, seed: int = 0) -> StillPart:
 def test_two_classes_that_differ_at_a_glance_are_told_apart_after_a_few_epochs(tmp_path: Path) -> None:
     data = {"train": pictures(48), "validation": pictures(16, 1)}
     figures: list[float] = []
-    trained, fit = train(data, 2, PARAMS, 3, None, lambda _, logs: figures.append(logs["loss"]))
-    model, _, _ = finish(trained, PARAMS, Stills(["across", "down"], [], data, {}))
+    network, fit = train(data, 2, PARAMS, 3, None, lambda _, logs: figures.append(logs["loss"]))
+    model, _, _ = finish(network, PARAMS, Stills(["across", "down"], [], data, {}))
     assert figures[-1] < 0.5 * figures[0]
     assert len(fit.history) == 10
     faces = data["validation"].pixels[..., None].astype(np.float32)
     export.save(model, tmp_path, faces, ["across", "down"])
     session = Session(tmp_path / "model.onnx")
-    said = predict(session, "train", data["train"], session.classes)
-    assert (said.predicted == said.truth).mean() > 0.9
-    found = session(faces[:5])
-    assert (found["embedding"] >= 0).all(), "the padding of the sequences is told from frames by its sign"
-    np.testing.assert_allclose(found["probabilities"], model(faces[:5], training=False)["probabilities"], atol=1e-4)
+    answer = predict(session, "train", data["train"], session.classes)
+    assert (answer.predicted == answer.truth).mean() > 0.9
+    outputs = session(faces[:5])
+    assert (outputs["embedding"] >= 0).all(), "the padding of the sequences is told from frames by its sign"
+    np.testing.assert_allclose(outputs["probabilities"], model(faces[:5], training=False)["probabilities"], atol=1e-4)
 
 
 def test_a_training_in_bfloat16_makes_a_model_in_float32(tmp_path: Path) -> None:
     data = {"train": pictures(16), "validation": pictures(8, 1)}
-    chosen = PARAMS.model_copy(update={"precision": "mixed_bfloat16", "epochs": 1, "averaging": 0.9, "mixup": 0.2})
-    model, _ = train(data, 2, chosen, 3, None, lambda *_: None)
+    section = PARAMS.model_copy(update={"precision": "mixed_bfloat16", "epochs": 1, "averaging": 0.9, "mixup": 0.2})
+    model, _ = train(data, 2, section, 3, None, lambda *_: None)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     export.save(model, tmp_path, data["validation"].pixels[..., None].astype(np.float32), ["across", "down"])
 
@@ -74,15 +74,15 @@ def test_the_answer_over_several_looks_is_the_mean_of_their_answers(looks: int, 
     model = build("architectures.nets:nested", 3, 5, 0.3, votes=4)
     faces = np.random.default_rng(0).integers(0, 255, (4, 48, 48, 1)).astype(np.float32)
     export.save(answering(model, head(model, "votes"), looks), tmp_path, faces, list("abcd"))
-    seen = []
-    for zoom, mirrored in views(looks):
+    outputs = []
+    for zoom, mirror in views(looks):
         rows = resampling(48, zoom)
         view = np.einsum("ij,bjkc,lk->bilc", rows, faces, rows)
-        seen.append(model(view[:, :, ::-1] if mirrored else view, training=False))
-    means = {name: np.exp(np.mean([np.log(view[name]) for view in seen], axis=0)) for name in ("labels", "votes")}
+        outputs.append(model(view[:, :, ::-1] if mirror else view, training=False))
+    means = {name: np.exp(np.mean([np.log(view[name]) for view in outputs], axis=0)) for name in ("labels", "votes")}
     for network in (Session(tmp_path / "model.onnx"), keras.models.load_model(tmp_path / "model.keras")):
         answer = network(faces)
-        np.testing.assert_allclose(answer["embedding"], np.mean([view["embedding"] for view in seen], axis=0), atol=1e-4)
+        np.testing.assert_allclose(answer["embedding"], np.mean([view["embedding"] for view in outputs], axis=0), atol=1e-4)
         for name, mean in means.items():
             np.testing.assert_allclose(answer[name], mean / mean.sum(axis=1, keepdims=True), atol=1e-4)
         np.testing.assert_allclose(answer["probabilities"], answer["votes"], atol=1e-6)
@@ -116,28 +116,28 @@ def test_a_zoom_keeps_the_middle_of_a_face_and_spreads_its_rim() -> None:
 
 
 def test_a_second_head_learns_the_votes_and_stills_without_votes_teach_it_nothing() -> None:
-    data = {usage: voted(pictures(n, seed)) for usage, n, seed in (("train", 48, 0), ("validation", 16, 1))}
+    data = {usage: with_votes(pictures(n, seed)) for usage, n, seed in (("train", 48, 0), ("validation", 16, 1))}
     section = PARAMS.model_copy(update={"votes": 1.0, "epochs": 30, "patience": 30})
-    trained, fit = train(data, 2, section, 3, None, lambda *_: None)
+    network, fit = train(data, 2, section, 3, None, lambda *_: None)
     assert fit.history[-1]["accuracy"] > 0.9, "the label head's"
     faces, truth = data["validation"].pixels[..., None].astype(np.float32), data["validation"].labels
-    loaded = Stills(["across", "down"], ["down", "other", "across"], data, {})
-    for name, classes in (("votes", loaded.votes), ("both", loaded.classes)):
-        model, answered, _ = finish(trained, section.model_copy(update={"head": name}), loaded)
-        assert answered == classes
+    stills = Stills(["across", "down"], ["down", "other", "across"], data, {})
+    for name, classes in (("votes", stills.votes), ("both", stills.classes)):
+        model, names, _ = finish(network, section.model_copy(update={"head": name}), stills)
+        assert names == classes
         answers = model(faces, training=False)
         assert (np.asarray(answers["votes"]).argmax(axis=1) == 2 - 2 * truth).mean() > 0.9
-        numbers = [classes.index(loaded.classes[label]) for label in truth]
+        numbers = [classes.index(stills.classes[label]) for label in truth]
         assert (np.asarray(answers["probabilities"]).argmax(axis=1) == numbers).mean() > 0.9
 
 
 def test_an_expression_without_votes_is_refused() -> None:
-    loaded = Stills(["across", "down"], ["across"], {}, {}, Path("data/stills.parquet"))
+    stills = Stills(["across", "down"], ["across"], {}, {}, Path("data/stills.parquet"))
     with pytest.raises(DataError, match=r"stills\.parquet: no annotator voted for down; set cnn\.head: label"):
-        loaded.columns()
+        stills.columns()
 
 
-def voted(part: StillPart) -> StillPart:
+def with_votes(part: StillPart) -> StillPart:
     """Add votes for another numbering of the classes, and take every third still's away."""
     votes = np.eye(3, dtype=np.float32)[2 - 2 * part.labels]
     votes[::3] = 0
@@ -146,8 +146,8 @@ def voted(part: StillPart) -> StillPart:
 
 def test_faces_grow_with_the_epochs_and_each_is_mirrored_in_every_other_one() -> None:
     part = pictures(8)
-    chosen = PARAMS.model_copy(update={"augmentation": 1e-9, "erasing": 0, "mixup": 0})
-    batches = StillBatches(part, 2, chosen, 0, epochs=10, progressive=True)
+    section = PARAMS.model_copy(update={"augmentation": 1e-9, "erasing": 0, "mixup": 0})
+    batches = StillBatches(part, 2, section, 0, epochs=10, progressive=True)
     shapes, faces = [], []
     for epoch in range(10):
         batches.start(epoch)
@@ -155,13 +155,13 @@ def test_faces_grow_with_the_epochs_and_each_is_mirrored_in_every_other_one() ->
         faces.append(batches[0][0][np.argsort(batches._order)])
     assert [shape[1] for shape in shapes] == [32] * 3 + [40] * 3 + [48] * 4
     assert np.abs(faces[9] - faces[8]).mean() > np.abs(faces[9] - faces[8][:, :, ::-1]).mean() < 1
-    assert StillBatches(part, 2, chosen, 0, progressive=True)[0][0].shape == (8, 48, 48, 1)
+    assert StillBatches(part, 2, section, 0, progressive=True)[0][0].shape == (8, 48, 48, 1)
 
 
 def test_a_progressive_training_makes_a_model_of_whole_faces() -> None:
     data = {"train": pictures(16), "validation": pictures(8, 1)}
-    chosen = PARAMS.model_copy(update={"progressive": True, "epochs": 4})
-    model, _ = train(data, 2, chosen, 3, None, lambda *_: None)
+    section = PARAMS.model_copy(update={"progressive": True, "epochs": 4})
+    model, _ = train(data, 2, section, 3, None, lambda *_: None)
     assert model.input_shape == (None, 48, 48, 1)
 
 
@@ -173,9 +173,9 @@ def test_an_architecture_has_named_layers_and_is_cut_at_its_embedding(architectu
     assert model.get_layer("embedding").output.shape == (None, 12)
     assert not [layer.name for layer in model.layers if layer.name[-2] == "_" and layer.name[-1].isdigit()], "Keras numbered a layer"
     assert len({layer.name for layer in model.layers}) == len(model.layers)
-    trained = classifier(model)
-    assert trained.output_shape == (None, 7)
-    assert trained.get_layer("labels").kernel is model.get_layer("labels").kernel
+    network = classifier(model)
+    assert network.output_shape == (None, 7)
+    assert network.get_layer("labels").kernel is model.get_layer("labels").kernel
 
 
 @pytest.mark.parametrize(("architecture", "least", "most"), [("mini_xception", 40_000, 90_000), ("resnet", 1_500_000, 2_500_000)])
@@ -222,8 +222,8 @@ def test_xception_is_exported_in_inference_mode(tmp_path: Path) -> None:
             layer.set_weights([gamma, beta, mean + rng.normal(0, 0.1, mean.shape), variance * rng.uniform(0.5, 1.5, variance.shape)])
     faces = rng.integers(0, 255, (3, 48, 48, 1)).astype(np.float32)
     export.save_onnx(model, tmp_path / "model.onnx", faces, list("abcdefg"))
-    found = Session(tmp_path / "model.onnx")(faces)
-    np.testing.assert_allclose(found["embedding"], model(faces, training=False)["embedding"], atol=1e-4)
+    outputs = Session(tmp_path / "model.onnx")(faces)
+    np.testing.assert_allclose(outputs["embedding"], model(faces, training=False)["embedding"], atol=1e-4)
 
 
 def test_one_class_is_refused() -> None:
@@ -235,12 +235,12 @@ def test_one_class_is_refused() -> None:
 def test_augmentation_keeps_shape_and_type_and_depends_on_the_generator_alone(strength: float) -> None:
     pixels = pictures(12).pixels
     before = pixels.copy()
-    found = augment(pixels, np.random.default_rng(4), strength)
-    assert (found.shape, found.dtype) == (pixels.shape, np.uint8)
+    result = augment(pixels, np.random.default_rng(4), strength)
+    assert (result.shape, result.dtype) == (pixels.shape, np.uint8)
     np.testing.assert_array_equal(pixels, before)
-    assert not np.shares_memory(found, pixels)
-    np.testing.assert_array_equal(found, augment(pixels, np.random.default_rng(4), strength))
-    assert (found == augment(pixels, np.random.default_rng(5), strength)).all() == (strength == 0)
+    assert not np.shares_memory(result, pixels)
+    np.testing.assert_array_equal(result, augment(pixels, np.random.default_rng(4), strength))
+    assert (result == augment(pixels, np.random.default_rng(5), strength)).all() == (strength == 0)
 
 
 def test_strength_0_is_identity_and_more_strength_changes_more() -> None:
@@ -248,17 +248,17 @@ def test_strength_0_is_identity_and_more_strength_changes_more() -> None:
     np.testing.assert_array_equal(augment(pixels, np.random.default_rng(0), 0), pixels)
     # A symmetric picture hides the mirroring, which comes at any strength.
     same = np.maximum(pixels, pixels[:, :, ::-1])
-    changed = [np.abs(augment(same, np.random.default_rng(0), s).astype(int) - same).mean() for s in (0.1, 0.5, 1.0)]
-    assert 0 < changed[0] < changed[1] < changed[2] < 100
+    differences = [np.abs(augment(same, np.random.default_rng(0), s).astype(int) - same).mean() for s in (0.1, 0.5, 1.0)]
+    assert 0 < differences[0] < differences[1] < differences[2] < 100
 
 
 @pytest.mark.parametrize("erasing", [0.0, 0.3, 1.0])
 def test_as_many_pictures_as_asked_for_get_a_patch_of_their_mean(erasing: float) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (300, 48, 48)).astype(np.uint8)
-    found = augment(pixels, np.random.default_rng(1), 0, erasing)
-    changed = (found != pixels).any(axis=(1, 2))
-    assert changed.mean() == pytest.approx(erasing, abs=0.08)
-    for picture, before in zip(found[changed], pixels[changed], strict=True):
+    result = augment(pixels, np.random.default_rng(1), 0, erasing)
+    mask = (result != pixels).any(axis=(1, 2))
+    assert mask.mean() == pytest.approx(erasing, abs=0.08)
+    for picture, before in zip(result[mask], pixels[mask], strict=True):
         rows, columns = np.nonzero(picture != before)
         patch = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert (patch == int(before.mean())).all()
@@ -267,14 +267,14 @@ def test_as_many_pictures_as_asked_for_get_a_patch_of_their_mean(erasing: float)
 
 def test_half_of_the_pictures_are_mirrored() -> None:
     ramp = np.tile(np.arange(48, dtype=np.uint8) * 5, (400, 48, 1))
-    mirrored = augment(ramp, np.random.default_rng(0), 0.01)[:, 24, 0] > 100
-    assert 150 < mirrored.sum() < 250
+    mask = augment(ramp, np.random.default_rng(0), 0.01)[:, 24, 0] > 100
+    assert 150 < mask.sum() < 250
 
 
 def test_dark_faces_stay_darker_than_bright_ones() -> None:
     """A sum of light and contrast below zero is black; `cv2.convertScaleAbs` would take its absolute value."""
     halves = np.full((200, 48, 48), 4, np.uint8)
     halves[:, 24:] = 60
-    changed = augment(halves, np.random.default_rng(0), 1.0).astype(float)
-    assert (changed[:, 40:, 8:40].mean(axis=(1, 2)) >= changed[:, :8, 8:40].mean(axis=(1, 2))).all()
-    assert (changed[:, :8, 8:40].mean(axis=(1, 2)) < 4).any()
+    result = augment(halves, np.random.default_rng(0), 1.0).astype(float)
+    assert (result[:, 40:, 8:40].mean(axis=(1, 2)) >= result[:, :8, 8:40].mean(axis=(1, 2))).all()
+    assert (result[:, :8, 8:40].mean(axis=(1, 2)) < 4).any()

@@ -43,8 +43,8 @@ def base(*expressions: str) -> list[dict[str, object]]:
     return [row(f"{usage}-{word}", word, usage) for usage in USAGES for word in expressions]
 
 
-def labels(wanted: str | list[str] = "all", **merge: str) -> LabelsParams:
-    return LabelsParams(stills=wanted, clips="all", merge=merge)
+def labels(expressions: str | list[str] = "all", **merge: str) -> LabelsParams:
+    return LabelsParams(stills=expressions, clips="all", merge=merge)
 
 
 def test_each_usage_gets_its_stills_in_the_order_of_the_table() -> None:
@@ -99,35 +99,35 @@ def twins() -> list[dict[str, object]]:
     ]
 
 
-def loaded(*rows: dict[str, object], drop_duplicates: bool = False) -> tuple[dict[str, StillPart], dict[str, dict[str, int]]]:
+def load_parts(*rows: dict[str, object], drop_duplicates: bool = False) -> tuple[dict[str, StillPart], dict[str, dict[str, int]]]:
     parts = load(table(*rows), labels(), WHERE, drop_duplicates=drop_duplicates)
     return parts.parts, parts.duplicates
 
 
 def test_photos_of_validation_and_test_leave_train() -> None:
-    split, counts = loaded(*twins(), drop_duplicates=True)
+    split, counts = load_parts(*twins(), drop_duplicates=True)
     assert split["train"].names == ["train-happy", "train-sad"]
     assert [len(split[usage].pixels) for usage in USAGES] == [2, 3, 3]
     assert counts["test_in_train"] == {"identical": 0, "near": 1, "contradicting": 1}
     assert counts["validation_in_train"] == {"identical": 1, "near": 0, "contradicting": 0}
     assert counts["dropped"] == {"train": 2}
-    kept, recounted = loaded(*twins())
-    assert kept["train"].names == ["train-happy", "train-sad", "leak-1", "leak-2"]
-    assert recounted == counts | {"dropped": {"train": 0}}
+    whole, recount = load_parts(*twins())
+    assert whole["train"].names == ["train-happy", "train-sad", "leak-1", "leak-2"]
+    assert recount == counts | {"dropped": {"train": 0}}
     for usage, expected in (("validation", "validation-2"), ("test", "test-1")):
-        assert [name for name, twin in zip(kept[usage].names, kept[usage].twins, strict=True) if twin] == [expected]
+        assert [name for name, twin in zip(whole[usage].names, whole[usage].twins, strict=True) if twin] == [expected]
         assert not any(split[usage].twins), "its twin was dropped"
 
 
 def test_a_photo_of_another_person_stays() -> None:
     rows = [still | {"subject": still["still"]} for still in twins()]
-    split, _ = loaded(*rows, drop_duplicates=True)
+    split, _ = load_parts(*rows, drop_duplicates=True)
     assert split["train"].names == ["train-happy", "train-sad", "leak-1"]
 
 
 def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
     rows = [still for still in twins() if still["still"] != "train-happy"]
-    assert len(loaded(*rows)[0]["train"].labels) == 3
+    assert len(load_parts(*rows)[0]["train"].labels) == 3
     with pytest.raises(DataError) as excinfo:
         load(table(*rows), labels(), WHERE, drop_duplicates=True)
     assert str(excinfo.value) == (
@@ -137,7 +137,7 @@ def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "wanted", "reason"),
+    ("rows", "expressions", "reason"),
     [
         (base("happy", "sad"), ["happy", "sad", "fear"], "nothing is labelled fear, which labels in params.yaml lists; found happy, sad"),
         (base("happy", "sad"), ["happy"], "at least two expressions are needed, found happy"),
@@ -155,8 +155,8 @@ def test_a_class_that_only_shows_photos_of_test_is_refused() -> None:
         ([*base("happy", "sad"), row("bad", "sad", image=b"x")], "all", "bad: is not grey and 48x48; restore it with `dvc checkout`"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused_in_one_line(rows: list[dict[str, object]], wanted: str | list[str], reason: str) -> None:
+def test_what_cannot_be_trained_on_is_refused_in_one_line(rows: list[dict[str, object]], expressions: str | list[str], reason: str) -> None:
     with pytest.raises(DataError) as excinfo:
-        load(table(*rows), labels(wanted), WHERE, votes=True, drop_duplicates=True)
+        load(table(*rows), labels(expressions), WHERE, votes=True, drop_duplicates=True)
     assert str(excinfo.value).startswith(f"data/stills.parquet: {reason}")
     assert "\n" not in str(excinfo.value)

@@ -57,7 +57,7 @@ def add(*arguments: str | Path) -> str:
     return result.output
 
 
-def refused(*arguments: str | Path) -> str:
+def refusal(*arguments: str | Path) -> str:
     """Return the one line of the error that a command ends with."""
     result = vfer(*arguments)
     assert isinstance(result.exception, DataError), result.output
@@ -74,7 +74,7 @@ def run(*command: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sample_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose `data.dvc` is an embedded sample, with its own remote inside the repository."""
     from dvc.repo import Repo
 
@@ -107,9 +107,9 @@ def _sample(data: Path) -> None:
 
 
 @pytest.fixture
-def repository(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def repository(sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     root = tmp_path / "repository"
-    shutil.copytree(embedded, root)
+    shutil.copytree(sample_repository, root)
     monkeypatch.chdir(root)
     return root
 
@@ -134,7 +134,7 @@ def own(tmp_path: Path) -> Path:
 def test_real_data_replaces_the_sample_and_git_brings_it_back(repository: Path, own: Path) -> None:
     from dvc.repo import Repo
 
-    sample, pushed = files(repository / "data"), files(repository / ".sample")
+    sample, remote = files(repository / "data"), files(repository / ".sample")
     output = add("folder", own)
     assert "the embedded sample (2 rows) was replaced; `git checkout data.dvc && dvc pull data.dvc` restores it" in output
     assert sorted(files(repository / "data")) == [
@@ -153,7 +153,7 @@ def test_real_data_replaces_the_sample_and_git_brings_it_back(repository: Path, 
             config["core"]["remote"] = "mine"
     with Repo(str(repository)) as repo:
         assert repo.push() > 0
-    assert files(repository / ".sample") == pushed
+    assert files(repository / ".sample") == remote
     assert files(repository / ".mine")
     run("git", "-C", str(repository), "checkout", "data.dvc")
     with Repo(str(repository)) as repo:
@@ -184,29 +184,29 @@ def test_the_embedded_sample_need_not_be_there_to_give_way(repository: Path, own
 def test_what_is_not_checked_out_is_not_dropped(repository: Path, own: Path) -> None:
     add("folder", own)
     shutil.rmtree(repository / "data")
-    assert "is tracked by data.dvc but its files are missing; run `dvc checkout data.dvc`" in refused("add", "folder", own)
-    assert "its files are missing" in refused("show")
+    assert "is tracked by data.dvc but its files are missing; run `dvc checkout data.dvc`" in refusal("add", "folder", own)
+    assert "its files are missing" in refusal("show")
     assert not (repository / "data").exists()
 
 
 def test_nothing_usable_changes_nothing(repository: Path, tmp_path: Path) -> None:
     before = files(repository)
     picture(tmp_path / "fer/train/happy/Training_1.png")
-    assert "nothing that ravdess can read, nothing was changed; expected 01-01-" in refused("add", "ravdess", tmp_path / "fer")
+    assert "nothing that ravdess can read, nothing was changed; expected 01-01-" in refusal("add", "ravdess", tmp_path / "fer")
     (tmp_path / "own/happy").mkdir(parents=True)
     (tmp_path / "own/happy/anna_1.mp4").write_bytes(b"no video")
-    line = refused("add", "folder", tmp_path / "own")
+    line = refusal("add", "folder", tmp_path / "own")
     assert "anna_1.mp4: cannot be decoded" in line
     assert "nothing was changed, 1 refused" in line
-    assert "no such file or folder" in refused("add", "folder", tmp_path / "nowhere")
-    assert "unknown reader; expected one of fer2013, ferplus, ravdess, ckplus, cremad, " in refused("add", "imagenet", tmp_path)
+    assert "no such file or folder" in refusal("add", "folder", tmp_path / "nowhere")
+    assert "unknown reader; expected one of fer2013, ferplus, ravdess, ckplus, cremad, " in refusal("add", "imagenet", tmp_path)
     after = files(repository)
     assert {name: after[name] for name in before} == before
     assert not [name for name in set(after) - set(before) if not name.startswith(".dvc/")]
 
 
 def test_outside_of_a_dvc_repository_it_says_so(plain: Path, own: Path) -> None:
-    assert "data: is not in a DVC repository; run `dvc init` there, or pass --no-dvc" in refused("add", "folder", own)
+    assert "data: is not in a DVC repository; run `dvc init` there, or pass --no-dvc" in refusal("add", "folder", own)
     assert not (plain / "data").exists()
     assert "not tracked by DVC" in add("folder", own, "--no-dvc")
 
@@ -245,7 +245,7 @@ def test_only_ten_refusals_are_printed(own: Path) -> None:
 def test_same_name_with_other_bytes_is_refused_naming_both(own: Path, tmp_path: Path) -> None:
     add("folder", own, "--no-dvc")
     other = video(tmp_path / "other/happy/anna_1.mp4", 222)
-    line = refused("add", "folder", tmp_path / "other", "--no-dvc")
+    line = refusal("add", "folder", tmp_path / "other", "--no-dvc")
     assert f"{other}: clip folder/happy/anna_1 already exists with other bytes, from data/clips/folder/happy/anna_1.mp4" in line
     video(tmp_path / "third/happy/anna_1.mp4", 111)
     output = add("folder", tmp_path / "other", tmp_path / "third", "--source", "new", "--no-dvc")
@@ -257,7 +257,7 @@ def test_same_bytes_with_another_label_are_refused(plain: Path) -> None:
     (plain / "my.csv").write_text("path,expression,subject\nown/happy/anna_1.mp4,happy,anna\n")
     add("manifest", plain / "my.csv", "--no-dvc")
     (plain / "my.csv").write_text("path,expression,subject\nown/happy/anna_1.mp4,sad,anna\n")
-    assert "already exists as happy of manifest/anna; change its row in data/clips.csv" in refused(
+    assert "already exists as happy of manifest/anna; change its row in data/clips.csv" in refusal(
         "add", "manifest", plain / "my.csv", "--no-dvc"
     )
 
@@ -324,8 +324,8 @@ def test_stills_are_converted_aloud(plain: Path) -> None:
 @pytest.mark.parametrize("source", ["sample", "../up", "a/b"])
 def test_sources_that_cannot_be_used(plain: Path, own: Path, source: str) -> None:
     (plain / "my.csv").write_text(f"path,expression,subject,source\nown/sad/anna_2.mp4,sad,anna,{source}\n")
-    assert source in refused("add", "folder", own, "--no-dvc", "--source", source)
-    assert source in refused("add", "manifest", plain / "my.csv", "--no-dvc")
+    assert source in refusal("add", "folder", own, "--no-dvc", "--source", source)
+    assert source in refusal("add", "manifest", plain / "my.csv", "--no-dvc")
     assert not (plain / "data").exists()
 
 
@@ -356,10 +356,10 @@ def test_clips_alone_leave_an_empty_table_of_stills(plain: Path, own: Path) -> N
     assert path.read_bytes() == before
     add("folder", own, "--no-dvc", "--data", plain / "other")
     assert (plain / "other/stills.parquet").read_bytes() == before
-    shown = vfer("show")
-    assert shown.exit_code == 0
-    assert "happy" in shown.output
-    assert "stills" not in shown.output
+    result = vfer("show")
+    assert result.exit_code == 0
+    assert "happy" in result.output
+    assert "stills" not in result.output
     picture(plain / "fer/train/happy/a.png")
     assert "there are no" not in add("fer2013", plain / "fer", "--no-dvc")
     assert stills.read(path)["still"].to_pylist() == ["fer2013/train/happy/a"]
@@ -431,7 +431,7 @@ def test_votes_may_come_late_but_not_change(plain: Path) -> None:
     ],
 )
 def test_votes_that_cannot_be_used_are_refused_in_one_line(plain: Path, poll: str, extra: str, reason: str) -> None:
-    line = refused("add", "ferplus", *ferplus(plain / "fer", [poll], extra), "--no-dvc")
+    line = refusal("add", "ferplus", *ferplus(plain / "fer", [poll], extra), "--no-dvc")
     assert "nothing was changed, 1 refused; expected fer2013new.csv together with fer2013.csv or icml_face_data.csv" in line
     assert reason in line
     assert not (plain / "data").exists()
@@ -441,7 +441,7 @@ def test_votes_that_cannot_be_used_are_refused_in_one_line(plain: Path, poll: st
 def test_ferplus_without_the_table_it_refers_to_says_what_to_give(tmp_path: Path) -> None:
     votes, _ = ferplus(tmp_path / "fer", ["Training,,0,9,0,0,0,0,0,0,0,1"])
     picture(tmp_path / "pictures/train/happy/Training_1.png")
-    line = refused("add", "ferplus", votes, tmp_path / "pictures", "--no-dvc")
+    line = refusal("add", "ferplus", votes, tmp_path / "pictures", "--no-dvc")
     assert "give it with fer2013.csv or icml_face_data.csv, whose rows it refers to and which folders of pictures do not keep" in line
 
 
@@ -492,7 +492,7 @@ def test_two_at_the_same_time_do_not_lose_rows(plain: Path, own: Path) -> None:
     (plain / "data").mkdir()
     other = os.open(plain / "data", os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
-    assert "another `vfer data add` is running there" in refused("add", "folder", own, "--no-dvc")
+    assert "another `vfer data add` is running there" in refusal("add", "folder", own, "--no-dvc")
     os.close(other)
     add("folder", own, "--no-dvc")
 
@@ -529,7 +529,7 @@ def test_show_counts_twins_stills_and_the_version(repository: Path, tmp_path: Pa
 
 @pytest.mark.usefixtures("plain")
 def test_show_without_data() -> None:
-    assert refused("show") == "data: holds no dataset; fill it with `vfer data add`"
+    assert refusal("show") == "data: holds no dataset; fill it with `vfer data add`"
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:

@@ -45,16 +45,16 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def found(reader: str, *paths: Path) -> list[Item]:
-    entries, refused = scan(paths)
-    return [*refused, *READERS[reader].read(entries)]
+def read_items(reader: str, *paths: Path) -> list[Item]:
+    entries, refusals = scan(paths)
+    return [*refusals, *READERS[reader].read(entries)]
 
 
 def clips(items: Iterable[Item]) -> list[FoundClip]:
     return [item for item in items if isinstance(item, FoundClip)]
 
 
-def found_stills(items: Iterable[Item]) -> list[FoundStill]:
+def stills_in(items: Iterable[Item]) -> list[FoundStill]:
     return [item for item in items if isinstance(item, FoundStill)]
 
 
@@ -75,10 +75,10 @@ def row(**values: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("word", "meant"), [("anger", "angry"), (" Fearful ", "fear"), ("Sadness", "sad"), ("happiness", "happy"), ("calm", "calm")]
+    ("word", "meaning"), [("anger", "angry"), (" Fearful ", "fear"), ("Sadness", "sad"), ("happiness", "happy"), ("calm", "calm")]
 )
-def test_synonyms_become_the_one_word(word: str, meant: str) -> None:
-    assert expression(word) == meant
+def test_synonyms_become_the_one_word(word: str, meaning: str) -> None:
+    assert expression(word) == meaning
 
 
 def test_an_unknown_expression_is_refused_naming_the_known_ones() -> None:
@@ -110,20 +110,20 @@ def test_names_that_differ_stay_different_and_short() -> None:
 def test_scan_reads_folders_and_the_zips_in_them_in_order(tmp_path: Path) -> None:
     put(tmp_path, {"b/x.txt": b"x", "a/y.txt": b"y", ".hidden/z.txt": b"z", "__x/.DS_Store": b""})
     pack(tmp_path / "c.zip", {"in/w.txt": b"w", "__MACOSX/in/w.txt": b"no", "in/.w": b"no"})
-    entries, refused = scan([tmp_path])
+    entries, refusals = scan([tmp_path])
     assert [(entry.name, entry.read()) for entry in entries] == [("w.txt", b"w"), ("y.txt", b"y"), ("x.txt", b"x")]
     assert entries[0].folder() == "in"
     assert entries[0].folder(2) == "c"
-    assert not refused
+    assert not refusals
 
 
 def test_scan_names_a_missing_path_a_broken_zip_and_a_file_given_twice(tmp_path: Path) -> None:
     put(tmp_path, {"half.zip": b"PK\x03\x04 cut off", "x.txt": b"x"})
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         scan([tmp_path / "nowhere"])
-    entries, refused = scan([tmp_path, tmp_path / "x.txt"])
+    entries, refusals = scan([tmp_path, tmp_path / "x.txt"])
     assert [entry.name for entry in entries] == ["x.txt"]
-    assert [item.reason.split(";")[0][:22] for item in refused] == ["is not a readable zip ", "is given twice"]
+    assert [item.reason.split(";")[0][:22] for item in refusals] == ["is not a readable zip ", "is given twice"]
 
 
 # FER2013
@@ -139,18 +139,18 @@ def test_fer2013_folders_give_the_official_usages(tmp_path: Path) -> None:
         "stray.jpg",
     ]
     files = {name: picture(suffix=Path(name).suffix) if "readme" not in name else b"" for name in names}
-    items = found("fer2013", put(tmp_path / "fer", files))
+    items = read_items("fer2013", put(tmp_path / "fer", files))
     expected = [
         ("test/angry/PrivateTest_3", "angry", "test"),
         ("test/angry/PublicTest_2", "angry", "validation"),
         ("test/happy/im0", "happy", "test"),
         ("train/angry/Training_1", "angry", "train"),
     ]
-    assert sorted((item.name, item.expression, item.usage) for item in found_stills(items)) == expected
+    assert sorted((item.name, item.expression, item.usage) for item in stills_in(items)) == expected
     assert reasons(items) == ["lies in no <train or test>/<class>/ folder"]
     assert reasons(items, Passed) == ["neither a picture nor a CSV file"]
-    zipped = found("fer2013", pack(tmp_path / "fer.zip", files))
-    assert sorted(item.name for item in found_stills(zipped)) == [name for name, _, _ in expected]
+    from_zip = read_items("fer2013", pack(tmp_path / "fer.zip", files))
+    assert sorted(item.name for item in stills_in(from_zip)) == [name for name, _, _ in expected]
 
 
 @pytest.mark.parametrize("header", [("emotion", "pixels", "Usage"), ("emotion", " Usage", " pixels")])
@@ -159,7 +159,7 @@ def test_fer2013_csv_keeps_every_pixel(tmp_path: Path, header: tuple[str, ...]) 
     values = {"emotion": "6", "pixels": " ".join(map(str, image.ravel())), "Usage": "PublicTest"}
     with (tmp_path / "fer.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([header, [values[column.strip()] for column in header]])
-    (item,) = found_stills(found("fer2013", tmp_path / "fer.csv"))
+    (item,) = stills_in(read_items("fer2013", tmp_path / "fer.csv"))
     assert (item.name, item.expression, item.usage) == ("00001", "neutral", "validation")
     assert np.array_equal(stills.grey(item.read()), image)
 
@@ -177,10 +177,10 @@ def test_fer2013_csv_rows_that_are_wrong_are_refused_with_their_line(tmp_path: P
     ]
     (tmp_path / "fer.csv").write_text("\n".join(lines))
     with warnings.catch_warnings(action="error"):
-        items = found("fer2013", tmp_path / "fer.csv")
+        items = read_items("fer2013", tmp_path / "fer.csv")
     assert [item.origin.rpartition(":")[2] for item in items if isinstance(item, Refused)] == ["2", "3", "4", "5", "6", "7"]
     assert [reason.split()[0] for reason in reasons(items)] == ["emotion", "Usage", "pixels", "pixels", "pixels", "is"]
-    assert not found_stills(items)
+    assert not stills_in(items)
 
 
 # FER+
@@ -208,14 +208,14 @@ def test_ferplus_gives_each_row_of_fer2013_its_votes(tmp_path: Path) -> None:
         "Training,0,0,0,0,0,0,0,0,5,5",
     ]
     both = fer_files(tmp_path, votes, ["0 Training", "6 PublicTest", "3 PrivateTest", "4 Training"])
-    items = found("ferplus", *both)
-    assert [(item.name, item.expression, item.usage, item.votes) for item in found_stills(items)] == [
+    items = read_items("ferplus", *both)
+    assert [(item.name, item.expression, item.usage, item.votes) for item in stills_in(items)] == [
         ("00001", "angry", "train", {"neutral": 4, "sadness": 1, "anger": 3, "disgust": 2}),
         ("00002", "neutral", "validation", {"contempt": 2}),
         ("00004", "sad", "train", None),  # no face to half of them, and no expression to the other half
     ]
     assert reasons(items, Passed) == ["no face, according to most annotators of FER+"]
-    assert [item.votes for item in found_stills(found("ferplus", *both[::-1]))] == [item.votes for item in found_stills(items)]
+    assert [item.votes for item in stills_in(read_items("ferplus", *both[::-1]))] == [item.votes for item in stills_in(items)]
 
 
 @pytest.mark.parametrize(
@@ -237,8 +237,8 @@ def test_ferplus_gives_each_row_of_fer2013_its_votes(tmp_path: Path) -> None:
     ],
 )
 def test_ferplus_that_does_not_fit_its_rows_is_refused_in_one_line(tmp_path: Path, votes: list[str], rows: list[str], reason: str) -> None:
-    items = found("ferplus", *fer_files(tmp_path, votes, rows))
-    assert not found_stills(items)
+    items = read_items("ferplus", *fer_files(tmp_path, votes, rows))
+    assert not stills_in(items)
     assert len(items) == 1
     assert reasons(items)[0].startswith(reason)
     assert "\n" not in reasons(items)[0]
@@ -247,28 +247,28 @@ def test_ferplus_that_does_not_fit_its_rows_is_refused_in_one_line(tmp_path: Pat
 def test_ferplus_needs_both_files_and_says_so(tmp_path: Path) -> None:
     votes, rows = fer_files(tmp_path, ["Training,9,0,0,0,0,0,0,0,0,1"], ["0 Training"])
     folders = put(tmp_path / "folders", {"train/angry/Training_1.jpg": picture(suffix=".jpg")})
-    items = found("ferplus", votes, folders)
+    items = read_items("ferplus", votes, folders)
     assert [reason.partition(";")[2] for reason in reasons(items)] == [
         " give it with fer2013.csv or icml_face_data.csv, whose rows it refers to and which folders of pictures do not keep"
     ]
     assert reasons(items, Passed) == ["no CSV file; FER+ refers to the rows of fer2013.csv or icml_face_data.csv"]
-    assert reasons(found("ferplus", rows)) == ["has pictures but no votes; give fer2013new.csv too, or add it with the reader fer2013"]
+    assert reasons(read_items("ferplus", rows)) == ["has pictures but no votes; give fer2013new.csv too, or add it with the reader fer2013"]
     (tmp_path / "icml_face_data.csv").write_bytes(rows.read_bytes())
-    doubled = found("ferplus", votes, rows, tmp_path / "icml_face_data.csv")
-    assert len(found_stills(doubled)) == 1
-    assert reasons(doubled) == ["is a second file beside fer2013.csv of the same kind; give one"]
+    both = read_items("ferplus", votes, rows, tmp_path / "icml_face_data.csv")
+    assert len(stills_in(both)) == 1
+    assert reasons(both) == ["is a second file beside fer2013.csv of the same kind; give one"]
 
 
 def test_ferplus_refuses_other_tables_and_what_is_no_table(tmp_path: Path) -> None:
     put(tmp_path, {"a.csv": b"Usage,happiness\nTraining,3\n", "b.csv": b"pixels\n1 2\n", "c.csv": b"\xff\xfe\x00"})
-    assert [reason[:31] for reason in reasons(found("ferplus", tmp_path))] == [
+    assert [reason[:31] for reason in reasons(read_items("ferplus", tmp_path))] == [
         "has no column neutral, surprise",
         "has no column emotion, usage; e",
         "is not a CSV file in UTF-8: 'ut",
     ]
     votes, rows = fer_files(put(tmp_path / "good", {"x": b""}), ["Training,9,0,0,0,0,0,0,0,0,1"], ["0 Training"])
     rows.write_bytes(rows.read_bytes() + b"\n0,\xff,Training")
-    assert "is not a CSV file in UTF-8" in reasons(found("ferplus", votes, rows))[0]
+    assert "is not a CSV file in UTF-8" in reasons(read_items("ferplus", votes, rows))[0]
 
 
 # RAVDESS
@@ -276,7 +276,7 @@ def test_ferplus_refuses_other_tables_and_what_is_no_table(tmp_path: Path) -> No
 
 def test_ravdess_twins_share_a_recording_and_audio_is_passed_over(tmp_path: Path) -> None:
     names = ["Actor_12/01-01-06-01-02-01-12.mp4", "Actor_12/02-01-06-01-02-01-12.mp4", "Actor_12/03-01-06-01-02-01-12.wav"]
-    items = found("ravdess", pack(tmp_path / "Video_Speech_Actor_12.zip", dict.fromkeys(names, b"")))
+    items = read_items("ravdess", pack(tmp_path / "Video_Speech_Actor_12.zip", dict.fromkeys(names, b"")))
     first, second = clips(items)
     assert (first.name, first.expression, first.subject) == ("01-01-06-01-02-01-12", "fearful", "ravdess/12")
     assert first.recording == second.recording == "ravdess/01-06-01-02-01-12"
@@ -294,7 +294,7 @@ def test_ravdess_twins_share_a_recording_and_audio_is_passed_over(tmp_path: Path
     ],
 )
 def test_ravdess_refuses_a_wrong_name_with_the_reason(tmp_path: Path, name: str, reason: str) -> None:
-    items = found("ravdess", put(tmp_path, {name: b""}))
+    items = read_items("ravdess", put(tmp_path, {name: b""}))
     assert reasons(items)[0].startswith(reason)
     assert not clips(items)
 
@@ -306,7 +306,7 @@ def test_ckplus_48_sequences_become_lossless_clips(tmp_path: Path) -> None:
     frames = RNG.integers(0, 256, (3, 48, 48), dtype=np.uint8)
     names = [f"CK+48/anger/S010_004_000000{number}.png" for number in (19, 17, 18)]  # given out of order
     files = {name: bytes(cv2.imencode(".png", frames[int(name[-5]) - 7])[1]) for name in names}
-    (clip,) = clips(found("ckplus", pack(tmp_path / "ck.zip", files)))
+    (clip,) = clips(read_items("ckplus", pack(tmp_path / "ck.zip", files)))
     assert (clip.name, clip.expression, clip.subject, clip.recording, clip.framing) == (
         "S010_004",
         "anger",
@@ -324,7 +324,7 @@ def test_ckplus_full_sequences_take_their_labels_and_leave_out_the_rest(tmp_path
         "Emotion/S010/001/S010_001_00000002_emotion.txt": b"   7.0000000e+00\n",
         "Emotion/S010/003/S010_003_00000002_emotion.txt": b"x",
     }
-    items = found("ckplus", pack(tmp_path / "images.zip", files), put(tmp_path / "labels", labels))
+    items = read_items("ckplus", pack(tmp_path / "images.zip", files), put(tmp_path / "labels", labels))
     (clip,) = clips(items)
     assert (clip.name, clip.expression, clip.framing) == ("S010_001", "surprise", None)
     assert reasons(items, Passed) == ["sequence without an emotion label"]
@@ -335,7 +335,7 @@ def test_ckplus_full_sequences_take_their_labels_and_leave_out_the_rest(tmp_path
 
 def test_ckplus_refuses_frames_of_another_size_and_broken_ones(tmp_path: Path) -> None:
     files = {"happy/S010_004_00000001.png": picture((50, 50)), "happy/S011_004_00000001.png": b"no picture", "happy/me.png": b""}
-    items = found("ckplus", put(tmp_path, files))
+    items = read_items("ckplus", put(tmp_path, files))
     assert reasons(items) == ["its name is not S<actor>_<sequence>_<frame>.png"]
     for clip, reason in zip(clips(items), ["is not 48x48", "cannot be decoded"], strict=True):
         with pytest.raises(ClipError, match=reason):
@@ -371,7 +371,7 @@ def test_probe_refuses_what_is_no_video(tmp_path: Path) -> None:
 
 
 def test_folder_takes_expression_and_subject_from_the_name(tmp_path: Path) -> None:
-    items = found(
+    items = read_items(
         "folder", put(tmp_path, {"happy/anna_1.mp4": b"", "happy/bob.mp4": b"", "happy/notes.txt": b"", "sad/Zoë_2 (1).MOV": b""})
     )
     assert [(clip.name, clip.expression, clip.subject, clip.suffix) for clip in clips(items)] == [
@@ -393,7 +393,7 @@ def test_manifest_reads_paths_relative_to_itself(tmp_path: Path) -> None:
         "../videos/b.mp4,,bob,,,,",
         "../videos/b.mp4,sad,bob,,,,close",
     ]
-    items = found("manifest", put(tmp_path / "sub", {"my.csv": "\n".join(lines).encode()}))
+    items = read_items("manifest", put(tmp_path / "sub", {"my.csv": "\n".join(lines).encode()}))
     first, second = clips(items)
     assert (first.name, first.source, first.recording, first.framing) == ("first", "mine", "r1", "face")
     assert (second.name, second.source, second.recording, second.framing) == ("videos/b", None, None, None)
@@ -408,7 +408,7 @@ def test_manifest_reads_paths_relative_to_itself(tmp_path: Path) -> None:
 
 
 def test_a_manifest_without_its_columns_is_refused(tmp_path: Path) -> None:
-    items = found("manifest", put(tmp_path, {"my.csv": b"file,label\na.mp4,happy\n"}))
+    items = read_items("manifest", put(tmp_path, {"my.csv": b"file,label\na.mp4,happy\n"}))
     assert reasons(items) == ["has no column path, expression, subject; its first line is 'file,label', expected path, expression, subject"]
 
 
@@ -476,9 +476,9 @@ def test_a_still_that_fits_keeps_its_bytes_and_others_are_converted() -> None:
     assert np.abs(grey.astype(int) - (0.114 * 10 + 0.587 * 200 + 0.299 * 30)).max() <= 1
     assert stills.normalise(picture((20, 20)))[1]
     deep = bytes(cv2.imencode(".png", np.full((48, 48), 0x80FF, np.uint16))[1])
-    seen, converted = stills.normalise(deep)
+    image, converted = stills.normalise(deep)
     assert converted
-    assert (stills.grey(seen) == 0x80).all()
+    assert (stills.grey(image) == 0x80).all()
     clear, converted = stills.normalise(bytes(cv2.imencode(".png", np.full((48, 48, 4), (90, 90, 90, 40), np.uint8))[1]))
     assert converted
     assert (stills.grey(clear) == 90).all()
@@ -491,13 +491,13 @@ BASE = pa.schema([field for field in stills.SCHEMA if field.name != "votes"])
 
 
 def test_the_column_of_votes_is_there_only_where_a_row_has_some(tmp_path: Path) -> None:
-    plain, voted = row(still="a/1"), row(still="a/2", votes=[("happy", 7), ("sad", 3)])
+    plain, with_votes = row(still="a/1"), row(still="a/2", votes=[("happy", 7), ("sad", 3)])
     stills.write(tmp_path / "former.parquet", pa.Table.from_pylist([plain], BASE))
     stills.write(tmp_path / "plain.parquet", pa.Table.from_pylist([plain], stills.SCHEMA))
     assert (tmp_path / "plain.parquet").read_bytes() == (tmp_path / "former.parquet").read_bytes()
     assert pq.read_schema(tmp_path / "plain.parquet").equals(BASE)
     assert stills.read(tmp_path / "plain.parquet")["votes"].to_pylist() == [None]
-    for name, rows in (("voted", [voted, plain]), ("again", [plain, voted])):
+    for name, rows in (("voted", [with_votes, plain]), ("again", [plain, with_votes])):
         stills.write(tmp_path / f"{name}.parquet", pa.Table.from_pylist(rows, stills.SCHEMA))
     assert (tmp_path / "voted.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
     table = stills.read(tmp_path / "voted.parquet")
@@ -534,15 +534,15 @@ def test_a_table_may_be_empty_where_that_is_allowed(tmp_path: Path) -> None:
 
 
 def test_real_fer2013(real_data: Path) -> None:
-    items = found("fer2013", real_data / "fer2013.zip")
-    assert Counter(item.usage for item in found_stills(items)) == {"train": 28709, "validation": 3589, "test": 3589}
+    items = read_items("fer2013", real_data / "fer2013.zip")
+    assert Counter(item.usage for item in stills_in(items)) == {"train": 28709, "validation": 3589, "test": 3589}
     assert len(items) == 35887
-    data = found_stills(items)[0].read()
+    data = stills_in(items)[0].read()
     assert stills.normalise(data) == (data, False)
 
 
 def test_real_ckplus(real_data: Path, tmp_path: Path) -> None:
-    items = clips(found("ckplus", real_data / "ckplus48.zip"))
+    items = clips(read_items("ckplus", real_data / "ckplus48.zip"))
     assert len(items) == 287
     assert len({clip.subject for clip in items}) == 108
     assert Counter(expression(clip.expression) for clip in items)["contempt"] == 18
@@ -551,6 +551,6 @@ def test_real_ckplus(real_data: Path, tmp_path: Path) -> None:
 
 
 def test_real_ravdess(real_data: Path) -> None:
-    items = clips(found("ravdess", real_data / "ravdess"))
+    items = clips(read_items("ravdess", real_data / "ravdess"))
     twins = [name for name, count in Counter(clip.recording for clip in items).items() if count > 1]
     assert (len(items), len(twins), {clip.subject for clip in items}) == (7, 2, {"ravdess/01"})

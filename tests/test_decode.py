@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from videos import FULL, LIMITED, quadrants, stored, tagged, video
+from videos import FULL, LIMITED, frame_of, quadrants, tag, video
 
 from vfer.errors import ClipError, UnexpectedError
 from vfer.video import container, decode, picture, timing
@@ -50,16 +50,16 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path: Path, ratio: Fractio
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.codec_context.sample_aspect_ratio = ratio
         for index in range(3):
-            frame = stored(quadrants(), "yuv420p")
+            frame = frame_of(quadrants(), "yuv420p")
             frame.pts = index
             target.mux(stream.encode(frame))
         target.mux(stream.encode())
     size = (round(96 * ratio), 64) if ratio > 1 else (96, round(64 / ratio))
     assert read(path)[0][0].grey.shape == size[::-1]
     assert decode.probe(path) == decode.Video(10, 0.3, *size)
-    turned = tagged(path, (0, 1, -1, 0))
-    assert read(turned)[0][0].grey.shape == size
-    assert max(read(turned, max_side=48)[0][0].grey.shape) == 48
+    upright = tag(path, (0, 1, -1, 0))
+    assert read(upright)[0][0].grey.shape == size
+    assert max(read(upright, max_side=48)[0][0].grey.shape) == 48
 
 
 @pytest.mark.parametrize("bottom", [False, True])
@@ -75,7 +75,7 @@ def test_interlaced_frames_show_one_moment(tmp_path: Path, bottom: bool) -> None
             for field in (0, 1):
                 left = 10 + 8 * (2 * index + field)
                 woven[(field + bottom) % 2 :: 2, left : left + 16] = 200
-            frame = stored(woven, "yuv420p")
+            frame = frame_of(woven, "yuv420p")
             frame.pts = index
             target.mux(stream.encode(frame))
         target.mux(stream.encode())
@@ -109,8 +109,8 @@ def hlg(grey: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_high_dynamic_range_is_shown_as_on_a_standard_display(
     tmp_path: Path, transfer: int, encode: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> None:
-    shown = np.tile(np.linspace(0.05, 0.85, 96), (64, 1))
-    signal = np.round(64 + 876 * encode(shown)).astype(np.uint16)
+    light = np.tile(np.linspace(0.05, 0.85, 96), (64, 1))
+    signal = np.round(64 + 876 * encode(light)).astype(np.uint16)
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as target:
         stream = target.add_stream("ffv1", rate=10)
@@ -127,10 +127,10 @@ def test_high_dynamic_range_is_shown_as_on_a_standard_display(
             target.mux(stream.encode(frame))
         target.mux(stream.encode())
     grey = read(path)[0][0].grey
-    np.testing.assert_allclose(grey, 255 * shown, atol=2)
-    [coloured] = decode.frames(path, end=0.05, colour=True)
-    assert coloured.rgb is not None
-    np.testing.assert_allclose(coloured.rgb.mean(axis=2), 255 * shown, atol=4)
+    np.testing.assert_allclose(grey, 255 * light, atol=2)
+    [colour_frame] = decode.frames(path, end=0.05, colour=True)
+    assert colour_frame.rgb is not None
+    np.testing.assert_allclose(colour_frame.rgb.mean(axis=2), 255 * light, atol=4)
     assert np.all(np.diff(picture._curve(transfer).astype(int)) >= 0)
     assert picture._curve(transfer)[-1] == pytest.approx(255, abs=6)
 
@@ -163,9 +163,9 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
     art = box(b"ilst", box(b"covr", box(b"data", struct.pack(">II", 13, 0) + cover)))
     art = box(b"udta", box(b"meta", b"\0" * 4 + box(b"hdlr", b"\0" * 8 + b"mdirappl" + b"\0" * 9) + art))
     (tmp_path / "cover.mp4").write_bytes(content[:at] + box(b"moov", art + body))
-    with av.open(str(tmp_path / "cover.mp4")) as opened:
-        assert len(opened.streams.video) == 2
-        assert opened.streams.video[0].codec_context.name == "mjpeg"
+    with av.open(str(tmp_path / "cover.mp4")) as file:
+        assert len(file.streams.video) == 2
+        assert file.streams.video[0].codec_context.name == "mjpeg"
     frames, _ = read(tmp_path / "cover.mp4")
     assert [frame.grey.shape for frame in frames] == [(64, 96)] * 3
 
@@ -212,25 +212,25 @@ def test_a_longer_clip_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 # Damage
 
 
-def spoilt(path: Path, numbers: Sequence[int]) -> Path:
-    with av.open(str(path)) as opened:
-        packets = [(packet.pos, packet.size) for packet in opened.demux(video=0) if packet.size]
+def spoil(path: Path, numbers: Sequence[int]) -> Path:
+    with av.open(str(path)) as file:
+        packets = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
     for number in numbers:
         position, size = packets[number]
         content[position : position + size] = bytes(size)
-    spoiled = path.with_name("spoilt.mp4")
-    spoiled.write_bytes(content)
-    return spoiled
+    target = path.with_name("spoilt.mp4")
+    target.write_bytes(content)
+    return target
 
 
 def test_a_damaged_packet_costs_no_clip_but_many_do(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", [*range(20, 120)] * 2, codec="mpeg4")
-    frames, _notes = read(spoilt(path, [77]))
+    frames, _notes = read(spoil(path, [77]))
     assert 198 <= len(frames) <= 200
     assert [frame.time for frame in frames] == sorted(frame.time for frame in frames)
-    assert read(spoilt(path, [77]), fps=5)[0][-1].time == pytest.approx(19.8, abs=0.2)
-    assert refusal(spoilt(path, range(20, 60))).endswith("replace or remove the file")
+    assert read(spoil(path, [77]), fps=5)[0][-1].time == pytest.approx(19.8, abs=0.2)
+    assert refusal(spoil(path, range(20, 60))).endswith("replace or remove the file")
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
@@ -380,15 +380,15 @@ def test_a_huge_picture_costs_no_memory(tmp_path: Path) -> None:
     at = content.index(b"strf") + 8
     struct.pack_into("<II", content, at + 4, 16000, 16000)
     path.write_bytes(content)
-    made = tmp_path / "b.mov"
-    with av.open(str(made), "w") as target:
+    movie = tmp_path / "b.mov"
+    with av.open(str(movie), "w") as target:
         stream = target.add_stream("png", rate=1)
         stream.width, stream.height, stream.pix_fmt = 12000, 12000, "gray"
         frame = av.VideoFrame.from_ndarray(np.zeros((12000, 12000), np.uint8), format="gray")
         frame.pts = 0
         target.mux(stream.encode(frame))
         target.mux(stream.encode())
-    for file in (path, made):
+    for file in (path, movie):
         process = subprocess.run([sys.executable, "-c", HUGE, str(file)], capture_output=True, text=True, check=True)
         assert not process.stdout or int(process.stdout) < 150_000, file  # kilobytes
 

@@ -85,8 +85,8 @@ def toy_scrfd(side: int | None = 64) -> bytes:
             rows = 2 * (side // stride) ** 2 if side else f"rows_{stride}"
             outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, rows, width])
     shape = [1, 3, side or "height", side or "width"]
-    ordered = [outputs[f"{kind}_{stride}"] for kind in ("score", "bbox", "kps") for stride in (8, 16, 32)]
-    graph = helper.make_graph(nodes, "toy", [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, shape)], ordered, constants)
+    in_order = [outputs[f"{kind}_{stride}"] for kind in ("score", "bbox", "kps") for stride in (8, 16, 32)]
+    graph = helper.make_graph(nodes, "toy", [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, shape)], in_order, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
 
 
@@ -106,18 +106,18 @@ def frames_of(video: Path, every: int = 5) -> list[NDArray[np.uint8]]:
 
 
 def test_fit_shrinks_pads_and_restores() -> None:
-    fitted = detector.fit(np.full((360, 640), 9, np.uint8), 320)
-    assert fitted.picture.shape == (192, 320)
-    assert (fitted.picture[:180] == 9).all()
-    assert (fitted.picture[180:] == 0).all()
-    np.testing.assert_allclose(fitted.restore(np.array([[10, 20, 30, 40, 0.5]], np.float32)), [[20, 40, 60, 80, 0.5]])
+    fit = detector.fit(np.full((360, 640), 9, np.uint8), 320)
+    assert fit.picture.shape == (192, 320)
+    assert (fit.picture[:180] == 9).all()
+    assert (fit.picture[180:] == 0).all()
+    np.testing.assert_allclose(fit.restore(np.array([[10, 20, 30, 40, 0.5]], np.float32)), [[20, 40, 60, 80, 0.5]])
 
 
 def test_fit_never_enlarges() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (50, 31), np.uint8)
-    fitted = detector.fit(picture, 320)
-    assert fitted.picture.shape == (64, 32)
-    np.testing.assert_array_equal(fitted.picture[:50, :31], picture)
+    fit = detector.fit(picture, 320)
+    assert fit.picture.shape == (64, 32)
+    np.testing.assert_array_equal(fit.picture[:50, :31], picture)
 
 
 def test_centerface_finds_a_drawn_face_and_nothing_on_noise() -> None:
@@ -149,12 +149,12 @@ def test_the_prepared_centerface_gives_the_maps_of_the_wheels_file() -> None:
             value.type.tensor_type.shape.dim[index].dim_param = f"{value.name}_{index}"
     grey = draw_face()[None, None, :160].astype(np.float32)
     before = detector.session(wheels.SerializeToString()).run(centerface.MAPS, {"input.1": np.repeat(grey, 3, axis=1)})
-    prepared = centerface.prepare(model)
-    after = detector.session(prepared).run(None, {"input.1": grey})
+    own = centerface.prepare(model)
+    after = detector.session(own).run(None, {"input.1": grey})
     assert before[0].max() > 0.3
     for one, other in zip(before, after, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
-    assert [value.name for value in onnx.load_model_from_string(prepared).graph.input] == ["input.1"], "a weight that is an input is slow"
+    assert [value.name for value in onnx.load_model_from_string(own).graph.input] == ["input.1"], "a weight that is an input is slow"
 
 
 def test_a_call_may_ask_for_fainter_faces() -> None:
@@ -203,17 +203,17 @@ def test_the_real_static_scrfd_is_freed_and_agrees_with_centerface(real_data: Pa
         assert not len(second(grey))
 
 
-def installed(folder: Path, content: bytes, *, listed: str | None = None) -> Path:
+def put_scrfd(folder: Path, content: bytes, *, digest: str | None = None) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "scrfd.onnx").write_bytes(content)
-    if listed != "":
-        (folder / "SHA256SUMS").write_text(f"{listed or hashlib.sha256(content).hexdigest()}  scrfd.onnx\n")
+    if digest != "":
+        (folder / "SHA256SUMS").write_text(f"{digest or hashlib.sha256(content).hexdigest()}  scrfd.onnx\n")
     return folder
 
 
 def test_auto_takes_scrfd_where_it_is_installed(tmp_path: Path) -> None:
     assert weights.choose(PARAMS, tmp_path).name == "centerface"
-    result = weights.resolve(PARAMS, installed(tmp_path, toy_scrfd()))
+    result = weights.resolve(PARAMS, put_scrfd(tmp_path, toy_scrfd()))
     assert (result.name, result.sha256) == ("scrfd", hashlib.sha256(toy_scrfd()).hexdigest())
     assert weights.choose(FacesParams(detector="centerface"), tmp_path).name == "centerface"
 
@@ -226,15 +226,15 @@ def test_weights_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"scrfd.onnx: is missing.*vfer detector add"):
         weights.resolve(FacesParams(detector="scrfd"), tmp_path)
     with pytest.raises(WeightsError, match="has no entry for it"):
-        weights.resolve(PARAMS, installed(tmp_path / "unlisted", toy_scrfd(), listed=""))
+        weights.resolve(PARAMS, put_scrfd(tmp_path / "unlisted", toy_scrfd(), digest=""))
     with pytest.raises(WeightsError, match=f"is {hashlib.sha256(toy_scrfd()).hexdigest()}, expected {'0' * 64}"):
-        weights.resolve(PARAMS, installed(tmp_path / "changed", toy_scrfd(), listed="0" * 64))
+        weights.resolve(PARAMS, put_scrfd(tmp_path / "changed", toy_scrfd(), digest="0" * 64))
     with pytest.raises(WeightsError, match="is not a valid scrfd detector"):
-        weights.resolve(PARAMS, installed(tmp_path / "junk", b"junk"))
-    listed = installed(tmp_path / "listed", toy_scrfd())
-    (listed / "scrfd.onnx").unlink()
+        weights.resolve(PARAMS, put_scrfd(tmp_path / "junk", b"junk"))
+    folder = put_scrfd(tmp_path / "listed", toy_scrfd())
+    (folder / "scrfd.onnx").unlink()
     with pytest.raises(WeightsError, match="is missing; fetch it with `dvc pull"):
-        weights.resolve(PARAMS, listed)
+        weights.resolve(PARAMS, folder)
 
 
 @pytest.fixture
@@ -285,8 +285,8 @@ def test_a_pack_is_downloaded_and_installed_under_dvc(repository: Path, server: 
     assert install.add("buffalo_sc", folder) == hashlib.sha256(toy_scrfd()).hexdigest()
     assert weights.resolve(PARAMS, folder).name == "scrfd"
     assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "SHA256SUMS", "scrfd.onnx", "scrfd.onnx.dvc"]
-    staged = subprocess.run(["git", "diff", "--cached", "--name-only"], cwd=repository, check=True, capture_output=True, text=True).stdout
-    assert {"weights/.gitignore", "weights/SHA256SUMS", "weights/scrfd.onnx.dvc"} <= set(staged.split())
+    names = subprocess.run(["git", "diff", "--cached", "--name-only"], cwd=repository, check=True, capture_output=True, text=True).stdout
+    assert {"weights/.gitignore", "weights/SHA256SUMS", "weights/scrfd.onnx.dvc"} <= set(names.split())
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True, capture_output=True)
 
     assert install.remove(folder)
@@ -306,7 +306,7 @@ def test_a_pack_on_this_machine_is_not_downloaded(repository: Path, tmp_path: Pa
 def test_a_failed_download_says_what_to_do_and_keeps_what_is_installed(
     repository: Path, server: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = installed(repository / "weights", toy_scrfd())
+    folder = put_scrfd(repository / "weights", toy_scrfd())
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(
         WeightsError, match=r"buffalo_sc.zip: cannot be downloaded \(HTTP Error 404.*vfer detector add det_500m.onnx --sha256"
@@ -322,9 +322,9 @@ def test_a_failed_download_says_what_to_do_and_keeps_what_is_installed(
     (server / "buffalo_sc.zip").write_bytes(b"no archive")
     with pytest.raises(WeightsError, match=r"buffalo_sc.zip: is damaged"):
         install.add("buffalo_sc", folder)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("VFER_INSIGHTFACE_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("VFER_INSIGHTFACE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
         with pytest.raises(WeightsError, match=r"cannot be downloaded .*Connection refused.*download buffalo_sc.zip elsewhere"):
             install.add("buffalo_sc", folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -355,8 +355,8 @@ def test_the_command_shows_the_detector_and_its_licence(repository: Path, tmp_pa
     runner, folder, onnx_file = CliRunner(), repository / "weights", tmp_path / "mine.onnx"
     onnx_file.write_bytes(toy_scrfd())
     assert "centerface" in runner.invoke(app, ["show", "--weights", str(folder)], catch_exceptions=False).output
-    added = runner.invoke(app, ["add", str(onnx_file), "--weights", str(folder)], catch_exceptions=False)
-    assert "non-commercial" in added.output
+    result = runner.invoke(app, ["add", str(onnx_file), "--weights", str(folder)], catch_exceptions=False)
+    assert "non-commercial" in result.output
     assert hashlib.sha256(toy_scrfd()).hexdigest() in runner.invoke(app, ["show", "--weights", str(folder)], catch_exceptions=False).output
     assert "removed" in runner.invoke(app, ["remove", "--weights", str(folder)], catch_exceptions=False).output
 
@@ -367,10 +367,10 @@ class Shy:
     name, sha256 = "shy", "0"
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self, grey: np.ndarray, score: float | None = None) -> np.ndarray:
-        self.asked += 1
+        self.calls += 1
         rows, columns = np.nonzero(grey > 200)
         if not len(rows) or rows.max() - rows.min() > grey.shape[0] / 2:
             return np.empty((0, 5), np.float32)
@@ -378,13 +378,13 @@ class Shy:
         return np.array([box] if (score or 0.5) <= 0.9 else [], np.float32).reshape(-1, 5)
 
 
-@pytest.mark.parametrize(("top", "bottom", "asked"), [(2, 46, 2), (10, 30, 1)])
-def test_a_face_that_fills_the_picture_is_found_by_a_second_look(top: int, bottom: int, asked: int) -> None:
+@pytest.mark.parametrize(("top", "bottom", "calls"), [(2, 46, 2), (10, 30, 1)])
+def test_a_face_that_fills_the_picture_is_found_by_a_second_look(top: int, bottom: int, calls: int) -> None:
     picture = np.full((48, 60), 90, np.uint8)
     picture[top:bottom, 5:40] = 255
     detector_ = Bordered(shy := Shy(), 0.5)
     np.testing.assert_allclose(detector_(picture), [[5, top, 40, bottom, 0.9]])
-    assert shy.asked == asked
+    assert shy.calls == calls
     assert (detector_.name, detector_.sha256) == ("shy", "0")
     assert len(detector_(np.zeros((48, 60), np.uint8))) == 0
 
@@ -394,9 +394,9 @@ def test_real_tight_faces_are_found_by_a_second_look(real_data: Path) -> None:
     with zipfile.ZipFile(real_data / "fer2013.zip") as archive, archive.open(archive.namelist()[0]) as stream:
         rows = list(islice(csv.DictReader(io.TextIOWrapper(stream)), 40))
     pictures = [np.array(row["pixels"].split(), np.uint8).reshape(48, 48) for row in rows]
-    chosen = weights.choose(FacesParams(detector="centerface"), Path("absent"))
-    parts = chosen.load(PARAMS)
-    alone = weights.build(chosen.name, chosen.path.read_bytes(), chosen.sha256, chosen.path, PARAMS)
+    choice = weights.choose(FacesParams(detector="centerface"), Path("absent"))
+    parts = choice.load(PARAMS)
+    alone = weights.build(choice.name, choice.path.read_bytes(), choice.sha256, choice.path, PARAMS)
     hits = [sum(len(look(picture)) > 0 for picture in pictures) for look in (alone, parts)]
     assert hits[1] >= 36
     assert hits[1] >= hits[0] + 5

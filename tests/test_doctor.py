@@ -153,7 +153,7 @@ def test_a_codec_that_does_not_decode_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "has", "status", "remedy"),
+    ("precision", "has", "status", "remedy"),
     [
         ("float32", False, "ok", ""),
         ("float32", True, "ok", "cnn.precision: mixed_bfloat16 trains the CNN faster"),
@@ -161,8 +161,8 @@ def test_a_codec_that_does_not_decode_says_why(tmp_path: Path) -> None:
         ("mixed_bfloat16", False, "warn", "set cnn.precision: float32, unless a GPU trains"),
     ],
 )
-def test_the_precision_fits_the_processor(chosen: str, has: bool, status: str, remedy: str) -> None:
-    verdict = machine._advice(chosen, has_bf16=has)
+def test_the_precision_fits_the_processor(precision: str, has: bool, status: str, remedy: str) -> None:
+    verdict = machine._advice(precision, has_bf16=has)
     assert (verdict[0], *verdict[2:]) == ((status, remedy) if remedy else (status,))
 
 
@@ -210,14 +210,14 @@ def test_the_detector_is_named_with_its_hash(root: Path) -> None:
 def test_weights_of_another_hash_or_without_one_fail(root: Path) -> None:
     (root / "weights").mkdir()
     (root / "weights" / "scrfd.onnx").write_bytes(b"weights")
-    unlisted = repository.detector(root)
-    assert unlisted.status == "fail"
-    assert "SHA256SUMS has no entry for it" in unlisted.detail
+    without_hash = repository.detector(root)
+    assert without_hash.status == "fail"
+    assert "SHA256SUMS has no entry for it" in without_hash.detail
     (root / "weights" / "SHA256SUMS").write_text(f"{'0' * 64}  scrfd.onnx\n")
-    changed = repository.detector(root)
-    assert changed.status == "fail"
-    assert f"its sha256 is {hashlib.sha256(b'weights').hexdigest()}, expected {'0' * 64}" in changed.detail
-    assert changed.remedy.startswith("restore it with `dvc checkout`")
+    with_other_hash = repository.detector(root)
+    assert with_other_hash.status == "fail"
+    assert f"its sha256 is {hashlib.sha256(b'weights').hexdigest()}, expected {'0' * 64}" in with_other_hash.detail
+    assert with_other_hash.remedy.startswith("restore it with `dvc checkout`")
 
 
 def test_data_counts_its_rows(root: Path) -> None:
@@ -258,14 +258,14 @@ def test_data_without_a_default_remote_is_in_one_place_only(root: Path) -> None:
 
 def test_data_that_is_changed_deleted_or_not_cached(root: Path) -> None:
     (root / "data" / "more.txt").write_text("more")
-    changed = repository.dvc(root)
-    assert (changed.status, changed.detail) == ("warn", "the dataset of data.dvc is modified")
+    after_change = repository.dvc(root)
+    assert (after_change.status, after_change.detail) == ("warn", "the dataset of data.dvc is modified")
     shutil.rmtree(root / "data")
-    deleted = repository.dvc(root)
-    assert (deleted.status, deleted.remedy) == ("fail", "restore it with `dvc checkout data.dvc`")
+    after_deletion = repository.dvc(root)
+    assert (after_deletion.status, after_deletion.remedy) == ("fail", "restore it with `dvc checkout data.dvc`")
     shutil.rmtree(root / ".dvc" / "cache")
-    gone = repository.dvc(root)
-    assert (gone.status, gone.remedy) == ("fail", "fetch it with `dvc pull data.dvc`")
+    without_cache = repository.dvc(root)
+    assert (without_cache.status, without_cache.remedy) == ("fail", "fetch it with `dvc pull data.dvc`")
     with Repo(str(root)) as repo:
         repo.pull([str(root / "data.dvc")])
     assert repository.dvc(root).status == "ok"
@@ -276,8 +276,8 @@ def test_the_sample_comes_from_the_remote_that_data_dvc_names(root: Path) -> Non
     unknown = repository.dvc(root)
     assert (unknown.status, unknown.remedy) == ("fail", "restore it with `git checkout .dvc/config`")
     configure(root, default=None, sample="../sample")
-    kept = repository.dvc(root)  # the user's own data under the sample's remote would never be pushed
-    assert (kept.status, kept.detail) == ("warn", "data.dvc keeps mine from `dvc push`")
+    own_data = repository.dvc(root)  # the user's own data under the sample's remote would never be pushed
+    assert (own_data.status, own_data.detail) == ("warn", "data.dvc keeps mine from `dvc push`")
     shutil.rmtree(root / "data")
     fill(root / "data", "sample")
     with Repo(str(root)) as repo:
@@ -311,8 +311,8 @@ def test_the_store_s_artifacts_lie_beside_it_wherever_the_process_runs(store: Pa
 
 def test_the_store_of_a_training_is_found_and_a_deleted_experiment_named(root: Path, store: Path) -> None:
     shutil.copy(store / "mlflow.db", root)
-    moved = repository.mlflow(root)
-    assert (moved.status, moved.detail.endswith(f"not to {root / 'mlruns'}")) == ("warn", True)
+    after_move = repository.mlflow(root)
+    assert (after_move.status, after_move.detail.endswith(f"not to {root / 'mlruns'}")) == ("warn", True)
     with closing(sqlite3.connect(root / "mlflow.db")) as database:
         database.execute("UPDATE experiments SET artifact_location = ?", ((root / "mlruns").as_uri(),))
         database.commit()

@@ -47,10 +47,10 @@ def answers(seed: int, n: int = 200, classes: int = 5, none: float = 0.1) -> tup
 def test_the_scores_are_those_of_scikit_learn(seed: int, none: float) -> None:
     truth, predicted = answers(seed, none=none)
     assert (predicted < 0).any() == bool(none)
-    found, labels = score(truth, predicted, 5), list(range(5))
-    assert found.accuracy == pytest.approx(sk.accuracy_score(truth, predicted))
-    assert found.macro_f1 == pytest.approx(sk.f1_score(truth, predicted, average="macro", labels=labels))
-    assert found.uar == pytest.approx(sk.recall_score(truth, predicted, average="macro", labels=labels))
+    scores, labels = score(truth, predicted, 5), list(range(5))
+    assert scores.accuracy == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert scores.macro_f1 == pytest.approx(sk.f1_score(truth, predicted, average="macro", labels=labels))
+    assert scores.uar == pytest.approx(sk.recall_score(truth, predicted, average="macro", labels=labels))
     np.testing.assert_array_equal(confusion(truth, predicted, 5), sk.confusion_matrix(truth, predicted, labels=[-1, *labels])[1:, 1:])
 
 
@@ -134,7 +134,7 @@ def test_a_plot_is_a_picture_whose_bytes_depend_on_the_figures_alone(name: str, 
 
 
 @pytest.fixture
-def cached(tmp_path: Path) -> Path:
+def workspace(tmp_path: Path) -> Path:
     """A folder with a model, a split by subject, and the cache of its clips; the first test clip shows no face."""
     cnn, rows = Session(toys.cnn(tmp_path / "cnn" / "model.onnx")), toys.split_rows("subject")
     faceless = next(row.clip for row in rows if row.part == "test")
@@ -152,7 +152,7 @@ def cached(tmp_path: Path) -> Path:
         files.write_csv(tmp_path / model / "history.csv", list(LEARNED[0]), LEARNED)
     files.write_csv(tmp_path / "tune" / "history.csv", list(LEARNED[0]), [])  # not fine-tuned
     learned.write(tmp_path / "tune" / learned.FILE, [Example("still", "a", "train")])
-    toys.judged_stills(tmp_path / "stills.parquet", tmp_path / "cnn" / "predictions.parquet", tmp_path / "cnn" / "model.onnx")
+    toys.write_stills(tmp_path / "stills.parquet", tmp_path / "cnn" / "predictions.parquet", tmp_path / "cnn" / "model.onnx")
     return tmp_path
 
 
@@ -165,8 +165,8 @@ def evaluate(folder: Path, out: str = "out", **settings: object) -> Path:
     return folder / out
 
 
-def test_the_stage_counts_a_faceless_test_clip_as_wrong(cached: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = evaluate(cached)
+def test_the_stage_counts_a_faceless_test_clip_as_wrong(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = evaluate(workspace)
     content = json.loads((out / "metrics.json").read_text())
     assert (content["clips"], content["faceless"], content["subjects"]) == (16, 1, 2)
     assert content["accuracy"]["value"] == pytest.approx(15 / 16)
@@ -183,8 +183,8 @@ def test_the_stage_counts_a_faceless_test_clip_as_wrong(cached: Path, capsys: py
     assert "16 test clips of 2 subjects: accuracy 0.938 (too few subjects)" in capsys.readouterr().out
 
 
-def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
-    outs = [evaluate(cached, name) for name in ("a", "b")]
+def test_the_stage_writes_the_same_bytes_again(workspace: Path) -> None:
+    outs = [evaluate(workspace, name) for name in ("a", "b")]
     first, second = ({path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} for out in outs)
     assert first == second
     assert {path.as_posix() for path in first} == {
@@ -195,14 +195,14 @@ def test_the_stage_writes_the_same_bytes_again(cached: Path) -> None:
     }
 
 
-def test_the_prior_answers_for_a_faceless_clip_where_it_is_told_to(cached: Path) -> None:
+def test_the_prior_answers_for_a_faceless_clip_where_it_is_told_to(workspace: Path) -> None:
     """The toy's classes are alike in number, so that the first is the likeliest; the faceless clip is of it."""
-    content = json.loads((evaluate(cached, faceless="prior") / "metrics.json").read_text())
+    content = json.loads((evaluate(workspace, faceless="prior") / "metrics.json").read_text())
     assert (content["faceless"], content["accuracy"]["value"]) == (1, 1)
 
 
-def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
-    out = evaluate(cached)
+def test_a_page_stands_alone_and_shows_what_was_found(workspace: Path) -> None:
+    out = evaluate(workspace)
     text = (out / "report.html").read_text()
     assert not re.search(r"https?:|<script|<link", text)
     pictures = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)">', text)
@@ -215,8 +215,8 @@ def test_a_page_stands_alone_and_shows_what_was_found(cached: Path) -> None:
     assert re.search(r"<th>95 % interval</th>.*<td>accuracy</td><td>0\.938</td><td>too few subjects</td>", text)
     assert "nothing says whom the stills that trained the CNN show" in text
     assert "warning" not in text.split("</style>")[1]
-    split.write(cached / "lstm" / "split.parquet", toys.split_rows("random"))
-    assert "100% of the test clips are of a subject seen in training" in (evaluate(cached) / "report.html").read_text()
+    split.write(workspace / "lstm" / "split.parquet", toys.split_rows("random"))
+    assert "100% of the test clips are of a subject seen in training" in (evaluate(workspace) / "report.html").read_text()
 
 
 def test_what_a_page_is_given_is_no_markup_of_it(tmp_path: Path) -> None:
@@ -229,8 +229,8 @@ def test_what_a_page_is_given_is_no_markup_of_it(tmp_path: Path) -> None:
     assert "x &amp; y" in body
 
 
-def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None:
-    content = json.loads((evaluate(cached) / "metrics.json").read_text())["stills"]
+def test_the_stage_judges_the_cnn_by_the_test_stills_alone(workspace: Path) -> None:
+    content = json.loads((evaluate(workspace) / "metrics.json").read_text())["stills"]
     assert content["stills"] == 6
     assert content["accuracy"]["value"] == pytest.approx(5 / 6)
     assert content["accuracy"]["low"] < 5 / 6 < content["accuracy"]["high"]
@@ -239,21 +239,21 @@ def test_the_stage_judges_the_cnn_by_the_test_stills_alone(cached: Path) -> None
     assert (fresh["stills"], fresh["accuracy"]["value"]) == (5, 1)
 
 
-def test_without_stills_the_stage_says_nothing_of_the_cnn(cached: Path) -> None:
-    predictions.write(cached / "cnn" / "predictions.parquet", [])
-    out = evaluate(cached)
+def test_without_stills_the_stage_says_nothing_of_the_cnn(workspace: Path) -> None:
+    predictions.write(workspace / "cnn" / "predictions.parquet", [])
+    out = evaluate(workspace)
     assert "stills" not in json.loads((out / "metrics.json").read_text())
     assert not list(out.rglob("stills_*"))
 
 
-def test_predictions_that_do_not_fit_the_stills_are_one_line(cached: Path) -> None:
-    kept = stills.read(cached / "stills.parquet")
-    stills.write(cached / "stills.parquet", kept.filter(pc.field("usage") != "test"))
+def test_predictions_that_do_not_fit_the_stills_are_one_line(workspace: Path) -> None:
+    table = stills.read(workspace / "stills.parquet")
+    stills.write(workspace / "stills.parquet", table.filter(pc.field("usage") != "test"))
     with pytest.raises(DataError, match=r"stills\.parquet: lacks stills that the CNN has seen; run `dvc repro cnn`"):
-        evaluate(cached)
-    (cached / "cnn" / "predictions.parquet").write_bytes(b"no table")
+        evaluate(workspace)
+    (workspace / "cnn" / "predictions.parquet").write_bytes(b"no table")
     with pytest.raises(DataError, match=r"predictions\.parquet: is not a readable table of the CNN's predictions"):
-        evaluate(cached)
+        evaluate(workspace)
 
 
 def test_a_sheet_without_pictures_says_so(tmp_path: Path) -> None:
@@ -261,29 +261,31 @@ def test_a_sheet_without_pictures_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_split_without_test_clips_is_one_line(cached: Path) -> None:
-    split.write(cached / "lstm" / "split.parquet", [row for row in split.read(cached / "lstm" / "split.parquet") if row.part != "test"])
+def test_a_split_without_test_clips_is_one_line(workspace: Path) -> None:
+    split.write(
+        workspace / "lstm" / "split.parquet", [row for row in split.read(workspace / "lstm" / "split.parquet") if row.part != "test"]
+    )
     with pytest.raises(DataError, match=r"lstm: the split has no test clip; lower split\.folds"):
-        evaluate(cached)
+        evaluate(workspace)
 
 
 @pytest.mark.parametrize("mode", ["subject", "neutral", "iterative"])
-def test_a_model_with_a_baseline_has_figures_of_both_protocols(cached: Path, mode: str) -> None:
-    plain = json.loads((evaluate(cached, "plain") / "metrics.json").read_text())
-    toys.lstm(cached / "lstm" / "model.onnx", [[2, 0], [0, 2]], baseline=mode, neutral_clips=1)
-    out = evaluate(cached)
+def test_a_model_with_a_baseline_has_figures_of_both_protocols(workspace: Path, mode: str) -> None:
+    plain = json.loads((evaluate(workspace, "plain") / "metrics.json").read_text())
+    toys.lstm(workspace / "lstm" / "model.onnx", [[2, 0], [0, 2]], baseline=mode, neutral_clips=1)
+    out = evaluate(workspace)
     content = json.loads((out / "metrics.json").read_text())
-    made, kept = content.pop("baseline"), 4 if mode == "neutral" else 0
+    relative, neutrals = content.pop("baseline"), 4 if mode == "neutral" else 0
     assert content == plain, "the plain figures stay as they are"
-    assert (made["mode"], made["clips"]) == (mode, 16 - kept)
+    assert (relative["mode"], relative["clips"]) == (mode, 16 - neutrals)
     rows = pq.read_table(out / "predictions.parquet").to_pylist()
-    scored, left_out = ([row for row in rows if row["scored_with_baseline"] == wanted] for wanted in (True, False))
-    assert len(left_out) == kept
-    assert all((row["expression"], row["with_baseline"]) == ("dark", None) for row in left_out)
-    for scores, column in ((made, "with_baseline"), (made["plain"], "predicted")):
-        right = sum(row[column] == row["expression"] for row in scored)
-        assert scores["accuracy"]["value"] == pytest.approx(right / len(scored))
-    assert f"relative to each person's baseline ({mode}: knows" in summary(content | {"baseline": made})
+    inside, outside = ([row for row in rows if row["scored_with_baseline"] == flag] for flag in (True, False))
+    assert len(outside) == neutrals
+    assert all((row["expression"], row["with_baseline"]) == ("dark", None) for row in outside)
+    for scores, column in ((relative, "with_baseline"), (relative["plain"], "predicted")):
+        right = sum(row[column] == row["expression"] for row in inside)
+        assert scores["accuracy"]["value"] == pytest.approx(right / len(inside))
+    assert f"relative to each person's baseline ({mode}: knows" in summary(content | {"baseline": relative})
     assert "protocol of its own" in (out / "report.html").read_text()
 
 

@@ -68,7 +68,7 @@ def start_badly(sentence: str) -> None:
     raise WeightsError(sentence)
 
 
-def raised(job: Toy) -> int:
+def to_power(job: Toy) -> int:
     return int(job.clip) ** Settings.power
 
 
@@ -127,28 +127,28 @@ class Contract:
         assert len(list(tmp_path.iterdir())) < 10  # the one that failed, and what was under way
 
     def test_an_error_that_nobody_foresaw_costs_one_clip_and_keeps_its_traceback(self) -> None:
-        found = results([Toy(str(number), "fail" if number == 2 else "square") for number in range(5)], 2)
-        error = found.pop("2")
+        outcome = results([Toy(str(number), "fail" if number == 2 else "square") for number in range(5)], 2)
+        error = outcome.pop("2")
         assert isinstance(error, UnexpectedError)
         assert str(error) == "2: cannot be used (ZeroDivisionError: 2); check the file"
         assert error.trace.rstrip().endswith("ZeroDivisionError: 2")
         assert "test_executor.py" in error.trace
-        assert found == {clip: int(clip) ** 2 for clip in "0134"}
+        assert outcome == {clip: int(clip) ** 2 for clip in "0134"}
 
     def test_work_that_does_not_end_is_stopped_and_costs_only_its_clip(self) -> None:
         start = time.monotonic()
-        found = results([Toy(str(number), "hang" if number == 1 else "square") for number in range(5)], 2, seconds=2)
-        assert "2 s" in str(found.pop("1"))
-        assert found == {clip: int(clip) ** 2 for clip in "0234"}
+        outcome = results([Toy(str(number), "hang" if number == 1 else "square") for number in range(5)], 2, seconds=2)
+        assert "2 s" in str(outcome.pop("1"))
+        assert outcome == {clip: int(clip) ** 2 for clip in "0234"}
         assert time.monotonic() - start < 60
 
     def test_clips_that_kill_their_workers_or_cannot_be_used_cost_only_themselves(self, tmp_path: Path) -> None:
         acts = {"1": "exit", "4": "refuse", "6": "kill"}
-        found = results([Toy(str(number), acts.get(str(number), "square"), tmp_path) for number in range(10)], 2)
-        died = "its worker died (crash or out of memory); check the file"
-        refused = {clip: str(result) for clip, result in found.items() if isinstance(result, ClipError)}
-        assert refused == {"1": f"1: {died}", "4": "4: cannot be used", "6": f"6: {died}"}
-        assert {clip: result for clip, result in found.items() if clip not in refused} == {clip: int(clip) ** 2 for clip in "0235789"}
+        outcome = results([Toy(str(number), acts.get(str(number), "square"), tmp_path) for number in range(10)], 2)
+        message = "its worker died (crash or out of memory); check the file"
+        refusals = {clip: str(result) for clip, result in outcome.items() if isinstance(result, ClipError)}
+        assert refusals == {"1": f"1: {message}", "4": "4: cannot be used", "6": f"6: {message}"}
+        assert {clip: result for clip, result in outcome.items() if clip not in refusals} == {clip: int(clip) ** 2 for clip in "0235789"}
 
     def test_a_clip_that_kills_its_worker_is_tried_again(self, tmp_path: Path) -> None:
         jobs = [Toy(str(number), "exit" if number == 1 else "square", tmp_path) for number in range(4)]
@@ -175,13 +175,13 @@ class Contract:
 
     def test_each_worker_is_initialised_once(self, tmp_path: Path) -> None:
         jobs = [Toy(str(number)) for number in range(12)]
-        pairs = list(each_clip(raised, jobs, workers=2, initializer=start, initargs=(partial(int, "3"), tmp_path)))
+        pairs = list(each_clip(to_power, jobs, workers=2, initializer=start, initargs=(partial(int, "3"), tmp_path)))
         assert {job.clip: result for job, result in pairs} == {str(number): number**3 for number in range(12)}
         processes = [path.name.rpartition("-")[0] for path in tmp_path.iterdir()]
         assert 1 <= len(processes) == len(set(processes))
 
     def test_an_initialiser_that_fails_is_raised_as_itself(self) -> None:
-        pairs = each_clip(raised, [Toy("2"), Toy("3")], workers=2, initializer=start_badly, initargs=("w.onnx: changed; restore it",))
+        pairs = each_clip(to_power, [Toy("2"), Toy("3")], workers=2, initializer=start_badly, initargs=("w.onnx: changed; restore it",))
         with pytest.raises(WeightsError, match=r"^w\.onnx: changed; restore it$"):
             list(pairs)
 
@@ -203,8 +203,8 @@ class TestHere(Contract):
     @pytest.mark.usefixtures("busy")
     def test_no_death_is_overlooked_in_a_busy_process(self, tmp_path: Path) -> None:
         jobs = [Toy(str(number), "exit" if number % 4 == 1 else "square", tmp_path, 0.5 * (number % 4 == 2)) for number in range(16)]
-        found = results(jobs, 3)
-        assert {clip for clip, result in found.items() if isinstance(result, ClipError)} == {"1", "5", "9", "13"}
+        outcome = results(jobs, 3)
+        assert {clip for clip, result in outcome.items() if isinstance(result, ClipError)} == {"1", "5", "9", "13"}
 
     def test_workers_that_die_before_they_start_are_no_clips_fault(self) -> None:
         with pytest.raises(VferError, match=r"^worker processes die before they start; free some memory, or set VFER_WORKERS=1$"):

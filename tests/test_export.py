@@ -42,8 +42,8 @@ def test_names_and_order_of_a_graph_do_not_reach_its_bytes() -> None:
     assert (one.input[0].name, one.output[0].name) == ("x", "y")
     model = helper.make_model(one, opset_imports=[helper.make_opsetid("", 17)])
     onnx.checker.check_model(model)
-    (found,) = ReferenceEvaluator(model).run(None, {"x": np.array([3, 5], np.float32)})
-    np.testing.assert_array_equal(found, [3 + 1 - 2 * 3, 5 + 1 - 2 * 5])
+    (output,) = ReferenceEvaluator(model).run(None, {"x": np.array([3, 5], np.float32)})
+    np.testing.assert_array_equal(output, [3 + 1 - 2 * 3, 5 + 1 - 2 * 5])
 
 
 def test_of_two_equal_results_of_a_loop_the_second_is_the_copy() -> None:
@@ -51,18 +51,21 @@ def test_of_two_equal_results_of_a_loop_the_second_is_the_copy() -> None:
         nodes = [helper.make_node("Neg", ["s"], ["v"]), helper.make_node("Identity", ["v"], ["w"])]
         ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in (("i", TensorProto.INT64), ("c", TensorProto.BOOL))]
         state = helper.make_tensor_value_info("s", TensorProto.FLOAT, [])
-        made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in (first, second)]
-        return helper.make_graph(nodes, "body", [*ends, state], [ends[1], *made])
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in (first, second)]
+        return helper.make_graph(nodes, "body", [*ends, state], [ends[1], *outputs])
 
     def outer(inner: onnx.GraphProto) -> bytes:
         node = helper.make_node("Loop", ["m", "k", "x"], ["y", "all"], body=inner)
-        given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [])]
-        made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, []), helper.make_tensor_value_info("all", TensorProto.FLOAT, ["n"])]
+        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [])]
+        outputs = [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, []),
+            helper.make_tensor_value_info("all", TensorProto.FLOAT, ["n"]),
+        ]
         constants = [onnx.numpy_helper.from_array(np.array(3), "m"), onnx.numpy_helper.from_array(np.array(True), "k")]
-        made_graph = helper.make_graph([node], "toy", given, made, constants)
-        settle(made_graph)
-        onnx.checker.check_model(helper.make_model(made_graph, opset_imports=[helper.make_opsetid("", 17)]))
-        return made_graph.SerializeToString(deterministic=True)
+        loop_graph = helper.make_graph([node], "toy", inputs, outputs, constants)
+        settle(loop_graph)
+        onnx.checker.check_model(helper.make_model(loop_graph, opset_imports=[helper.make_opsetid("", 17)]))
+        return loop_graph.SerializeToString(deterministic=True)
 
     assert outer(body("v", "w")) == outer(body("w", "v"))
 

@@ -31,13 +31,13 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(folder: Path, weights: dict[str, NDArray[np.float64]]) -> Path:
-    listed = [{"name": name, "shape": value.shape, "dtype": "float32"} for name, value in weights.items()]
+    entries = [{"name": name, "shape": value.shape, "dtype": "float32"} for name, value in weights.items()]
     (folder / "weights.bin").write_bytes(b"".join(value.astype(np.float32).tobytes() for value in weights.values()))
-    (folder / "faceres-deep.json").write_text(json.dumps({"weightsManifest": [{"paths": ["weights.bin"], "weights": listed}]}))
+    (folder / "faceres-deep.json").write_text(json.dumps({"weightsManifest": [{"paths": ["weights.bin"], "weights": entries}]}))
     return folder / "faceres-deep.json"
 
 
-def folded(graph: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+def folded_output(graph: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the graph model computes, written once more with its batch normalisations folded."""
     weights, ops = faceres.read(graph), keras.ops
     x = ops.image.resize(faces[..., None].astype(np.float32), (96, 96), interpolation="bilinear") - faceres.MEAN
@@ -54,13 +54,13 @@ def folded(graph: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def test_the_function_is_kept_and_every_norm_sees_standard_values(graph: Path) -> None:
     net = faceres.convert(graph, FACES)
-    expected = folded(graph, FACES)
+    expected = folded_output(graph, FACES)
     assert expected.std() > 0.01
     result = np.asarray(net(FACES[..., None].astype(np.float32), training=False))
     # Padding is grey 127.5 here and 117 there, which the rim of the maps shows.
     assert np.corrcoef(result.ravel(), expected.ravel())[0, 1] > 0.999
-    trained = np.asarray(net(FACES[..., None].astype(np.float32), training=True))
-    np.testing.assert_allclose(trained, result, rtol=0.02, atol=0.02)
+    in_training = np.asarray(net(FACES[..., None].astype(np.float32), training=True))
+    np.testing.assert_allclose(in_training, result, rtol=0.02, atol=0.02)
 
 
 def test_another_graph_and_missing_files_are_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def box(x: float, y: float = 100, side: float = 100, score: float = 0.9) -> list
     return [x, y, x + side, y + side, score]
 
 
-def found(*frames: list[list[float]]) -> list[NDArray[np.float32]]:
+def boxes_of(*frames: list[list[float]]) -> list[NDArray[np.float32]]:
     return [np.array(boxes, np.float32).reshape(-1, 5) for boxes in frames]
 
 
@@ -49,7 +49,7 @@ def write_frames(path: Path, pictures: list[NDArray[np.uint8]], framing: str = "
 
 
 def test_a_gap_is_interpolated_and_a_long_one_is_not() -> None:
-    frames = found([box(0)], [], [], [box(30)], [], [], [], [], [], [], [box(40)])
+    frames = boxes_of([box(0)], [], [], [box(30)], [], [], [], [], [], [], [box(40)])
     path = follow(frames, max_gap=0.3)
     assert path.status == ["detected", "interpolated", "interpolated", "detected", *["none"] * 6, "detected"]
     np.testing.assert_allclose(path.box[:4, 0], [0, 10, 20, 30], atol=1e-4)
@@ -59,12 +59,12 @@ def test_a_gap_is_interpolated_and_a_long_one_is_not() -> None:
 
 
 def test_interpolation_follows_time_and_not_the_count_of_frames() -> None:
-    path = track.follow(found([box(0)], [], [box(40)]), np.array([0, 0.1, 0.4]), SIZE, "largest", 0.5)
+    path = track.follow(boxes_of([box(0)], [], [box(40)]), np.array([0, 0.1, 0.4]), SIZE, "largest", 0.5)
     assert path.box[1, 0] == pytest.approx(10)
 
 
 def test_neighbouring_frames_are_linked_however_slow_the_sampling() -> None:
-    frames = found(*[[box(10 * i), box(400, side=90)] for i in range(5)])
+    frames = boxes_of(*[[box(10 * i), box(400, side=90)] for i in range(5)])
     path = track.follow(frames, np.arange(5) * 2.0, SIZE, "largest", 0.5)
     np.testing.assert_allclose(path.box[:, 0], [0, 10, 20, 30, 40])
 
@@ -72,31 +72,31 @@ def test_neighbouring_frames_are_linked_however_slow_the_sampling() -> None:
 @pytest.mark.parametrize(("policy", "left"), [("largest", 0), ("central", 280), ("constant", 500)])
 def test_each_policy_takes_its_face(policy: str, left: float) -> None:
     always, central, large = box(500, side=60), box(280, 140, side=80), box(0, side=150)
-    frames = found(*[[always, central, large]] * 6, [always, central], [always])
+    frames = boxes_of(*[[always, central, large]] * 6, [always, central], [always])
     assert follow(frames, policy).box[0, 0] == left
 
 
 def test_the_face_keeps_its_identity_when_another_grows_and_the_order_of_boxes_changes() -> None:
-    frames = found(*[[box(0, side=120), box(300, side=60 + 10 * i)][:: 1 if i % 2 else -1] for i in range(10)])
+    frames = boxes_of(*[[box(0, side=120), box(300, side=60 + 10 * i)][:: 1 if i % 2 else -1] for i in range(10)])
     assert (follow(frames).box[:, 0] == 0).all()
 
 
 def test_a_lost_face_is_found_again_after_a_cut_but_never_a_bystander() -> None:
     bystander = box(500, side=40)
-    frames = found(*[[box(0), bystander]] * 4, *[[bystander]] * 8, *[[box(250, side=80), bystander]] * 4)
+    frames = boxes_of(*[[box(0), bystander]] * 4, *[[bystander]] * 8, *[[box(250, side=80), bystander]] * 4)
     path = follow(frames)
     assert path.status == ["detected"] * 4 + ["none"] * 8 + ["detected"] * 4
     assert (path.box[12:, 0] == 250).all()
 
 
 def test_a_brief_large_false_alarm_does_not_displace_the_face() -> None:
-    frames = found(*[[box(200, side=80)] + ([box(0, 0, 300)] if i == 5 else []) for i in range(12)])
+    frames = boxes_of(*[[box(200, side=80)] + ([box(0, 0, 300)] if i == 5 else []) for i in range(12)])
     path = follow(frames)
     assert (path.box[:, 0] == 200).all()
 
 
 def test_no_boxes_give_no_face() -> None:
-    assert follow(found([], [], [])).status == ["none"] * 3
+    assert follow(boxes_of([], [], [])).status == ["none"] * 3
 
 
 def test_iou() -> None:
@@ -110,9 +110,9 @@ def test_the_crop_is_the_square_around_the_box() -> None:
     square = np.array([102, 52, 198, 148], np.float32)
     assert (crop.crop(picture, square, 0.0) == 200).all()
     assert (crop.crop(picture, np.array([126, 52, 174, 148], np.float32), 0.0) == 200).all()
-    widened = crop.crop(picture, square, 1.0)
-    assert (widened[12:36, 12:36] == 200).all()
-    assert widened[:12].max() == widened[36:].max() == widened[:, :12].max() == 0
+    wide = crop.crop(picture, square, 1.0)
+    assert (wide[12:36, 12:36] == 200).all()
+    assert wide[:12].max() == wide[36:].max() == wide[:, :12].max() == 0
 
 
 def test_a_crop_beyond_the_picture_repeats_its_edge() -> None:
@@ -162,11 +162,11 @@ def test_parts_make_the_table_that_the_whole_makes(tmp_path: Path) -> None:
     counts = table.write_parts(tmp_path / "parts.parquet", iter(parts))
     assert counts == {"detected": 1, "tracked": 1, "interpolated": 0, "given": 0, "none": 1}
     back = table.read(tmp_path / "parts.parquet")
-    joined = table.join(parts)
+    whole = table.join(parts)
     for name in ("frame", "time", "score", "box", "crop"):
         np.testing.assert_array_equal(getattr(back, name), getattr(faces, name))
-        np.testing.assert_array_equal(getattr(joined, name), getattr(faces, name))
-    assert back.status == joined.status == faces.status
+        np.testing.assert_array_equal(getattr(whole, name), getattr(faces, name))
+    assert back.status == whole.status == faces.status
     assert dict(back.metadata) == dict(faces.metadata)
 
 
@@ -203,9 +203,9 @@ def test_a_drawn_face_is_followed_across_row_groups_and_cropped(tmp_path: Path) 
     assert faces.status == ["detected", "tracked", "tracked", "detected", "interpolated", "detected", "tracked", "tracked", "detected"]
     assert faces.frame.tolist() == list(range(0, 27, 3))
     np.testing.assert_allclose((faces.box[:, 0] + faces.box[:, 2]) / 2, [x for x, _ in centres], atol=8)
-    seen = np.delete(faces.crop, 4, axis=0).astype(float)
-    assert np.abs(seen - seen.mean(axis=0)).mean() < 12  # the same face, wherever it stands
-    assert seen.std() > 30
+    crops = np.delete(faces.crop, 4, axis=0).astype(float)
+    assert np.abs(crops - crops.mean(axis=0)).mean() < 12  # the same face, wherever it stands
+    assert crops.std() > 30
     assert faces.metadata["detector"] == "centerface"
     assert (faces.metadata["framing"], faces.metadata["width"]) == ("scene", "320")
 
@@ -215,8 +215,8 @@ def test_given_crops_are_taken_whole_without_detection(tmp_path: Path) -> None:
     write_frames(tmp_path / "a.parquet", [picture] * 3, framing="face")
     faces = clip.find_in(tmp_path / "a.parquet", None, PARAMS)  # type: ignore[arg-type]  # nothing may call it
     assert faces.status == ["given"] * 3
-    decoded = cv2.imdecode(np.frombuffer(pq.read_table(tmp_path / "a.parquet")["jpeg"][0].as_py(), np.uint8), 0)
-    assert (faces.crop == decoded).all()
+    image = cv2.imdecode(np.frombuffer(pq.read_table(tmp_path / "a.parquet")["jpeg"][0].as_py(), np.uint8), 0)
+    assert (faces.crop == image).all()
     assert faces.box.tolist() == [[0, 0, 48, 48]] * 3
     assert np.isnan(faces.score).all()
 
@@ -271,9 +271,9 @@ def test_the_stage_gives_the_same_bytes_with_any_number_of_workers(
         "metrics.json",
         "refused.csv",
     ]
-    refused = list(csv.reader(out["refused.csv"].decode().splitlines()))
-    assert refused[:2] == [["clip", "reason"], ["b/empty", "no face in any of its 5 frames"]]
-    assert refused[2][0] == "b/junk"
+    refusals = list(csv.reader(out["refused.csv"].decode().splitlines()))
+    assert refusals[:2] == [["clip", "reason"], ["b/empty", "no face in any of its 5 frames"]]
+    assert refusals[2][0] == "b/junk"
     metrics = json.loads(out["metrics.json"])
     assert (metrics["clips"], metrics["faceless"], metrics["set_aside"], metrics["frames"]) == (6, 1, 1, 25)
     assert (metrics["detected"] + metrics["tracked"], metrics["given"], metrics["none"]) == (18, 2, 5)

@@ -27,10 +27,10 @@ def broken(job: Job) -> int:
 
 def add_all(failures: Failures, count: int) -> None:
     for number in range(count):
-        failures.add(str(number), failed(str(number)))
+        failures.add(str(number), error_of(str(number)))
 
 
-def failed(clip: str) -> UnexpectedError:
+def error_of(clip: str) -> UnexpectedError:
     error = attempt(broken, Job(clip))
     assert isinstance(error, UnexpectedError)
     return error
@@ -42,7 +42,7 @@ def test_a_traceback_goes_to_the_log_that_the_closing_line_names(tmp_path: Path)
     assert failures.note == ""
     failures.add("a", 3)
     for clip in ("caf\udce9", "b", "c", "d", "odd"):
-        failures.add(clip, failed(clip))
+        failures.add(clip, error_of(clip))
     failures.add("e", ClipError("e: is truncated"))
     assert failures.note == f"5 unexpected errors, see {log}"
     text = log.read_text(encoding="utf-8")
@@ -65,16 +65,16 @@ def test_a_defect_of_ours_stops_early_with_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [0, "odd"], ids=["one success", "another error"])
 def test_clips_that_do_not_all_fail_alike_stop_nothing(other: object) -> None:
     failures = Failures(None)
-    failures.add("other", failed("odd") if other == "odd" else other)
+    failures.add("other", error_of("odd") if other == "odd" else other)
     add_all(failures, 3 * ALIKE)
     failures.check()
 
 
 def test_few_clips_that_all_fail_alike_are_a_defect_too() -> None:
     failures = Failures(None)
-    failures.add("a", failed("a"))
+    failures.add("a", error_of("a"))
     failures.check()  # one clip alone tells nothing
-    failures.add("b", failed("b"))
+    failures.add("b", error_of("b"))
     with pytest.raises(VferError, match="every clip fails in the same way"):
         failures.check()
 
@@ -98,8 +98,8 @@ def test_a_stage_goes_on_where_a_clip_fails_as_nobody_foresaw(
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     out = tmp_path / "out"
     frames.main(tmp_path / "clips.csv", tmp_path / "params.yaml", out)
-    printed = capsys.readouterr().out
-    assert f"1 unexpected error, see {out / 'errors.log'}" in printed
+    output = capsys.readouterr().out
+    assert f"1 unexpected error, see {out / 'errors.log'}" in output
     assert "File name too long" in (out / "errors.log").read_text()
     assert json.loads((out / "metrics.json").read_text()) == {"clips": 1, "set_aside": 2, "frames": 3, "notes": {}}
     assert [line.partition(",")[0] for line in (out / "refused.csv").read_text().splitlines()] == ["clip", *names[1:]]

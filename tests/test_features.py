@@ -55,7 +55,7 @@ def test_the_cache_is_read_as_it_was_written_in_any_number_of_row_groups(
 def test_a_clip_that_comes_in_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "ROWS", 2)
     cache.write(tmp_path / "a", [sequence("a", 3), sequence("a", 3), sequence("b", 1), sequence("b", 1)], {})
-    assert [(found.clip, len(found.frame)) for found in cache.read(tmp_path / "a")] == [("a", 6), ("b", 2)]
+    assert [(clip.clip, len(clip.frame)) for clip in cache.read(tmp_path / "a")] == [("a", 6), ("b", 2)]
 
 
 def test_a_part_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -73,26 +73,26 @@ def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
 def test_frames_without_a_face_are_zero_and_left_out_of_faces(tmp_path: Path) -> None:
     session = Session(toys.cnn(tmp_path / "cnn.onnx"))
     faces = toys.faces(210, frames=6, none=(0, 4))
-    found = embed(session, "toy", faces, batch_size=4)
-    assert (found.embedding[[0, 4]] == 0).all()
-    assert (found.probabilities[[0, 4]] == 0).all()
-    assert found.faces.shape == (4, 2)
-    np.testing.assert_allclose(found.faces[:, 1], faces.crop[faces.present].mean(axis=(1, 2)) / 255, atol=1e-5)
-    np.testing.assert_array_equal(found.frame, faces.frame)
+    frames = embed(session, "toy", faces, batch_size=4)
+    assert (frames.embedding[[0, 4]] == 0).all()
+    assert (frames.probabilities[[0, 4]] == 0).all()
+    assert frames.faces.shape == (4, 2)
+    np.testing.assert_allclose(frames.faces[:, 1], faces.crop[faces.present].mean(axis=(1, 2)) / 255, atol=1e-5)
+    np.testing.assert_array_equal(frames.frame, faces.frame)
 
 
 def test_the_embeddings_alone_are_those_of_the_whole_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "ROWS", 6)
     path = tmp_path / "features.parquet"
     cache.write(path, [sequence("b", 4), sequence("a", 3, (0, 2)), sequence("c", 2, (0, 1)), sequence("d", 9)], {})
-    found = cache.embeddings(path)
-    assert list(found) == ["b", "a", "c", "d"]
-    assert [len(shown) for shown in found.values()] == [4, 1, 0, 9]
-    assert found["a"].time.tolist() == [1 / 7]
+    embeddings = cache.embeddings(path)
+    assert list(embeddings) == ["b", "a", "c", "d"]
+    assert [len(clip) for clip in embeddings.values()] == [4, 1, 0, 9]
+    assert embeddings["a"].time.tolist() == [1 / 7]
     for whole in cache.read(path):
-        np.testing.assert_array_equal(found[whole.clip].values, whole.faces)
-        np.testing.assert_array_equal(found[whole.clip].time, whole.time[whole.status != "none"])
-        assert found[whole.clip].values.dtype == np.float32
+        np.testing.assert_array_equal(embeddings[whole.clip].values, whole.faces)
+        np.testing.assert_array_equal(embeddings[whole.clip].time, whole.time[whole.status != "none"])
+        assert embeddings[whole.clip].values.dtype == np.float32
 
 
 def test_other_tools_read_the_vectors_as_vectors(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_other_tools_read_the_vectors_as_vectors(tmp_path: Path) -> None:
 
 def test_a_clip_without_any_face_keeps_its_frames(tmp_path: Path) -> None:
     session = Session(toys.cnn(tmp_path / "cnn.onnx"))
-    found = embed(session, "toy", toys.faces(40, frames=3, none=(0, 1, 2)), batch_size=4)
-    assert found.embedding.shape == (3, 2)
-    assert found.faces.shape == (0, 2)
-    assert not found.embedding.any()
+    frames = embed(session, "toy", toys.faces(40, frames=3, none=(0, 1, 2)), batch_size=4)
+    assert frames.embedding.shape == (3, 2)
+    assert frames.faces.shape == (0, 2)
+    assert not frames.embedding.any()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
@@ -135,7 +135,7 @@ def test_a_failure_midway_leaves_no_cache_behind(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="damaged"):
         cache.write(path, broken(), {})
-    assert [found.clip for found in cache.read(path)] == ["old"]
+    assert [clip.clip for clip in cache.read(path)] == ["old"]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -168,10 +168,10 @@ def faces_folder(tmp_path: Path) -> Path:
 def test_the_stage_writes_every_clip_in_sorted_order(faces_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = toys.cnn(tmp_path / "cnn.onnx")
     main(faces_folder, model, tmp_path / "clips.csv", HOME / "params.yaml", tmp_path / "out")
-    found = cache.read(tmp_path / "out" / "features.parquet")
-    assert [clip.clip for clip in found] == ["a/early", "a/none", "z/late"]
-    assert [len(clip.faces) for clip in found] == [3, 0, 4]
-    assert (found[0].faces[:, 1] > 0.7).all()
+    clips = cache.read(tmp_path / "out" / "features.parquet")
+    assert [clip.clip for clip in clips] == ["a/early", "a/none", "z/late"]
+    assert [len(clip.faces) for clip in clips] == [3, 0, 4]
+    assert (clips[0].faces[:, 1] > 0.7).all()
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == {"source": "cnn", "clips": 3, "set_aside": 0, "frames": 12}
     assert (tmp_path / "out" / "refused.csv").read_text() == "clip,reason\n"
     assert "12 frames of 3 clips" in capsys.readouterr().out

@@ -46,11 +46,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_all_that_is_imported_counts_but_for_types(own: Path) -> None:
-    found = closure.closure(["architectures.net"])
-    names = {name.removeprefix("architectures.") for name in found.files}
+    work = closure.closure(["architectures.net"])
+    names = {name.removeprefix("architectures.") for name in work.files}
     assert names == {"net", "plain", "second", "parts", "parts.inner", "late"}
-    assert all(file.is_relative_to(own) for file in found.files.values())
-    assert {"numpy", "PyYAML"} <= set(found.packages), "of a user's own network every package counts"
+    assert all(file.is_relative_to(own) for file in work.files.values())
+    assert {"numpy", "PyYAML"} <= set(work.packages), "of a user's own network every package counts"
 
 
 def test_a_module_that_nobody_watches_is_one_line() -> None:
@@ -61,14 +61,14 @@ def test_a_module_that_nobody_watches_is_one_line() -> None:
 SETTINGS = {"units": 3, "merge": {"neutral": "calm"}}
 
 
-def of(own: Path, **changed: Any) -> str:
+def of(own: Path, **changes: Any) -> str:
     (own.parent / "input").write_text("content")
-    given = {"settings": SETTINGS, "code": ["architectures.net"], "inputs": [own.parent / "input", np.arange(3), "text"]} | changed
-    return fingerprint.fingerprint(given["settings"], code=given["code"], inputs=given["inputs"])
+    arguments = {"settings": SETTINGS, "code": ["architectures.net"], "inputs": [own.parent / "input", np.arange(3), "text"]} | changes
+    return fingerprint.fingerprint(arguments["settings"], code=arguments["code"], inputs=arguments["inputs"])
 
 
 @pytest.mark.parametrize(
-    ("changed", "same"),
+    ("changes", "same"),
     [
         ({}, True),
         ({"settings": dict(reversed(SETTINGS.items()))}, True),
@@ -78,8 +78,8 @@ def of(own: Path, **changed: Any) -> str:
         ({"code": ["architectures.plain"]}, False),
     ],
 )
-def test_settings_inputs_and_modules_count(own: Path, changed: dict[str, Any], same: bool) -> None:
-    assert (of(own, **changed) == of(own)) is same
+def test_settings_inputs_and_modules_count(own: Path, changes: dict[str, Any], same: bool) -> None:
+    assert (of(own, **changes) == of(own)) is same
 
 
 def test_arrays_count_by_their_values_types_and_shapes() -> None:
@@ -122,13 +122,13 @@ def test_a_stage_s_key_sees_its_code_and_its_packages_and_no_linter(stage: str, 
     code = getattr(importlib.import_module(module), name)
     work = closure.closure(code)
     before = fingerprint.fingerprint({}, code=code)
-    installed, real = closure.version, closure.digest
+    real_version, real_digest = closure.version, closure.digest
     for package in (*work.packages, "ruff", "mypy", "typer", "rich", "mlflow"):
-        monkeypatch.setattr(closure, "version", lambda name, changed=package: "0" if name == changed else installed(name))
+        monkeypatch.setattr(closure, "version", lambda name, other=package: "0" if name == other else real_version(name))
         assert (fingerprint.fingerprint({}, code=code) != before) is (package in work.packages), package
-    monkeypatch.setattr(closure, "version", installed)
+    monkeypatch.setattr(closure, "version", real_version)
     for module, file in work.files.items():
-        monkeypatch.setattr(closure, "digest", lambda path, changed=file: "0" if path == changed else real(path))
+        monkeypatch.setattr(closure, "digest", lambda path, other=file: "0" if path == other else real_digest(path))
         assert fingerprint.fingerprint({}, code=code) != before, module
     assert work.packages, "a stage that computes with nothing does nothing"
 
@@ -137,13 +137,13 @@ def test_a_stage_s_key_sees_its_code_and_its_packages_and_no_linter(stage: str, 
 def test_dvc_sees_an_upgraded_runtime_and_another_delimiter(name: str) -> None:
     stages = yaml.safe_load((HOME / name).read_text())["stages"]
     versions = yaml.safe_load((HOME / packages.FILE).read_text())
-    for stage, wired in stages.items():
+    for stage, entry in stages.items():
         work = closure.closure([f"stages.{stage}"])
-        assert {packages.FILE: [stage]} in wired["params"]
+        assert {packages.FILE: [stage]} in entry["params"]
         assert {*work.packages} <= {*versions[stage]}, stage
-        assert ("src/vfer/files.py" in wired["deps"]) is ("vfer.files" in work.files), stage
+        assert ("src/vfer/files.py" in entry["deps"]) is ("vfer.files" in work.files), stage
     if name == "dvc.yaml":
-        assert all("src/vfer/files.py" in wired["deps"] for wired in stages.values()), "all write tables"
+        assert all("src/vfer/files.py" in entry["deps"] for entry in stages.values()), "all write tables"
         assert all("architectures" in stages[stage]["deps"] for stage in ("pretrain", "cnn", "tune")), "a user's networks"
 
 
@@ -151,15 +151,15 @@ class KeyedError(Exception):
     """Ends a stage where it would begin to train."""
 
 
-def training_key(stage: str, root: Path, changed: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> str:
+def training_key(stage: str, root: Path, changes: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the key under which a stage's training would be found again."""
 
-    def stop(*given: Any) -> None:
-        raise KeyedError(given[3])
+    def stop(*args: Any) -> None:
+        raise KeyedError(args[3])
 
     monkeypatch.setattr("vfer.register.live.training", stop)
     params = yaml.safe_load((HOME / "params.yaml").read_text())
-    for section, values in changed.items():
+    for section, values in changes.items():
         params[section] = params[section] | values if isinstance(params[section], dict) else values
     config = root / "params.yaml"
     config.write_text(yaml.safe_dump(params))
@@ -168,9 +168,9 @@ def training_key(stage: str, root: Path, changed: dict[str, dict[str, Any]], mon
         "cnn": [root / name for name in ("stills.parquet", "outputs/pretrain/weights", "weights")],
     }
     main = importlib.import_module(f"stages.{stage}").main
-    with pytest.raises(KeyedError) as caught:
+    with pytest.raises(KeyedError) as excinfo:
         main(*arguments[stage], config, root / "out")
-    return str(caught.value)
+    return str(excinfo.value)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("stage", "changed", "same"),
+    ("stage", "changes", "same"),
     [
         ("lstm", {"register": {"significance": 0.01}}, True),
         ("lstm", {"labels": {"merge": {"dark": "gloomy"}}}, False),
@@ -194,10 +194,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_training_is_resumed_only_with_the_same_labels_settings_and_seed(
-    stage: str, changed: dict[str, Any], same: bool, toy: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, changes: dict[str, Any], same: bool, toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merged = {"labels": {"merge": {"dark": "dim"}}}
-    before, now = (training_key(stage, toy, given, monkeypatch) for given in (merged, merged | changed))
+    labels = {"labels": {"merge": {"dark": "dim"}}}
+    before, now = (training_key(stage, toy, each, monkeypatch) for each in (labels, labels | changes))
     assert (before == now) is same
 
 
@@ -226,11 +226,11 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def recorded(root: Path, stage: str) -> set[str]:
+def packages_of(root: Path, stage: str) -> set[str]:
     return {*yaml.safe_load((root / packages.FILE).read_text())[stage]}
 
 
-def wired(root: Path, stage: str) -> dict[str, Any]:
+def wiring(root: Path, stage: str) -> dict[str, Any]:
     return dict(yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage])
 
 
@@ -238,9 +238,9 @@ def test_the_wiring_is_written_from_the_imports_and_checked(repository: Path) ->
     def run(*options: str, fails: bool = False) -> str:
         command = [sys.executable, "-m", "vfer.cli", "deps", "--root", str(repository), *options]
         environment = os.environ | {"PYTHONPATH": str(repository / "src")}
-        ended = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
-        assert (ended.returncode != 0) is fails, ended.stderr
-        return str(ended.stdout + ended.stderr)
+        process = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+        assert (process.returncode != 0) is fails, process.stderr
+        return str(process.stdout + process.stderr)
 
     assert "nothing changed" in run("--check")
     script = repository / "stages" / "features.py"
@@ -250,12 +250,12 @@ def test_the_wiring_is_written_from_the_imports_and_checked(repository: Path) ->
     assert "dvc.yaml, packages.yaml: out of date" in run("--check", fails=True)
     before = (repository / "dvc.yaml").read_text()
     run()
-    now = wired(repository, "features")
+    now = wiring(repository, "features")
     assert {"src/vfer/data/catalogue/split.py", "src/vfer/data/catalogue/places.py", "outputs/faces/clips"} <= set(now["deps"])
-    assert {"scikit-learn", "scipy"} <= recorded(repository, "features")
+    assert {"scikit-learn", "scipy"} <= packages_of(repository, "features")
     (repository / "architectures" / "mine.py").write_text("import av\n")
     run()
-    assert "av" in recorded(repository, "cnn"), "a network of one's own counts"
+    assert "av" in packages_of(repository, "cnn"), "a network of one's own counts"
     for path in (repository / "architectures" / "mine.py", script):
         path.unlink() if path.name == "mine.py" else path.write_text((HOME / "stages" / "features.py").read_text())
     run()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from av.video.frame import PictureType
 from numpy.typing import NDArray
-from videos import FULL, LIMITED, quadrants, stored, tagged, video
+from videos import FULL, LIMITED, frame_of, quadrants, tag, video
 
 from vfer.errors import ClipError
 from vfer.video import decode
@@ -82,7 +82,7 @@ def test_frames_stored_out_of_order_come_in_the_order_of_their_times(tmp_path: P
         stream = container.add_stream("libx264", rate=10, options={"bf": "3", "b-adapt": "0", "crf": "1"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for index in range(12):
-            frame = stored(np.full((64, 96), 40 + 10 * index, np.uint8), "yuv420p")
+            frame = frame_of(np.full((64, 96), 40 + 10 * index, np.uint8), "yuv420p")
             frame.pts = index
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -101,7 +101,7 @@ def predicted(path: Path, count: int = 60, skipped: int = 0) -> Path:
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         packets = []
         for index in range(count):
-            frame = stored(np.ascontiguousarray(pattern[:, index : index + 96]), "yuv420p")
+            frame = frame_of(np.ascontiguousarray(pattern[:, index : index + 96]), "yuv420p")
             frame.pts = index
             packets.extend(stream.encode(frame))
         container.mux([*packets, *stream.encode()][skipped:])
@@ -145,7 +145,7 @@ def test_frames_that_no_tick_takes_are_not_decoded_where_no_other_needs_them(tmp
     ids=["upright", "clockwise", "half", "counterclockwise", "mirrored", "upside down", "transposed", "transposed the other way"],
 )
 def test_the_display_matrix_is_honoured(tmp_path: Path, matrix: tuple[int, int, int, int], corners: list[list[int]]) -> None:
-    path = tagged(video(tmp_path / "a.mp4", [quadrants()] * 2, colours=FULL), matrix)
+    path = tag(video(tmp_path / "a.mp4", [quadrants()] * 2, colours=FULL), matrix)
     grey = first(path)
     height, width = grey.shape
     assert (height, width) == ((64, 96) if matrix[0] else (96, 64))
@@ -154,7 +154,7 @@ def test_the_display_matrix_is_honoured(tmp_path: Path, matrix: tuple[int, int, 
 
 
 def test_a_turned_video_is_shrunk_by_its_longer_side(tmp_path: Path) -> None:
-    path = tagged(video(tmp_path / "a.mp4", [quadrants()] * 2), (0, 1, -1, 0))
+    path = tag(video(tmp_path / "a.mp4", [quadrants()] * 2), (0, 1, -1, 0))
     assert first(path, 48).shape == (48, 32)
 
 
@@ -281,7 +281,7 @@ def test_tags_in_another_encoding_do_no_harm(tmp_path: Path) -> None:
         container.metadata["title"] = "Zoeé"
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        container.mux(stream.encode(stored(np.full((64, 96), 60, np.uint8), "yuv420p")))
+        container.mux(stream.encode(frame_of(np.full((64, 96), 60, np.uint8), "yuv420p")))
         container.mux(stream.encode())
     content = path.read_bytes()
     assert content.count("Zoeé".encode()) == 1

@@ -23,7 +23,7 @@ import pytest
 import toys
 import yaml
 from interrupt import interrupt
-from test_structure import loaded
+from test_structure import find_modules
 from typer.testing import CliRunner
 
 import vfer
@@ -85,7 +85,7 @@ def run(*arguments: object) -> Any:
 
 
 def test_importing_vfer_loads_nothing_slow_and_what_it_offers_is_there() -> None:
-    assert loaded(["vfer"], ["numpy", "cv2", "av", "onnxruntime", "pydantic", "mlflow"]) == set()
+    assert find_modules(["vfer"], ["numpy", "cv2", "av", "onnxruntime", "pydantic", "mlflow"]) == set()
     assert all(getattr(vfer, name) for name in vfer.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         vfer.nothing  # type: ignore[attr-defined]  # noqa: B018
@@ -130,7 +130,7 @@ def test_a_registered_model_is_found_without_mlflow(reference: str | None, regis
 
 def test_a_model_is_loaded_without_what_takes_seconds_to_import(registered: Path) -> None:
     code = f"import os, vfer\nos.chdir({str(registered)!r})\nassert vfer.load().classes == ['dark', 'light']"
-    assert loaded(["vfer"], ["mlflow", "tensorflow", "sqlalchemy", "pandas"], code) == set()
+    assert find_modules(["vfer"], ["mlflow", "tensorflow", "sqlalchemy", "pandas"], code) == set()
 
 
 def test_a_store_that_was_moved_uses_its_own_files(registered: Path, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_status_and_rows_say_which_clips_have_an_answer(clips: Path) -> None:
     assert run(clips / "broken.mp4", "missing.mp4").exit_code == 1
 
 
-def documented(heading: str) -> list[str]:
+def schema_columns(heading: str) -> list[str]:
     """Return the columns that docs/schema.md lists under a heading."""
     text = (Path(__file__).parents[1] / "docs" / "schema.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
@@ -273,7 +273,9 @@ def test_every_format_keeps_what_it_is_given(suffix: str, tmp_path: Path) -> Non
         name: value for name, value in rows[0].items() if value not in (None, "")
     }
     assert (second["path"], second["error"], second["p_happy"]) == ("ä \n.mp4", "broken", None)
-    assert [name for name in documented("Predictions") if "<class>" not in name] == [name for name in first if not name.startswith("p_")]
+    assert [name for name in schema_columns("Predictions") if "<class>" not in name] == [
+        name for name in first if not name.startswith("p_")
+    ]
     if suffix == ".parquet":
         assert pq.read_table(path)["p_happy"].type == "double"
         assert pq.read_schema(path).metadata[b"notice"]

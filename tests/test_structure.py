@@ -60,7 +60,7 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted([*LIBRARY.rglob("*.py"), *(HOME / "stages").glob("*.py")])}
 
 
-def loaded(modules: Iterable[str], unwanted: Iterable[str], then: str = "") -> set[str]:
+def find_modules(modules: Iterable[str], unwanted: Iterable[str], then: str = "") -> set[str]:
     """Return which of the unwanted modules a fresh process has after importing the modules and running a line."""
     code = (
         f"import sys\n{''.join(f'import {module}{chr(10)}' for module in modules)}{then}\nprint(sorted({set(unwanted)} & set(sys.modules)))"
@@ -73,17 +73,17 @@ def loaded(modules: Iterable[str], unwanted: Iterable[str], then: str = "") -> s
 def test_only_what_trains_loads_tensorflow() -> None:
     assert set(MODULES) >= TRAIN
     others = [name for name in MODULES if name not in TRAIN and name.startswith("vfer")]
-    assert loaded(others, ["tensorflow", "keras"]) == set()
+    assert find_modules(others, ["tensorflow", "keras"]) == set()
 
 
 def test_importing_a_stage_loads_neither_tensorflow_nor_mlflow() -> None:
-    assert loaded([f"stages.{name}" for name in STAGES], ["tensorflow", "keras", "mlflow"]) == set()
+    assert find_modules([f"stages.{name}" for name in STAGES], ["tensorflow", "keras", "mlflow"]) == set()
 
 
 def test_the_command_line_and_its_help_load_nothing_slow() -> None:
     slow = ["numpy", "pyarrow", "cv2", "av", "dvc", "mlflow", "pydantic", "yaml", "rich.markdown", "typer.rich_utils"]
     help_ = "from vfer.cli.app import app\napp(['--help'], standalone_mode=False)"
-    assert loaded(["vfer.cli.app"], slow, help_) == set()
+    assert find_modules(["vfer.cli.app"], slow, help_) == set()
 
 
 def code_deps(stage: str) -> list[Path]:

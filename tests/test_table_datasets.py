@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import toys
-from test_tables import rows, text, written
+from test_tables import rows, text, write_file
 from typer.testing import CliRunner
 
 from vfer.cli.data import app
@@ -19,7 +19,7 @@ PYFEAT = "frame,FaceScore,AU01,AU12\n0,0.9,0.1,0.2\n1,0.9,0.1,0.3\n"
 def openface(path: Path, number: int) -> Path:
     """Write a table that no other number gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return written(path, text(rows(number + 2)))
+    return write_file(path, text(rows(number + 2)))
 
 
 def add(data: Path, *arguments: str | Path) -> tuple[str, dict[str, Clip]]:
@@ -37,7 +37,7 @@ def test_names_of_ravdess_and_folders_say_what_tables_show(tmp_path: Path) -> No
     openface(given / "Actor_12/01-01-03-01-02-01-12.csv", 1)
     openface(given / "1001_DFA_ANG_XX.csv", 2)
     openface(given / "sad/anna_1.csv", 3)
-    written(given / "sad/anna_1_of_details.txt", "OpenFace's own")
+    write_file(given / "sad/anna_1_of_details.txt", "OpenFace's own")
     printed, clips = add(tmp_path / "data", "openface", given)
     assert {name: (clip.expression, clip.subject, clip.path) for name, clip in clips.items()} == {
         "openface/01-01-03-01-02-01-12": ("happy", "ravdess/12", "clips/openface/01-01-03-01-02-01-12.openface.csv"),
@@ -83,10 +83,10 @@ def test_where_nothing_says_what_a_table_shows_a_line_says_what_to_do(tmp_path: 
 
 def test_a_manifest_lists_tables_of_either_tool(tmp_path: Path) -> None:
     openface(tmp_path / "t/a.csv", 1)
-    written(tmp_path / "t/b.csv", PYFEAT)
-    written(tmp_path / "t/c.csv", "name,value\nx,1\n")
+    write_file(tmp_path / "t/b.csv", PYFEAT)
+    write_file(tmp_path / "t/c.csv", "name,value\nx,1\n")
     lines = ["path;expression;subject", "t/a.csv;happy;eva", "t/b.csv;sad;eva", "t/c.csv;sad;tom"]
-    printed, clips = add(tmp_path / "data", "manifest", written(tmp_path / "mine.csv", "\n".join(lines)), "--source", "mine")
+    printed, clips = add(tmp_path / "data", "manifest", write_file(tmp_path / "mine.csv", "\n".join(lines)), "--source", "mine")
     assert {name: clip.path for name, clip in clips.items()} == {
         "mine/t/a": "clips/mine/t/a.openface.csv",
         "mine/t/b": "clips/mine/t/b.pyfeat.csv",
@@ -96,7 +96,7 @@ def test_a_manifest_lists_tables_of_either_tool(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "frame,AU01_r\n", "label,file\nhappy,a.mp4\n", PYFEAT])
 def test_a_file_that_is_no_table_of_the_tool_is_refused_and_changes_nothing(content: str, tmp_path: Path) -> None:
-    given = written(tmp_path / "01-01-03-01-02-01-01.csv", content)
+    given = write_file(tmp_path / "01-01-03-01-02-01-01.csv", content)
     printed, clips = add(tmp_path / "data", "openface", given)
     assert not clips
     assert "nothing was changed, 1 refused" in printed
@@ -107,7 +107,7 @@ def test_tables_beside_videos_keep_what_is_there(tmp_path: Path) -> None:
     toys.dataset(tmp_path / "data", toys.clips(2, 1))
     before = manifest.read(tmp_path / "data" / "clips.csv")
     known = places.read(tmp_path / "data" / places.FILE)
-    _, clips = add(tmp_path / "data", "pyfeat", written(tmp_path / "01-01-03-01-02-01-01.csv", PYFEAT))
+    _, clips = add(tmp_path / "data", "pyfeat", write_file(tmp_path / "01-01-03-01-02-01-01.csv", PYFEAT))
     assert [clips[clip.clip] for clip in before] == before
     after = places.read(tmp_path / "data" / places.FILE)
     assert all(after["subject"][name] == place for name, place in known["subject"].items())

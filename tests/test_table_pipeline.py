@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from test_tables import OPENFACE, text, written
+from test_tables import OPENFACE, text, write_file
 from typer.testing import CliRunner
 
 from stages import cnn, evaluate, faces, features, frames, lstm, method, pretrain, register, tune
@@ -51,7 +51,7 @@ def table(path: Path, expression: str, seed: int, seen: bool = True) -> Path:
         for n, value in enumerate(smile)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    return written(path, text([list(OPENFACE), *cells]))
+    return write_file(path, text([list(OPENFACE), *cells]))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clip = f"lab/{word}/{person}_{take}"
         clips.append(Clip(clip, f"clips/{clip}.openface.csv", word, f"lab/{person}", clip, "lab"))
         table(root / "data" / clips[-1].path, word, seed)
-    written(root / "data" / clips[5].path, "AU01_r\nhigh\n")
+    write_file(root / "data" / clips[5].path, "AU01_r\nhigh\n")
     manifest.write(root / "data" / "clips.csv", clips)
     places.update(root / "data", clips)
     (root / "data.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 5\n  nfiles: 2\n  path: data\n")
@@ -142,7 +142,7 @@ def test_it_answers_tables_and_refuses_videos(model: Path, tmp_path: Path) -> No
         assert (answer.expression, answer.frames) == (word, 12)
         assert answer.coverage == pytest.approx(11 / 12)
     assert recogniser.predict(table(tmp_path / "a.csv", "sad", 1, seen=False)).error == f"{tmp_path / 'a.csv'}: no frame shows a face"
-    assert "has no column AU12_c" in str(recogniser.predict(written(tmp_path / "b.csv", "AU01_r,AU12_r\n1,2\n")).error)
+    assert "has no column AU12_c" in str(recogniser.predict(write_file(tmp_path / "b.csv", "AU01_r,AU12_r\n1,2\n")).error)
     with pytest.raises(WeightsError, match="the model: was trained on tables of OpenFace, not on videos"):
         recogniser.timeline(tmp_path / "film.mp4")
 
@@ -158,7 +158,7 @@ def test_mlflow_loads_it_and_it_answers_tables(model: Path, tmp_path: Path) -> N
 def test_predict_takes_tables_and_folders_of_them(model: Path, tmp_path: Path) -> None:
     for seed, word in enumerate(("happy", "sad", "happy")):
         table(tmp_path / "anna" / f"{word}{seed}.csv", word, 50 + seed)
-    listed = written(tmp_path / "list.csv", "path,who\nanna/happy0.csv,anna\nanna/sad1.csv,anna\n")
+    listed = write_file(tmp_path / "list.csv", "path,who\nanna/happy0.csv,anna\nanna/sad1.csv,anna\n")
 
     def predict(*arguments: str | Path) -> Any:
         return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", str(model), "--jobs", "1"], env={"COLUMNS": "200"})

@@ -47,7 +47,7 @@ def text(cells: list[list[str]], delimiter: str = ", ", end: str = "\n") -> str:
     return "".join(delimiter.join(row) + end for row in cells)
 
 
-def written(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
@@ -64,7 +64,7 @@ def written(path: Path, content: str | bytes) -> Path:
     ],
 )
 def test_a_table_is_read_whatever_its_separators_ends_and_encoding(delimiter: str, end: str, encoding: str, tmp_path: Path) -> None:
-    found = tables.read(written(tmp_path / "a.csv", text(rows(), delimiter, end).encode(encoding)), "a", reading())
+    found = tables.read(write_file(tmp_path / "a.csv", text(rows(), delimiter, end).encode(encoding)), "a", reading())
     assert found.clip == "a"
     assert found.frame.tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(found.time, [0, 0.04, 0.08, 0.12])
@@ -79,7 +79,7 @@ def test_a_spreadsheet_with_decimal_commas_quotes_and_a_line_for_the_separator_i
     csv.writer(stream, delimiter=";", quoting=csv.QUOTE_ALL).writerows(
         [*rows()[:1], *([cell.replace(".", ",") for cell in row] + [""] for row in rows()[1:])]
     )
-    found = tables.read(written(tmp_path / "a.csv", stream.getvalue() + ";;;;;;;;;\n\n"), "a", reading())
+    found = tables.read(write_file(tmp_path / "a.csv", stream.getvalue() + ";;;;;;;;;\n\n"), "a", reading())
     np.testing.assert_allclose(found.embedding[:, 2], [1, 2, 3, 4])
     np.testing.assert_allclose(found.time, [0, 0.04, 0.08, 0.12])
 
@@ -99,7 +99,7 @@ def test_a_spreadsheet_with_decimal_commas_quotes_and_a_line_for_the_separator_i
 def test_a_row_that_fails_is_a_frame_without_a_face_and_keeps_its_time(column: str, cell: str, tmp_path: Path) -> None:
     cells = rows()
     cells[2][OPENFACE.index(column)] = cell
-    found = tables.read(written(tmp_path / "a.csv", text(cells)), "a", reading())
+    found = tables.read(write_file(tmp_path / "a.csv", text(cells)), "a", reading())
     assert found.status.tolist() == ["detected", "none", "detected", "detected"]
     assert not found.embedding[1].any()
     np.testing.assert_allclose(found.shown.time, [0, 0.08, 0.12])
@@ -107,7 +107,7 @@ def test_a_row_that_fails_is_a_frame_without_a_face_and_keeps_its_time(column: s
 
 def test_a_table_without_frame_time_and_confidence_goes_by_the_rate(tmp_path: Path) -> None:
     cells = [row[6:] for row in rows()]
-    found = tables.read(written(tmp_path / "a.csv", text(cells, ";")), "a", reading(fps=10))
+    found = tables.read(write_file(tmp_path / "a.csv", text(cells, ";")), "a", reading(fps=10))
     assert found.frame.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(found.time, [0, 0.1, 0.2, 0.3])
 
@@ -121,7 +121,7 @@ def test_a_table_of_py_feat_takes_its_time_from_the_frame(tmp_path: Path) -> Non
         "2,10,00:00,,,,,a.mp4",
         "3,15,00:01,0.5,0.1,0.1,0.1,a.mp4",
     ]
-    found = tables.read(written(tmp_path / "a.csv", "\n".join([header, *body])), "a", reading("pyfeat", ["au01", "au12"]))
+    found = tables.read(write_file(tmp_path / "a.csv", "\n".join([header, *body])), "a", reading("pyfeat", ["au01", "au12"]))
     np.testing.assert_allclose(found.time, [0, 0.2, 0.4, 0.6])
     assert found.status.tolist() == ["detected", "detected", "none", "none"]
     np.testing.assert_allclose(found.faces, [[0.5, 0.25], [0.5, 0.75]])
@@ -167,7 +167,7 @@ def test_a_table_that_cannot_be_right_is_refused_in_one_line(kind: str, tmp_path
     edit, message = REFUSED[kind]
     cells = [list(row) for row in rows()]
     edit(cells)
-    path = written(tmp_path / "a.csv", text(cells))
+    path = write_file(tmp_path / "a.csv", text(cells))
     with pytest.raises(ClipError, match=message) as caught:
         tables.read(path, "a", reading())
     assert str(caught.value).startswith(f"{path}: ")
@@ -177,7 +177,7 @@ def test_a_table_that_cannot_be_right_is_refused_in_one_line(kind: str, tmp_path
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"AU01_r\n\xe4\n", b"\x00" * 100, b"PK\x03\x04 zip", b"AU01_r\n" + b"1" * (1 << 20)])
 def test_a_file_that_is_no_text_table_is_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"a\.csv: .*; |a\.csv: .*expected a table"):
-        tables.read(written(tmp_path / "a.csv", content), "a", reading())
+        tables.read(write_file(tmp_path / "a.csv", content), "a", reading())
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_the_rows_of_a_table_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MAX_ROWS", 3)
     with pytest.raises(ClipError, match="has more than 3 rows; split it"):
-        tables.read(written(tmp_path / "a.csv", text(rows())), "a", reading())
+        tables.read(write_file(tmp_path / "a.csv", text(rows())), "a", reading())
 
 
 WORDS = st.sampled_from(
@@ -214,7 +214,7 @@ GRID = st.lists(st.lists(WORDS, max_size=10), max_size=6)
 def test_any_file_gives_features_or_one_refusal(tmp_path: Path, **kinds: Any) -> None:
     cells = [list(row) for row in rows(kinds["good"])] if kinds["good"] else [kinds["names"]]
     content = text([*cells, *kinds["grid"]], kinds["delimiter"], kinds["end"]).encode(kinds["encoding"], "replace") + kinds["tail"]
-    path, tool = written(tmp_path / "a.csv", content), TOOLS[kinds["tool"]]
+    path, tool = write_file(tmp_path / "a.csv", content), TOOLS[kinds["tool"]]
     reason = ""
     try:
         units = tables.units(path, tool)
@@ -233,7 +233,7 @@ def test_any_file_gives_features_or_one_refusal(tmp_path: Path, **kinds: Any) ->
 def test_most_tables_decide_which_action_units_there_are(tmp_path: Path) -> None:
     few = [row[:8] for row in rows()]
     contents = {"a": few, "b": rows(), "c": rows(), "d": [["x"]]}
-    paths = [written(tmp_path / name, text(cells)) for name, cells in contents.items()]
+    paths = [write_file(tmp_path / name, text(cells)) for name, cells in contents.items()]
     assert common_units(paths, TOOLS["openface"], 2) == UNITS
     assert common_units(paths[:1], TOOLS["openface"], 1) == ["au01_r", "au12_r"]
     assert common_units(paths[3:], TOOLS["openface"], 1) == []
@@ -254,7 +254,7 @@ def data(tmp_path: Path) -> Path:
     listed = [Clip(f"t/{n}", f"clips/t/{n}.openface.csv", "happy", "t/a", f"t/{n}", "t") for n in range(10)]
     toys.dataset(folder, [*listed, Clip("t/video", "clips/t/video.mp4", "sad", "t/b", "t/video", "t")])
     for clip in listed:
-        written(folder / clip.path, text(rows(3)))
+        write_file(folder / clip.path, text(rows(3)))
     return folder
 
 
@@ -271,9 +271,9 @@ def run(data: Path, **section: object) -> Path:
 
 
 def test_a_bad_table_is_set_aside_and_counted_and_a_faceless_one_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(data / "clips/t/3.openface.csv", "AU01_r, AU12_r, AU12_c\n1, 2, three\n")
+    write_file(data / "clips/t/3.openface.csv", "AU01_r, AU12_r, AU12_c\n1, 2, three\n")
     blind = [*rows(3)[:1], *([*row[:4], "0", *row[5:]] for row in rows(3)[1:])]
-    written(data / "clips/t/5.openface.csv", text(blind))
+    write_file(data / "clips/t/5.openface.csv", text(blind))
     out = run(data, max_bad=0.2)
     found = cache.read(out / "features.parquet")
     assert [clip.clip for clip in found] == [f"t/{n}" for n in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
@@ -292,7 +292,7 @@ def test_a_bad_table_is_set_aside_and_counted_and_a_faceless_one_is_named(data: 
 
 def test_too_many_bad_tables_fail_the_stage_and_leave_the_list(data: Path) -> None:
     for n in (2, 3):
-        written(data / f"clips/t/{n}.openface.csv", "nothing of use")
+        write_file(data / f"clips/t/{n}.openface.csv", "nothing of use")
     with pytest.raises(
         DataError, match=r"refused\.csv: 2 of 10 clips show no face or cannot be read, more than features\.max_bad \(0\.1\)"
     ):
@@ -303,7 +303,7 @@ def test_too_many_bad_tables_fail_the_stage_and_leave_the_list(data: Path) -> No
 
 def test_no_usable_table_at_all_is_one_line(data: Path) -> None:
     for path in (data / "clips/t").glob("*.csv"):
-        written(path, f"AU01_r\nx{path.name}\n")
+        write_file(path, f"AU01_r\nx{path.name}\n")
     with pytest.raises(VferError, match="no table of OpenFace shows a face; fix the tables"):
         run(data, max_bad=1)
     with pytest.raises(DataError, match=r"lists no tables of py-feat; run `vfer data add pyfeat FOLDER`, or set features\.source"):
@@ -345,5 +345,5 @@ def test_frames_leaves_tables_out_and_refuses_a_dataset_of_tables_alone(data: Pa
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", codecs.BOM_UTF8 + text([row[6:] for row in rows()], ",").encode())
+    path = write_file(tmp_path / "a.csv", codecs.BOM_UTF8 + text([row[6:] for row in rows()], ",").encode())
     assert tables.units(path, TOOLS["openface"]) == UNITS

@@ -17,7 +17,7 @@ import pysubs2
 import pytest
 from numpy.typing import NDArray
 from pympi import Elan, Praat
-from test_predict import documented
+from test_predict import schema_columns
 from typer.testing import CliRunner
 
 import vfer
@@ -337,7 +337,7 @@ def named(columns: list[str], classes: list[str]) -> Iterator[str]:
 
 def test_the_tables_are_as_documented(folder: Path, timeline: Timeline) -> None:
     table = pq.read_table(folder / "film.frames.parquet")
-    wanted = list(named(documented("Frames"), timeline.classes))
+    wanted = list(named(schema_columns("Frames"), timeline.classes))
     assert [name for name in wanted if not name.startswith("plain_") and name != "baseline"] == table.column_names
     with (folder / "film.frames.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -345,12 +345,12 @@ def test_the_tables_are_as_documented(folder: Path, timeline: Timeline) -> None:
     assert len(rows) == table.num_rows == len(list(timeline.rows))
     provenance = json.loads(table.schema.metadata[b"vfer"])
     assert provenance == json.loads((folder / "film.provenance.json").read_text()) == json.loads(json.dumps(timeline.provenance))
-    assert sorted(documented("Provenance")) == sorted({*provenance, "baseline", "people_sha256"})
+    assert sorted(schema_columns("Provenance")) == sorted({*provenance, "baseline", "people_sha256"})
     with (folder / "film.segments.csv").open(newline="", encoding="utf-8") as stream:
         segments = list(csv.DictReader(stream))
-    assert list(segments[0]) == documented("Segments")
+    assert list(segments[0]) == schema_columns("Segments")
     persons.write(folder / "people.csv", timeline.people)
-    assert (folder / "people.csv").read_text().splitlines()[0].split(",") == documented("People")
+    assert (folder / "people.csv").read_text().splitlines()[0].split(",") == schema_columns("People")
 
 
 def test_boxes_and_probabilities_survive_the_tables(folder: Path, timeline: Timeline) -> None:

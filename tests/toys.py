@@ -111,7 +111,7 @@ def png(picture: "NDArray[np.uint8]") -> bytes:
     return cv2.imencode(".png", picture)[1].tobytes()
 
 
-def judged_stills(stills_file: Path, predictions_file: Path, network: Path, count: int = 6) -> None:
+def write_stills(stills_file: Path, predictions_file: Path, network: Path, count: int = 6) -> None:
     """Write stills of the toy classes, `count` of each usage, and what the toy CNN says of them.
 
     One of each usage is labelled wrongly, and has a twin.

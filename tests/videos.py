@@ -35,7 +35,7 @@ def video(
         if pts:
             stream.codec_context.time_base = Fraction(1, 1000)
         for index, picture in enumerate(pictures):
-            frame = stored(picture, pix_fmt)
+            frame = frame_of(picture, pix_fmt)
             frame.color_range = colours
             frame.pts, frame.time_base = (pts[index], Fraction(1, 1000)) if pts else (index, Fraction(1, rate))
             container.mux(stream.encode(frame))
@@ -43,7 +43,7 @@ def video(
     return path
 
 
-def stored(luma: NDArray[np.uint8], pix_fmt: str) -> av.VideoFrame:
+def frame_of(luma: NDArray[np.uint8], pix_fmt: str) -> av.VideoFrame:
     """A frame with this luma and no colour, 8 or 10 bits deep."""
     deep = "10" in pix_fmt
     frame = av.VideoFrame(luma.shape[1], luma.shape[0], pix_fmt)
@@ -60,7 +60,7 @@ def quadrants() -> NDArray[np.uint8]:
     return np.kron(np.array([[220, 160], [40, 100]], np.uint8), np.ones((32, 48), np.uint8))
 
 
-def tagged(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+def tag(path: Path, matrix: tuple[int, int, int, int]) -> Path:
     """Put the matrix (a, b, c, d) into the video's track header, as phones do."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4 + 40  # after version, times, layer and volume: {a, b, u, c, d, v, x, y, w}, 16.16 and 2.30
