@@ -25,7 +25,7 @@ def noise(count: int) -> list[NDArray[np.uint8]]:
     return [rng.integers(16, 236, (64, 96), dtype=np.uint8) for _ in range(count)]
 
 
-def taken(path: Path, fps: float = 10) -> list[tuple[int, float]]:
+def times_of(path: Path, fps: float = 10) -> list[tuple[int, float]]:
     return [(frame.index, frame.time) for frame in sample(path, fps, 640)]
 
 
@@ -33,7 +33,7 @@ def first(path: Path, max_side: int = 640) -> NDArray[np.uint8]:
     return next(iter(sample(path, 10, max_side))).grey
 
 
-def refused(path: Path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(ClipError) as excinfo:
         list(sample(path, 10, 640))
     assert "\n" not in str(excinfo.value)
@@ -43,8 +43,8 @@ def refused(path: Path) -> str:
 
 def test_a_constant_rate_is_sampled_evenly_from_its_first_frame(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", range(20, 50), rate=30)
-    assert taken(path, 10) == [(3 * n, pytest.approx(n / 10, abs=1e-4)) for n in range(10)]
-    assert [index for index, _ in taken(path, 12)] == [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]
+    assert times_of(path, 10) == [(3 * n, pytest.approx(n / 10, abs=1e-4)) for n in range(10)]
+    assert [index for index, _ in times_of(path, 12)] == [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]
 
 
 def test_the_picture_is_the_one_of_its_index(tmp_path: Path) -> None:
@@ -54,12 +54,12 @@ def test_the_picture_is_the_one_of_its_index(tmp_path: Path) -> None:
 
 
 def test_a_slower_video_keeps_all_of_its_frames(tmp_path: Path) -> None:
-    assert taken(video(tmp_path / "a.mp4", range(20, 26), rate=5), 10) == [(n, n / 5) for n in range(6)]
+    assert times_of(video(tmp_path / "a.mp4", range(20, 26), rate=5), 10) == [(n, n / 5) for n in range(6)]
 
 
 def test_a_rate_of_ntsc_loses_no_tick(tmp_path: Path) -> None:
     pts = [round(n * 1001 / 30) for n in range(90)]
-    result = taken(video(tmp_path / "a.mkv", [60] * 90, pts=pts), 10)
+    result = times_of(video(tmp_path / "a.mkv", [60] * 90, pts=pts), 10)
     assert len(result) == 30
     assert all(0 <= time - n / 10 < 1001 / 30000 + 0.001 for n, (_, time) in enumerate(result))
 
@@ -67,14 +67,14 @@ def test_a_rate_of_ntsc_loses_no_tick(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_a_variable_rate_is_sampled_evenly_in_time(tmp_path: Path, suffix: str) -> None:
     pts = [0, 20, 40, 90, 110, 130, 600, 610, 690, 705]  # a burst, a gap of half a second, a burst
-    result = taken(video(tmp_path / f"a.{suffix}", [60] * 10, pts=pts), 10)
+    result = times_of(video(tmp_path / f"a.{suffix}", [60] * 10, pts=pts), 10)
     assert result == [(0, 0.0), (4, 0.11), (6, 0.6), (9, 0.705)]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_times_count_from_the_first_frame(tmp_path: Path, suffix: str) -> None:
     path = video(tmp_path / f"a.{suffix}", [60] * 4, pts=[700, 800, 900, 1000])
-    assert taken(path) == [(0, 0.0), (1, 0.1), (2, 0.2), (3, 0.3)]
+    assert times_of(path) == [(0, 0.0), (1, 0.1), (2, 0.2), (3, 0.3)]
 
 
 def test_frames_stored_out_of_order_come_in_the_order_of_their_times(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_frames_stored_out_of_order_come_in_the_order_of_their_times(tmp_path: P
     assert np.all(np.diff([int(np.median(frame.grey)) for frame in frames]) > 5)
 
 
-def predicted(path: Path, count: int = 60, skipped: int = 0) -> Path:
+def write_b_frames(path: Path, count: int = 60, skip: int = 0) -> Path:
     """Write a moving pattern at 30 frames a second, most of it B-frames; the first packets may be left out, as a rough cut does."""
     pattern = cv2.GaussianBlur(np.random.default_rng(0).integers(30, 220, (64, 96 + count), dtype=np.uint8), (0, 0), 2)
     with av.open(str(path), "w") as container:
@@ -104,25 +104,25 @@ def predicted(path: Path, count: int = 60, skipped: int = 0) -> Path:
             frame = frame_of(np.ascontiguousarray(pattern[:, index : index + 96]), "yuv420p")
             frame.pts = index
             packets.extend(stream.encode(frame))
-        container.mux([*packets, *stream.encode()][skipped:])
+        container.mux([*packets, *stream.encode()][skip:])
     return path
 
 
 @pytest.mark.parametrize("fps", [1, 4, 7.5, 10, 29])
-@pytest.mark.parametrize("skipped", [0, 7])
-def test_frames_that_are_not_decoded_change_no_pixel(tmp_path: Path, fps: float, skipped: int) -> None:
-    path = predicted(tmp_path / "a.mkv", skipped=skipped)
+@pytest.mark.parametrize("skip", [0, 7])
+def test_frames_that_are_not_decoded_change_no_pixel(tmp_path: Path, fps: float, skip: int) -> None:
+    path = write_b_frames(tmp_path / "a.mkv", skip=skip)
     whole = list(sample(path, 1000, 640))
-    assert len(whole) == 60 if not skipped else 30 <= len(whole) < 60
-    taken = list(sample(path, fps, 640))
+    assert len(whole) == 60 if not skip else 30 <= len(whole) < 60
+    some = list(sample(path, fps, 640))
     expected = [frame for n, frame in enumerate(whole) if n == 0 or int(frame.time * fps + 1e-5) > int(whole[n - 1].time * fps + 1e-5)]
-    assert [(frame.index, frame.time) for frame in taken] == [(frame.index, frame.time) for frame in expected]
-    assert all(np.array_equal(one.grey, other.grey) for one, other in zip(taken, expected, strict=True))
+    assert [(frame.index, frame.time) for frame in some] == [(frame.index, frame.time) for frame in expected]
+    assert all(np.array_equal(one.grey, other.grey) for one, other in zip(some, expected, strict=True))
 
 
 def test_frames_that_no_tick_takes_are_not_decoded_where_no_other_needs_them(tmp_path: Path) -> None:
-    path = predicted(tmp_path / "a.mp4")
-    every, some = ({shown.index for shown in decode.decoded(path, fps=fps)} for fps in (None, 10))
+    path = write_b_frames(tmp_path / "a.mp4")
+    every, some = ({frame.index for frame in decode.decoded(path, fps=fps)} for fps in (None, 10))
     assert every == set(range(60))
     assert set(range(0, 60, 3)) <= some
     assert len(some) < 45
@@ -149,8 +149,8 @@ def test_the_display_matrix_is_honoured(tmp_path: Path, matrix: tuple[int, int, 
     grey = first(path)
     height, width = grey.shape
     assert (height, width) == ((64, 96) if matrix[0] else (96, 64))
-    shown = grey[height // 4 :: height // 2, width // 4 :: width // 2]
-    np.testing.assert_allclose(shown, corners, atol=3)
+    quarters = grey[height // 4 :: height // 2, width // 4 :: width // 2]
+    np.testing.assert_allclose(quarters, corners, atol=3)
 
 
 def test_a_turned_video_is_shrunk_by_its_longer_side(tmp_path: Path) -> None:
@@ -227,17 +227,17 @@ def test_a_sound_file_has_no_video_stream(tmp_path: Path) -> None:
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    assert refused(path) == "has no video stream; give a video"
+    assert refusal(path) == "has no video stream; give a video"
 
 
 def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path / "no.mp4").startswith("cannot be decoded (there is no such file); replace")
+    assert refusal(tmp_path / "no.mp4").startswith("cannot be decoded (there is no such file); replace")
     (tmp_path / "empty.mp4").touch()
-    assert refused(tmp_path / "empty.mp4").startswith("cannot be decoded (the file is empty); replace")
+    assert refusal(tmp_path / "empty.mp4").startswith("cannot be decoded (the file is empty); replace")
     (tmp_path / "text.mp4").write_text("no video at all\n" * 50)
-    assert refused(tmp_path / "text.mp4").startswith("cannot be decoded (Invalid data found")
+    assert refusal(tmp_path / "text.mp4").startswith("cannot be decoded (Invalid data found")
     (tmp_path / "folder.mp4").mkdir()
-    assert refused(tmp_path / "folder.mp4").startswith("cannot be decoded (Is a directory); give a video")
+    assert refusal(tmp_path / "folder.mp4").startswith("cannot be decoded (Is a directory); give a video")
 
 
 @pytest.mark.parametrize("movflags", ["", "faststart"], ids=["moov last", "moov first"])
@@ -247,7 +247,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, movflags: str, share: float
     content = path.read_bytes()
     assert (content.index(b"moov") < content.index(b"mdat")) == (movflags == "faststart")
     path.write_bytes(content[: int(share * len(content))])
-    line = refused(path)
+    line = refusal(path)
     assert line.startswith(("is truncated, ", "cannot be decoded (Invalid data found"))
     assert line.endswith("; replace or remove the file")
 
@@ -257,7 +257,7 @@ def test_a_file_cut_between_two_frames_is_refused(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         at = [packet.pos for packet in container.demux(video=0) if packet.pos is not None]
     path.write_bytes(path.read_bytes()[: at[12]])
-    assert refused(path).startswith("is truncated, 12 of 20 frames decode")
+    assert refusal(path).startswith("is truncated, 12 of 20 frames decode")
 
 
 def test_a_trimmed_file_is_not_truncated(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_tags_in_another_encoding_do_no_harm(tmp_path: Path) -> None:
     content = path.read_bytes()
     assert content.count("Zoeé".encode()) == 1
     path.write_bytes(content.replace("Zoeé".encode(), b"Zoe\xe9x"))
-    assert taken(path) == [(0, 0.0)]
+    assert times_of(path) == [(0, 0.0)]
 
 
 def job(tmp_path: Path, source: Path, **changes: float) -> FramesJob:
@@ -299,8 +299,8 @@ def test_the_table_holds_each_frame(tmp_path: Path) -> None:
     assert write(work).frames == 140
     with pq.ParquetFile(work.target) as file:
         assert file.schema_arrow.equals(FRAMES_SCHEMA)
-        kept = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        assert kept == {"framing": "scene", "width": "80", "height": "45"}
+        metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+        assert metadata == {"framing": "scene", "width": "80", "height": "45"}
         assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [64, 64, 12]
         table = file.read()
     assert table["frame"].to_pylist() == list(range(140))
@@ -320,7 +320,7 @@ def test_the_same_video_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_one_frame_is_too_few_and_said_so(tmp_path: Path) -> None:
     source = video(tmp_path / "a.mp4", [60])
-    assert taken(source) == [(0, 0.0)]
+    assert times_of(source) == [(0, 0.0)]
     with pytest.raises(ClipError, match=r"a\.mp4: gives 1 frame, fewer than frames\.min_frames \(2\); remove it"):
         write(job(tmp_path, source))
     assert write(job(tmp_path, source, min_frames=1)).frames == 1
@@ -350,18 +350,18 @@ def test_real_clips_decode_whole(real_data: Path) -> None:
         with av.open(str(path)) as container:
             rate = float(container.streams.video[0].average_rate or 0)
             # The edit list of the published clips hides their last frame.
-            shown = sum(bool(packet.size) and not packet.is_discard for packet in container.demux(video=0))
+            count = sum(bool(packet.size) and not packet.is_discard for packet in container.demux(video=0))
         frames = list(sample(path, 1000, 320))
-        assert [frame.index for frame in frames] == list(range(shown))
-        np.testing.assert_allclose([frame.time for frame in frames], np.arange(shown) / rate, atol=2e-3)
-        check_sampled(frames, list(sample(path, 10, 320)), shown / rate)
+        assert [frame.index for frame in frames] == list(range(count))
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(count) / rate, atol=2e-3)
+        check_sample(frames, list(sample(path, 10, 320)), count / rate)
 
 
-def check_sampled(every: list[Frame], sampled: list[Frame], seconds: float) -> None:
+def check_sample(every: list[Frame], some: list[Frame], seconds: float) -> None:
     """Ten a second, each the first at or after its tick, the same pixels as when all are taken."""
-    assert abs(len(sampled) - 10 * seconds) <= 1
-    assert all(-1e-6 <= frame.time - n / 10 < 0.035 for n, frame in enumerate(sampled))
-    assert all(np.array_equal(frame.grey, every[frame.index].grey) for frame in sampled)
+    assert abs(len(some) - 10 * seconds) <= 1
+    assert all(-1e-6 <= frame.time - n / 10 < 0.035 for n, frame in enumerate(some))
+    assert all(np.array_equal(frame.grey, every[frame.index].grey) for frame in some)
 
 
 def test_other_real_videos_decode(real_data: Path) -> None:

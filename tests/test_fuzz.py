@@ -26,13 +26,13 @@ def test_mutated_clips_decode_or_are_refused() -> None:
 def test_a_seed_gives_the_same_mutants(tmp_path: Path) -> None:
     (original := tmp_path / "a.mp4").write_bytes(bytes(range(256)) * 20)
     jobs = fuzz.mutants([original], tmp_path, 50, seed=3)
-    made = [[fuzz.mutate(original.read_bytes(), np.random.default_rng(job.seed)) for job in jobs] for _ in range(2)]
-    assert made[0] == made[1]
-    assert len(set(made[0])) == 50
+    mutants = [[fuzz.mutate(original.read_bytes(), np.random.default_rng(job.seed)) for job in jobs] for _ in range(2)]
+    assert mutants[0] == mutants[1]
+    assert len(set(mutants[0])) == 50
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A dataset of three clips, as a zip and as a manifest."""
     folder = tmp_path_factory.mktemp("published")
     clips = {
@@ -51,21 +51,21 @@ def state(data: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("reader", "suffix"), [("folder", "zip"), ("manifest", "csv")])
 def test_mutated_archives_and_manifests_leave_the_dataset_as_before_or_as_after(
-    reader: str, suffix: str, published: dict[str, bytes], tmp_path: Path
+    reader: str, suffix: str, originals: dict[str, bytes], tmp_path: Path
 ) -> None:
     random, outcomes, data = np.random.default_rng(7), Counter[int](), tmp_path / "data"
     for number in range(60):
         path = tmp_path / f"{number}.{suffix}"
-        path.write_bytes(fuzz.mutate(published[reader], random))
+        path.write_bytes(fuzz.mutate(originals[reader], random))
         before = state(data)
-        done = CliRunner().invoke(app, ["data", "add", reader, str(path), "--no-dvc", "--data", str(data), "--source", f"s{number}"])
-        assert isinstance(done.exception, SystemExit | VferError | None), (number, done.exc_info)
-        outcomes[done.exit_code] += 1
-        if done.exit_code:
+        result = CliRunner().invoke(app, ["data", "add", reader, str(path), "--no-dvc", "--data", str(data), "--source", f"s{number}"])
+        assert isinstance(result.exception, SystemExit | VferError | None), (number, result.exc_info)
+        outcomes[result.exit_code] += 1
+        if result.exit_code:
             assert state(data) == before, number
         else:
-            listed = {clip.path for clip in manifest.read(data / "clips.csv")}
-            assert {name for name in state(data) if name.startswith("clips/")} == listed, number
+            paths = {clip.path for clip in manifest.read(data / "clips.csv")}
+            assert {name for name in state(data) if name.startswith("clips/")} == paths, number
             assert (
                 before.items() - {("clips.csv", before.get("clips.csv")), ("places.csv", before.get("places.csv"))} <= state(data).items()
             )

@@ -32,13 +32,15 @@ def answers(right: int, people: int = PEOPLE, clips: int = CLIPS, first: int = 0
     ]
 
 
-def system(right: int, learned: Sequence[Example] = (), **changed: object) -> Record:
-    made = {"rules": RULES, "learned": list(learned), "answers": answers(right), "validation": 0.5, "validated": "v"}
-    return Record(**(made | changed))  # type: ignore[arg-type]
+def system(right: int, learned: Sequence[Example] = (), **changes: object) -> Record:
+    fields = {"rules": RULES, "learned": list(learned), "answers": answers(right), "validation": 0.5, "validated": "v"}
+    return Record(**(fields | changes))  # type: ignore[arg-type]
 
 
-def hold(own: Record, champion: Record, looks: Sequence[EarlierChallenger] = (), asked: Mapping[str, str | None] | None = None) -> Verdict:
-    return contest(own, champion, "version 1", looks, 0.05, lambda clips: {c.digest: asked[c.digest] for c in clips} if asked else {})
+def hold(
+    own: Record, champion: Record, looks: Sequence[EarlierChallenger] = (), replies: Mapping[str, str | None] | None = None
+) -> Verdict:
+    return contest(own, champion, "version 1", looks, 0.05, lambda clips: {c.digest: replies[c.digest] for c in clips} if replies else {})
 
 
 def test_the_better_one_wins_and_the_line_says_on_what() -> None:
@@ -49,7 +51,7 @@ def test_the_better_one_wins_and_the_line_says_on_what() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "why"),
+    ("changes", "why"),
     [
         ({"classes": ["dark", "odd"]}, "distinguishes dark, odd, not dark, light"),
         ({"merge": {"light": "dark"}}, "labels that were merged otherwise"),
@@ -58,8 +60,8 @@ def test_the_better_one_wins_and_the_line_says_on_what() -> None:
         ({"source": "openface"}, "works on features of openface, not of cnn"),
     ],
 )
-def test_unlike_systems_hold_no_contest(changed: dict[str, object], why: str) -> None:
-    verdict = hold(system(12), system(0, rules=replace(RULES, **changed)))  # type: ignore[arg-type]
+def test_unlike_systems_hold_no_contest(changes: dict[str, object], why: str) -> None:
+    verdict = hold(system(12), system(0, rules=replace(RULES, **changes)))  # type: ignore[arg-type]
     assert (verdict.promoted, verdict.looked) == (False, False)
     assert verdict.reason.startswith("no contest: version 1")
     assert why in verdict.reason
@@ -95,8 +97,8 @@ def test_clips_that_the_champion_never_answered_are_put_to_it() -> None:
     champion = replace(system(5), answers=answers(5, people=2))
     verdict = hold(system(10), champion)
     assert "too few people to tell: 24 recordings of 2 people whom neither has learned from (72 more could not be asked)" in verdict.reason
-    asked = {answer.digest: answer.predicted for answer in answers(5)}
-    verdict = hold(system(10), champion, asked=asked)
+    replies = {answer.digest: answer.predicted for answer in answers(5)}
+    verdict = hold(system(10), champion, replies == replies)
     assert verdict.promoted
     assert "on 96 recordings of 8 people" in verdict.reason
 
@@ -122,15 +124,15 @@ def test_each_look_is_held_to_a_level_of_its_own() -> None:
 
 def test_of_twenty_equally_good_challengers_hardly_ever_one_becomes_champion() -> None:
     """The former gate, McNemar's test over clips and their twins at 0.05 each time, promoted one in most rows of twenty."""
-    made = reigns(np.random.default_rng(0), 600)
-    assert made.by_gate().mean() < 0.05
-    assert made.by_mcnemar().mean() > 0.5
+    simulation = reigns(np.random.default_rng(0), 600)
+    assert simulation.by_gate().mean() < 0.05
+    assert simulation.by_mcnemar().mean() > 0.5
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    made = system(3, [Example("clip", "x", "train", "s0", "d")])
-    record.write(tmp_path / "record", made)
-    assert record.read(tmp_path / "record") == made
+    own = system(3, [Example("clip", "x", "train", "s0", "d")])
+    record.write(tmp_path / "record", own)
+    assert record.read(tmp_path / "record") == own
     (tmp_path / "record" / "answers.parquet").write_bytes(b"")
     with pytest.raises(DataError, match="holds no record of what the model has learned from"):
         record.read(tmp_path / "record")
@@ -177,8 +179,8 @@ def test_a_system_is_judged_by_the_answers_that_its_baseline_implies(tmp_path: P
     write_json(tmp_path / "lstm" / "metrics.json", {"validation": {"accuracy": 0.5}, "validation_baseline": {"accuracy": 0.75}})
     learned.write(tmp_path / "tune" / learned.FILE, [])
     params = {"labels": {"merge": {}}, "lstm": {"baseline": mode}, "evaluate": {"faceless": "wrong"}}
-    made = record.collect(tmp_path, params, ["dark", "light"], [])
-    assert [(answer.clip, answer.predicted) for answer in made.answers] == (
+    own = record.collect(tmp_path, params, ["dark", "light"], [])
+    assert [(answer.clip, answer.predicted) for answer in own.answers] == (
         [("a", "light"), ("b", "light")] if mode == "none" else [("a", "dark")]
     )
-    assert (made.rules.baseline, made.validation) == (mode, 0.5 if mode == "none" else 0.75)
+    assert (own.rules.baseline, own.validation) == (mode, 0.5 if mode == "none" else 0.75)

@@ -50,14 +50,14 @@ def run(tmp_path: Path, *arguments: str | Path) -> tuple[str, Clips]:
     data = tmp_path / "data"
     shutil.rmtree(data, ignore_errors=True)
     command = ["add", *map(str, arguments), "--no-dvc", "--data", str(data)]
-    done = CliRunner().invoke(app, command, env={"COLUMNS": "300"})
-    if done.exception:
-        assert isinstance(done.exception, VferError), repr(done.exception)
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "300"})
+    if result.exception:
+        assert isinstance(result.exception, VferError), repr(result.exception)
         assert not data.exists(), "nothing was usable, and something was changed"
-        assert "\n" not in str(done.exception)
-        return str(done.exception), {}
+        assert "\n" not in str(result.exception)
+        return str(result.exception), {}
     assert [path for path in data.rglob("*") if path.name.startswith(".")] == []
-    return done.output, {row.clip: row for row in manifest.read(data / "clips.csv")}
+    return result.output, {row.clip: row for row in manifest.read(data / "clips.csv")}
 
 
 def who(row: manifest.Clip) -> str:
@@ -87,12 +87,12 @@ def test_a_name_that_is_no_utf8_costs_nothing(tmp_path: Path, clip: Callable[[st
     odd = os.fsdecode(b"caf\xe9")
     for name in ("happy/s1_1", f"sad/{odd}_1", f"sad/{odd}", "sad/a\x1b[31m\nb_1", "Zoë/Zoë_1"):
         clip(f"ds/{name}.mp4")
-    done = by_hand(tmp_path, "folder", tmp_path / "ds", "--report", tmp_path / "report.csv", **locale)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "1 with names that are not UTF-8 were added" in done.stdout
-    assert "2 refused" in done.stdout
-    assert "\x1b" not in done.stdout
+    process = by_hand(tmp_path, "folder", tmp_path / "ds", "--report", tmp_path / "report.csv", **locale)
+    assert process.returncode == 0, process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+    assert "1 with names that are not UTF-8 were added" in process.stdout
+    assert "2 refused" in process.stdout
+    assert "\x1b" not in process.stdout
     rows = manifest.read(tmp_path / "data" / "clips.csv")
     assert {who(row) for row in rows} == {"s1", "caf\\xe9", "a\\x1b[31m\\nb"}
     assert len((tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()) == 3
@@ -162,9 +162,9 @@ def test_a_manifest_that_cannot_be_trusted_is_refused_in_its_own_words(tmp_path:
     clip("a.mp4"), clip("b.mp4")
     text, message = BAD[fault]
     (tmp_path / "m.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
-    printed, _ = run(tmp_path, "manifest", tmp_path / "m.csv")
-    assert message in printed
-    assert "nothing was changed" in printed
+    output, _ = run(tmp_path, "manifest", tmp_path / "m.csv")
+    assert message in output
+    assert "nothing was changed" in output
 
 
 @pytest.mark.parametrize("path", ["b\0.mp4", "0" * 300 + ".mp4", "none.mp4", "m.csv", "pipe.mp4", "loop.mp4", "empty", "locked/a.mp4"])
@@ -174,9 +174,9 @@ def test_a_row_that_leads_nowhere_costs_only_itself(tmp_path: Path, clip: Callab
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     (tmp_path / "empty").mkdir()
     (tmp_path / "m.csv").write_text(f"{HEAD}a.mp4,happy,s1\n{path},sad,s2\n")
-    printed, clips = run(tmp_path, "manifest", tmp_path / "m.csv")
+    output, clips = run(tmp_path, "manifest", tmp_path / "m.csv")
     assert list(clips) == ["manifest/a"]
-    assert "1 refused" in printed
+    assert "1 refused" in output
 
 
 def test_clips_csv_may_not_lead_out_of_the_dataset(tmp_path: Path) -> None:
@@ -197,28 +197,28 @@ def test_links_to_folders_are_followed_and_loops_noticed(tmp_path: Path, clip: C
     (tmp_path / "ds" / "sad again").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "ds" / "happy" / "gone_1.mp4").symlink_to(tmp_path / "nowhere.mp4")
     os.mkfifo(tmp_path / "ds" / "happy" / "pipe_1.mp4")
-    printed, clips = run(tmp_path, "folder", tmp_path / "ds")
+    output, clips = run(tmp_path, "folder", tmp_path / "ds")
     assert {(row.expression, who(row)) for row in clips.values()} == {("happy", "s1"), ("sad", "s2")}
-    assert printed.count("which was read already") == 2
-    assert "is a broken link" in printed
-    assert "is not a regular file" in printed
+    assert output.count("which was read already") == 2
+    assert "is a broken link" in output
+    assert "is not a regular file" in output
 
 
 def test_a_folder_that_may_not_be_read_costs_only_itself(
     tmp_path: Path, clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip("ds/happy/s1_1.mp4"), clip("ds/sad/s2_1.mp4")
-    looked = Path.stat
+    real = Path.stat
 
-    def locked(path: Path, **options: bool) -> os.stat_result:
+    def stat(path: Path, **options: bool) -> os.stat_result:
         if path.parent.name == "sad":
             raise PermissionError(13, "Permission denied", str(path))
-        return looked(path, **options)
+        return real(path, **options)
 
-    monkeypatch.setattr(Path, "stat", locked)
-    entries, refused = scan([tmp_path / "ds"])
+    monkeypatch.setattr(Path, "stat", stat)
+    entries, refusals = scan([tmp_path / "ds"])
     assert [entry.name for entry in entries] == ["s1_1.mp4"]
-    assert [item.reason for item in refused] == ["cannot be read (Permission denied)"]
+    assert [item.reason for item in refusals] == ["cannot be read (Permission denied)"]
 
 
 @pytest.mark.parametrize(
@@ -227,11 +227,11 @@ def test_a_folder_that_may_not_be_read_costs_only_itself(
 def test_another_archive_is_refused_with_what_to_do(tmp_path: Path, clip: Callable[[str], Path], name: str, remedy: str) -> None:
     clip("ds/happy/s1_1.mp4")
     (tmp_path / name).write_bytes(b"Rar!")
-    printed, _ = run(tmp_path, "folder", tmp_path / "ds", tmp_path / name)
-    assert remedy in printed
+    output, _ = run(tmp_path, "folder", tmp_path / "ds", tmp_path / name)
+    assert remedy in output
     (tmp_path / name).rename(tmp_path / "ds" / name)
-    printed, clips = run(tmp_path, "folder", tmp_path / "ds")
-    assert remedy in printed
+    output, clips = run(tmp_path, "folder", tmp_path / "ds")
+    assert remedy in output
     assert len(clips) == 1
 
 
@@ -239,8 +239,8 @@ def test_a_zip_in_a_zip_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("happy/s1_1.mp4", content)
         archive.writestr("Actor_01.zip", b"PK")
-    printed, clips = run(tmp_path, "folder", tmp_path / "a.zip")
-    assert "is an archive inside a zip; unpack a.zip" in printed
+    output, clips = run(tmp_path, "folder", tmp_path / "a.zip")
+    assert "is an archive inside a zip; unpack a.zip" in output
     assert len(clips) == 1
 
 
@@ -250,8 +250,8 @@ def test_a_zip_bomb_costs_neither_memory_nor_disk(tmp_path: Path, monkeypatch: p
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("happy/s1_1.mp4", bytes(30 << 20))
         archive.writestr("train/happy/Training_1.png", bytes(30 << 20))
-    printed, _ = run(tmp_path, "folder", tmp_path / "a.zip")
-    assert "unpacks to 30 MiB" in printed
+    output, _ = run(tmp_path, "folder", tmp_path / "a.zip")
+    assert "unpacks to 30 MiB" in output
     (tmp_path / "train/happy").mkdir(parents=True)
     (tmp_path / "train/happy/Training_1.png").write_bytes(bytes(2 << 20))
     assert "is larger than 1 MiB" in run(tmp_path, "fer2013", tmp_path / "train")[0]
@@ -294,9 +294,9 @@ def test_a_small_file_that_unpacks_to_much_takes_no_memory(tmp_path: Path, name:
 # The layouts
 
 
-def found_in(reader: str, root: Path) -> tuple[dict[str, FoundClip], list[str], list[str]]:
-    entries, refused = scan([root])
-    items = [*refused, *READERS[reader].read(entries)]
+def items_in(reader: str, root: Path) -> tuple[dict[str, FoundClip], list[str], list[str]]:
+    entries, refusals = scan([root])
+    items = [*refusals, *READERS[reader].read(entries)]
     clips = {item.name: item for item in items if isinstance(item, FoundClip)}
     return clips, [i.reason for i in items if isinstance(i, Refused)], [i.reason for i in items if isinstance(i, Passed)]
 
@@ -333,13 +333,13 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("reader", LAYOUTS)
 def test_a_public_layout_gives_expression_and_subject(tmp_path: Path, reader: str) -> None:
-    files, expected, (refused, passed) = LAYOUTS[reader]
+    files, expected, (refusals, passes) = LAYOUTS[reader]
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    clips, reasons, others = found_in(reader, tmp_path)
+    clips, reasons, others = items_in(reader, tmp_path)
     assert {name: (item.expression, item.subject) for name, item in clips.items()} == expected
-    assert (len(reasons), len(others)) == (refused, passed)
+    assert (len(reasons), len(others)) == (refusals, passes)
     if reader == "mead":
         assert len({item.recording for item in clips.values()}) == 1, "two views of one performance"
 
@@ -354,20 +354,20 @@ def pictures(folder: Path, names: list[str], size: tuple[int, int] = (40, 30)) -
 
 def test_dfew_takes_its_labels_from_the_tables(tmp_path: Path) -> None:
     (tmp_path / "set_1.csv").write_text("video_name,label\n1,1\n00002,6\n4,9\n")
-    assert found_in("dfew", tmp_path)[1] == ["holds a label that is not between 1 and 7, or a name that is not a number: 9"]
+    assert items_in("dfew", tmp_path)[1] == ["holds a label that is not between 1 and 7, or a name that is not a number: 9"]
     (tmp_path / "set_1.csv").write_text("video_name,label\n1,1\n00002,6\n")
     (tmp_path / "original").mkdir()
     for number in (1, 3):
         (tmp_path / "original" / f"{number}.mp4").write_bytes(b"")
     pictures(tmp_path / "clip_224x224" / "00002", ["00002_0001.jpg", "00002_0002.jpg"])
-    clips, refused, passed = found_in("dfew", tmp_path)
+    clips, refusals, passes = items_in("dfew", tmp_path)
     assert {name: (item.expression, item.framing) for name, item in clips.items()} == {
         "00001": ("happy", None),
         "00002": ("disgust", "face"),
     }
-    assert (refused, passed) == ([], ["clip without a single label"])
+    assert (refusals, passes) == ([], ["clip without a single label"])
     (tmp_path / "set_1.csv").unlink()
-    assert "no table of labels" in found_in("dfew", tmp_path)[1][0]
+    assert "no table of labels" in items_in("dfew", tmp_path)[1][0]
 
 
 def test_a_folder_of_numbered_pictures_is_a_clip(tmp_path: Path) -> None:
@@ -378,16 +378,16 @@ def test_a_folder_of_numbered_pictures_is_a_clip(tmp_path: Path) -> None:
     pictures(tmp_path / "ds/happy/bob_1", ["1.png"])
     pictures(tmp_path / "ds/happy/carl_1", ["1.png"])
     pictures(tmp_path / "ds/happy/carl_1", ["2.png"], size=(50, 30))
-    printed, clips = run(tmp_path, "sequences", tmp_path / "ds", "--framing", "face", "--fps", "25")
-    shown = {name: (row.expression, who(row), row.framing) for name, row in clips.items()}
-    assert shown == {
+    output, clips = run(tmp_path, "sequences", tmp_path / "ds", "--framing", "face", "--fps", "25")
+    labels = {name: (row.expression, who(row), row.framing) for name, row in clips.items()}
+    assert labels == {
         "sequences/happy/anna_1": ("happy", "anna", "face"),
         "sequences/P002/Sadness": ("sad", "P002", "face"),
         "sequences/NI_Acropped/Strong/P001/Anger": ("angry", "P001", "face"),
         "sequences/VL_Acropped/Strong/P001/Anger": ("angry", "P001", "face"),
     }
     assert len({row.recording for row in clips.values()}) == 3, "two cameras saw one performance"
-    assert "differ in size" in printed
+    assert "differ in size" in output
     frames = list(decode.frames(tmp_path / "data" / clips["sequences/happy/anna_1"].path))
     assert [int(np.median(frame.grey)) for frame in frames] == [40 + 15 * n for n in range(12)], "10 comes after 9"
     assert frames[1].time == pytest.approx(0.04)
@@ -403,12 +403,12 @@ def test_a_coding_table_labels_sequences(tmp_path: Path) -> None:
     (tmp_path / "ds/coding.csv").write_text(
         "Subject,Filename,OnsetFrame,Estimated Emotion\n1,EP02_01f,46,happiness\n02,EP02_02f,46,disgust\n"
     )
-    printed, clips = run(tmp_path, "sequences", tmp_path / "ds")
+    output, clips = run(tmp_path, "sequences", tmp_path / "ds")
     assert {name: row.expression for name, row in clips.items()} == {
         "sequences/sub01/EP02_01f": "happy",
         "sequences/sub02/EP02_02f": "disgust",
     }
-    assert "1 skipped: a sequence that the table does not list" in printed
+    assert "1 skipped: a sequence that the table does not list" in output
 
 
 def test_a_manifest_may_name_folders_of_pictures(tmp_path: Path) -> None:
@@ -466,9 +466,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refuse(*arguments: str | Path) -> str:
-    done = CliRunner().invoke(app, ["add", *map(str, arguments)])
-    assert isinstance(done.exception, DataError), done.output
-    return str(done.exception)
+    result = CliRunner().invoke(app, ["add", *map(str, arguments)])
+    assert isinstance(result.exception, DataError), result.output
+    return str(result.exception)
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -494,10 +494,10 @@ def test_what_may_not_be_written_is_refused_before_anything_changes(
 ) -> None:
     clip("ds/happy/s1_1.mp4")
     assert CliRunner().invoke(app, ["add", "folder", str(tmp_path / "ds")]).exit_code == 0
-    before, locked, may = tree(repository), (repository / name).resolve(), os.access
+    before, target, may = tree(repository), (repository / name).resolve(), os.access
 
     def access(path: Path, mode: int) -> bool:  # root may write anything
-        return may(path, mode) and not (mode == os.W_OK and Path(path).resolve() == locked)
+        return may(path, mode) and not (mode == os.W_OK and Path(path).resolve() == target)
 
     monkeypatch.setattr(os, "access", access)
     clip("ds/sad/s2_1.mp4")

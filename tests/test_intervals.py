@@ -15,14 +15,14 @@ from vfer.nets.scores import score
 @pytest.mark.parametrize("number", SUBJECTS)
 def test_95_per_cent_intervals_hold_the_score_of_all_people_in_95_per_cent(number: int) -> None:
     for population in POPULATIONS:
-        for name, held in coverage(number, population, 250, seed=number).items():
-            assert held > 0.92, (population, name)  # 250 draws of 0.95 are below that once in 70
+        for name, share in coverage(number, population, 250, seed=number).items():
+            assert share > 0.92, (population, name)  # 250 draws of 0.95 are below that once in 70
 
 
 @pytest.mark.parametrize(("number", "most"), [(3, 0.85), (5, 0.9)])
 def test_the_percentile_bootstrap_does_not_hold_what_it_promises(number: int, most: float) -> None:
     rng = np.random.default_rng(0)
-    assert coverage(number, "unlike", 250, seed=number, estimate=lambda given: bootstrap(given, rng))["accuracy"] < most
+    assert coverage(number, "unlike", 250, seed=number, estimate=lambda samples: bootstrap(samples, rng))["accuracy"] < most
 
 
 def test_two_subjects_tell_no_interval() -> None:
@@ -61,18 +61,18 @@ def width(subjects: Sequence[str], recordings: Sequence[str], answers: NDArray[n
 def test_clips_that_go_together_widen_the_interval_and_twins_do_not_narrow_it() -> None:
     answers = np.repeat(np.arange(10) % 2, 10)  # a subject is recognised always or never
     subjects, recordings = [f"s{i // 10}" for i in range(100)], [f"r{i}" for i in range(100)]
-    mixed = np.tile([0, 1], 50)
-    assert width(subjects, recordings, answers) > 2 * width(subjects, recordings, mixed)
+    mixture = np.tile([0, 1], 50)
+    assert width(subjects, recordings, answers) > 2 * width(subjects, recordings, mixture)
     twice = [name for name in subjects for _ in range(2)]
-    once = width(subjects, recordings, mixed)
-    assert width(twice, [name for name in recordings for _ in range(2)], mixed.repeat(2)) == pytest.approx(once)
+    once = width(subjects, recordings, mixture)
+    assert width(twice, [name for name in recordings for _ in range(2)], mixture.repeat(2)) == pytest.approx(once)
 
 
 def test_more_confidence_is_wider_and_seeds_are_averaged() -> None:
-    given = people(12, "unlike", np.random.default_rng(1))
-    half, most = vfer_intervals(given, 0.5)["uar"], vfer_intervals(given, 0.99)["uar"]
+    samples = people(12, "unlike", np.random.default_rng(1))
+    half, most = vfer_intervals(samples, 0.5)["uar"], vfer_intervals(samples, 0.99)["uar"]
     assert most.low < half.low < half.value < half.high < most.high  # type: ignore[operator]
-    truth, answers, subjects = given
+    truth, answers, subjects = samples
     both = intervals(truth, np.stack([answers, truth]), subjects, subjects, CLASSES, 0.95)
     for name, value in asdict(score(truth, answers, CLASSES)).items():
         assert both[name].value == pytest.approx((1 + value) / 2)

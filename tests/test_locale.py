@@ -32,22 +32,22 @@ def foreign(data: Path) -> None:
 
 
 def run(folder: Path, *command: str) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "VFER_"))}
-    environment = kept | {"PYTHONPATH": str(HOME)} | ASCII
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return (done.stdout + done.stderr).decode("ascii")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "VFER_"))}
+    environment = variables | {"PYTHONPATH": str(HOME)} | ASCII
+    process = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return (process.stdout + process.stderr).decode("ascii")
 
 
 def test_stages_and_predictions_take_names_that_the_locale_cannot_write(tmp_path: Path) -> None:
     foreign(tmp_path / "data")
-    said = run(tmp_path, "-m", "stages.frames", "--clips", "data/clips.csv", "--params", str(HOME / "params.yaml"), "--out", "frames")
-    assert "frames: 28 clips" in said
+    output = run(tmp_path, "-m", "stages.frames", "--clips", "data/clips.csv", "--params", str(HOME / "params.yaml"), "--out", "frames")
+    assert "frames: 28 clips" in output
     assert json.loads((tmp_path / "frames" / "metrics.json").read_text())["set_aside"] == 0
     clips = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "data" / "clips" / "sample").iterdir())[:2]]
     vfer = ("-c", "from vfer.cli.app import main; main()")
-    said = run(tmp_path, *vfer, "predict", *clips, "--model", "shipped", "--output", "Köpfe.csv")
-    assert "predict: 2 answered" in said
+    output = run(tmp_path, *vfer, "predict", *clips, "--model", "shipped", "--output", "Köpfe.csv")
+    assert "predict: 2 answered" in output
     table = (tmp_path / "Köpfe.csv").read_text(encoding="utf-8")
     assert all(clip in table for clip in clips)
     (tmp_path / "Köpfe").mkdir()

@@ -23,7 +23,7 @@ pytestmark = [
 PARAMS = toys.lstm_params(units=6, epochs=25, patience=25, batch_size=8, learning_rate=0.05)
 
 
-def timed(values: NDArray[np.floating]) -> Embeddings:
+def embeddings_of(values: NDArray[np.floating]) -> Embeddings:
     return Embeddings(np.asarray(values, np.float32), np.arange(len(values)) / 10)
 
 
@@ -33,7 +33,7 @@ def courses(n: int, seed: int) -> ClipPart:
     labels = np.arange(n) % 2
     rises = [np.linspace(0, 1, int(rng.integers(5, 12))) for _ in range(n)]
     levels = [rise[::-1] if label else rise for rise, label in zip(rises, labels, strict=True)]
-    return ClipPart([timed(np.stack([level, 1 - level, level**2, level * 0 + 0.5], axis=1)) for level in levels], labels)
+    return ClipPart([embeddings_of(np.stack([level, 1 - level, level**2, level * 0 + 0.5], axis=1)) for level in levels], labels)
 
 
 def test_batches_have_the_length_of_the_longest_clip_of_all() -> None:
@@ -42,8 +42,8 @@ def test_batches_have_the_length_of_the_longest_clip_of_all() -> None:
     lengths = [len(clip) for clip in part.clips]
     assert len({max(lengths[i : i + 2]) for i in range(0, 40, 2)}) > 1
     for most, longest in ((20, max(lengths)), (7, 7)):
-        changed = {"batch_size": 2, "max_frames": most, "frame_dropout": 0.9}
-        result = batches(part, 2, PARAMS.model_copy(update=changed), 3, fitted=True)
+        changes = {"batch_size": 2, "max_frames": most, "frame_dropout": 0.9}
+        result = batches(part, 2, PARAMS.model_copy(update=changes), 3, fitted=True)
         inputs = [result[i][0] for i in range(len(result))]
         assert {batch["embeddings"].shape for batch in inputs} == {(2, longest, 4)}  # type: ignore[call-overload]
         assert {batch["time"].shape for batch in inputs} == {(2, longest)}  # type: ignore[call-overload]
@@ -53,25 +53,27 @@ def test_what_is_trained_on_loses_frames_and_changes_speed_and_what_is_validated
     part = courses(64, 1)
     params = PARAMS.model_copy(update={"batch_size": 64, "frame_dropout": 0.8, "time_jitter": 0.3})
     plain, again = (batches(part, 2, params, 3, fitted=False)[0][0] for _ in range(2))
-    fitted = batches(part, 2, params, 3, fitted=True)[0][0]
+    augmented = batches(part, 2, params, 3, fitted=True)[0][0]
     lengths = np.array([len(clip) for clip in part.clips])
-    kept = (fitted["time"] >= 0).sum(axis=1)  # type: ignore[call-overload]
+    counts = (augmented["time"] >= 0).sum(axis=1)  # type: ignore[call-overload]
     assert ((plain["time"] >= 0).sum(axis=1) == lengths).all()  # type: ignore[call-overload]
     np.testing.assert_array_equal(plain["embeddings"], again["embeddings"])  # type: ignore[call-overload]
-    assert kept.min() >= 1
-    assert 0.4 < kept.mean() / lengths.mean() < 0.8
-    assert kept.std() > 1
+    assert counts.min() >= 1
+    assert 0.4 < counts.mean() / lengths.mean() < 0.8
+    assert counts.std() > 1
     longest = np.array([clip.time[-1] - clip.time[0] for clip in part.clips]).max()
-    assert longest < fitted["time"].max() < 1.3 * longest  # type: ignore[call-overload]
+    assert longest < augmented["time"].max() < 1.3 * longest  # type: ignore[call-overload]
 
 
 def test_a_drawn_baseline_moves_the_clips_that_are_trained_on_alone() -> None:
     up = Baseline(np.full(4, 2, np.float32), np.full(4, 10, np.float32))
     part = courses(8, 1)
-    drawn = ClipPart(part.clips, part.labels, lambda row, _: up if row % 2 else Baseline(np.ones(4, np.float32), np.zeros(4, np.float32)))
-    values = batches(drawn, 2, PARAMS, 3, fitted=True)[0][0]["embeddings"]  # type: ignore[call-overload]
+    with_baselines = ClipPart(
+        part.clips, part.labels, lambda row, _: up if row % 2 else Baseline(np.ones(4, np.float32), np.zeros(4, np.float32))
+    )
+    values = batches(with_baselines, 2, PARAMS, 3, fitted=True)[0][0]["embeddings"]  # type: ignore[call-overload]
     assert sorted((values.max(axis=(1, 2)) > 5).tolist()) == [False] * 4 + [True] * 4
-    assert batches(drawn, 2, PARAMS, 3, fitted=False)[0][0]["embeddings"].max() <= 1  # type: ignore[call-overload]
+    assert batches(with_baselines, 2, PARAMS, 3, fitted=False)[0][0]["embeddings"].max() <= 1  # type: ignore[call-overload]
 
 
 def test_the_median_step_looks_within_clips() -> None:
@@ -93,7 +95,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def test_the_order_of_frames_decides(session: Session) -> None:
     unseen = courses(20, 2)
     forth = predict(session, unseen.clips, 20)
-    back = predict(session, [timed(clip.values[::-1]) for clip in unseen.clips], 20)
+    back = predict(session, [embeddings_of(clip.values[::-1]) for clip in unseen.clips], 20)
     assert (forth.argmax(axis=1) == unseen.labels).mean() > 0.9
     assert (back.argmax(axis=1) == 1 - unseen.labels).mean() > 0.9
 
@@ -108,13 +110,13 @@ def test_padding_changes_no_answer(session: Session) -> None:
 
 def test_a_frame_of_zeros_is_no_padding(session: Session) -> None:
     clip = courses(1, 4).clips[0]
-    longer = timed(np.concatenate([clip.values, np.zeros((3, 4), np.float32)]))
+    longer = embeddings_of(np.concatenate([clip.values, np.zeros((3, 4), np.float32)]))
     assert np.abs(predict(session, [longer], 20) - predict(session, [clip], 20)).max() > 1e-3
 
 
 def test_a_faceless_clip_has_a_row_of_nan_and_costs_the_others_nothing(session: Session) -> None:
     clips = courses(130, 5).clips  # more than two batches
-    none = timed(np.zeros((0, 4)))
+    none = embeddings_of(np.zeros((0, 4)))
     prediction = predict(session, [none, *clips, none], 20)
     assert prediction.shape == (132, 2)
     assert np.isnan(prediction[[0, -1]]).all()
@@ -136,30 +138,30 @@ def test_a_model_that_does_not_know_the_time_is_refused_in_one_line(session: Ses
         predict(session, courses(1, 0).clips, 20)
 
 
-def numbered(n: int) -> NDArray[np.float32]:
+def column(n: int) -> NDArray[np.float32]:
     return np.arange(n, dtype=np.float32)[:, None]
 
 
 @pytest.mark.parametrize("most", [2, 3, 7, 10, 50])
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 11, 49])
 def test_thinning_keeps_the_ends_the_order_and_even_steps(n: int, most: int) -> None:
-    kept = thin(numbered(n), most).ravel()
-    assert len(kept) == min(n, most)
-    assert (kept[0], kept[-1]) == (0, n - 1)
-    steps = np.diff(kept)
+    values = thin(column(n), most).ravel()
+    assert len(values) == min(n, most)
+    assert (values[0], values[-1]) == (0, n - 1)
+    steps = np.diff(values)
     assert (steps > 0).all()
     assert np.ptp(steps) <= 1 if len(steps) else n == 1
 
 
 def test_padding_is_on_the_right_and_a_longer_clip_is_thinned_with_its_times() -> None:
-    result = pad([timed(numbered(2)), timed(numbered(9)), timed(numbered(1))], 4)
+    result = pad([embeddings_of(column(2)), embeddings_of(column(9)), embeddings_of(column(1))], 4)
     assert [value.dtype for value in result.values()] == [np.float32, np.float32]
     assert result["embeddings"][..., 0].tolist() == [[0, 1, 0, 0], [0, 3, 5, 8], [0, 0, 0, 0]]
     np.testing.assert_allclose(result["time"], [[0, 0.1, -1, -1], [0, 0.3, 0.5, 0.8], [0, -1, -1, -1]], atol=1e-6)
 
 
 def test_the_time_counts_from_the_first_frame_of_a_clip() -> None:
-    late = Embeddings(numbered(2), np.array([3600.0, 3600.1]))
+    late = Embeddings(column(2), np.array([3600.0, 3600.1]))
     np.testing.assert_allclose(pad([late], 2)["time"], [[0, 0.1]], atol=1e-6)
 
 

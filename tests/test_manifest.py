@@ -26,7 +26,7 @@ def read(tmp_path: Path, text: str, encoding: str = "utf-8") -> list[Clip]:
     return manifest.read(path)
 
 
-def refused(tmp_path: Path, text: str, encoding: str = "utf-8") -> str:
+def refusal(tmp_path: Path, text: str, encoding: str = "utf-8") -> str:
     with pytest.raises(DataError) as excinfo:
         read(tmp_path, text, encoding)
     line = str(excinfo.value)
@@ -86,47 +86,47 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     rows = list(csv.reader((HEADER + ROW).splitlines()))
     at = rows[0].index(column)
     text = "\n".join(",".join(row[:at] + row[at + 1 :]) for row in rows)
-    assert refused(tmp_path, text).startswith(f" has no column {column}; expected clip, path,")
+    assert refusal(tmp_path, text).startswith(f" has no column {column}; expected clip, path,")
 
 
 @pytest.mark.parametrize("column", manifest.REQUIRED)
 def test_an_empty_value_is_named_with_its_line(tmp_path: Path, column: str) -> None:
     values = dict(zip(manifest.COLUMNS, ROW.strip().split(","), strict=True)) | {column: "  "}
-    assert refused(tmp_path, HEADER + ROW + ",".join(values.values())) == f"3: {column} is empty"
+    assert refusal(tmp_path, HEADER + ROW + ",".join(values.values())) == f"3: {column} is empty"
 
 
 def test_a_short_row_has_empty_values(tmp_path: Path) -> None:
-    assert refused(tmp_path, f"{HEADER}s/a,clips/s/a.mp4\n") == "2: expression is empty"
+    assert refusal(tmp_path, f"{HEADER}s/a,clips/s/a.mp4\n") == "2: expression is empty"
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a//b", "a/", ".a", "s/.a", "a b", "a\\b", "é", "a:b", "-a"])
 def test_a_name_that_could_leave_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     text = HEADER + ROW.replace("s/a,", f"{name},", 1)
-    assert refused(tmp_path, text) == f"2: clip {name!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'"
+    assert refusal(tmp_path, text) == f"2: clip {name!r} is not a safe name; use letters, digits, '.', '_', '-' and '/'"
 
 
 @pytest.mark.parametrize(
     ("row", "column"), [(ROW.replace("a.mp4", "b.mp4"), "clip s/a"), (ROW.replace("s/a", "s/b", 1), "path clips/s/a.mp4")]
 )
 def test_a_clip_or_path_that_stands_twice_is_named(tmp_path: Path, row: str, column: str) -> None:
-    assert refused(tmp_path, HEADER + ROW + row) == f" {column} appears twice; remove one of the rows"
+    assert refusal(tmp_path, HEADER + ROW + row) == f" {column} appears twice; remove one of the rows"
 
 
 def test_an_unknown_framing_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path, HEADER + ROW.replace("scene", "crop")) == "2: framing 'crop' is unknown; expected scene or face"
+    assert refusal(tmp_path, HEADER + ROW.replace("scene", "crop")) == "2: framing 'crop' is unknown; expected scene or face"
 
 
 @pytest.mark.parametrize("text", [HEADER, f"{HEADER}\n\n"])
 def test_a_manifest_without_rows_is_refused(tmp_path: Path, text: str) -> None:
-    assert refused(tmp_path, text) == " lists no clips; add some with `vfer data add`"
+    assert refusal(tmp_path, text) == " lists no clips; add some with `vfer data add`"
 
 
 def test_an_empty_file_lacks_its_columns(tmp_path: Path) -> None:
-    assert refused(tmp_path, "").startswith(" has no column clip, path,")
+    assert refusal(tmp_path, "").startswith(" has no column clip, path,")
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path, HEADER + ROW.replace("s/1", "Zoë"), "latin-1").startswith(" is not a CSV file in UTF-8: ")
+    assert refusal(tmp_path, HEADER + ROW.replace("s/1", "Zoë"), "latin-1").startswith(" is not a CSV file in UTF-8: ")
 
 
 def test_a_missing_manifest_says_how_to_get_one(tmp_path: Path) -> None:

@@ -61,14 +61,14 @@ def moving(seed: int, count: int) -> MethodClips:
     return MethodClips(labels, embeddings, times(embeddings), crops, motion)
 
 
-def right(name: str, made: Callable[[int, int], MethodClips], count: int = 45) -> float:
-    fitted = load(name)(made(1, count), made(2, 15), TASK)
-    test = made(3, 30)
-    shares = fitted.answer(test)
+def right(name: str, make: Callable[[int, int], MethodClips], count: int = 45) -> float:
+    method = load(name)(make(1, count), make(2, 15), TASK)
+    test = make(3, 30)
+    shares = method.answer(test)
     assert shares.shape == (30, 3)
     assert shares.dtype == np.float32
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-4)
-    assert fitted.parameters > 0
+    assert method.parameters > 0
     return float((shares.argmax(axis=1) == test.labels).mean())
 
 
@@ -101,8 +101,8 @@ def test_what_only_the_course_shows_is_not_learned_without_it(name: str) -> None
 @pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.module in ("frames", "encodings")])
 def test_validation_clips_teach_no_method_a_class(name: str) -> None:
     """They only choose strengths and epochs, so that all methods learn from the same clips."""
-    fitted = load(name)(some(still(1, 45), 0, 1), some(still(2, 30), 2), TASK)
-    assert not (fitted.answer(still(3, 30)).argmax(axis=1) == 2).any()
+    method = load(name)(some(still(1, 45), 0, 1), some(still(2, 30), 2), TASK)
+    assert not (method.answer(still(3, 30)).argmax(axis=1) == 2).any()
 
 
 @pytest.mark.parametrize(
@@ -110,24 +110,24 @@ def test_validation_clips_teach_no_method_a_class(name: str) -> None:
 )
 def test_the_answer_to_a_clip_depends_on_no_other_clip(name: str) -> None:
     """Whatever is padded to what, in whatever order, alone or in batches."""
-    fitted = load(name)(moving(1, 12), moving(2, 6), QUICKLY)
+    method = load(name)(moving(1, 12), moving(2, 6), QUICKLY)
     test = moving(3, 9)
     order = np.random.default_rng(0).permutation(len(test))
-    together = fitted.answer(test)
-    alone = np.concatenate([fitted.answer(chosen(test, [number])) for number in range(len(test))])
+    together = method.answer(test)
+    alone = np.concatenate([method.answer(select(test, [number])) for number in range(len(test))])
     np.testing.assert_allclose(alone, together, atol=1e-5)
-    np.testing.assert_allclose(fitted.answer(chosen(test, order)), together[order], atol=1e-5)
-    longer = chosen(test, [0, 0])
+    np.testing.assert_allclose(method.answer(select(test, order)), together[order], atol=1e-5)
+    longer = select(test, [0, 0])
     longer.embeddings[1] = np.tile(longer.embeddings[1], (3, 1))
     longer.times[1] = np.arange(len(longer.embeddings[1])) / 10
-    np.testing.assert_allclose(fitted.answer(longer)[0], together[0], atol=1e-5)
+    np.testing.assert_allclose(method.answer(longer)[0], together[0], atol=1e-5)
 
 
-def chosen(clips: MethodClips, numbers: Sequence[int]) -> MethodClips:
+def select(clips: MethodClips, numbers: Sequence[int]) -> MethodClips:
     return MethodClips(
         clips.labels[numbers], *([values[i] for i in numbers] for values in (clips.embeddings, clips.times, clips.crops, clips.motion))
     )
 
 
 def some(clips: MethodClips, *labels: int) -> MethodClips:
-    return chosen(clips, np.flatnonzero(np.isin(clips.labels, labels)).tolist())
+    return select(clips, np.flatnonzero(np.isin(clips.labels, labels)).tolist())

@@ -36,30 +36,30 @@ def video(path: Path, codec: str = "libx264") -> Path:
     return path
 
 
-def faces(every: int, follow: int, stored: tuple[int, int] = (160, 120), statuses: str = "detected") -> Faces:
+def faces(every: int, follow: int, frame_size: tuple[int, int] = (160, 120), statuses: str = "detected") -> Faces:
     """Every so many frames, a box of 60 pixels that moves by `follow` pixels a frame to the right."""
     frames = np.arange(0, COUNT, every, np.int32)
-    scale = stored[0] / 160
+    scale = frame_size[0] / 160
     boxes = np.array([[50 + follow * frame, 30, 110 + follow * frame, 90] for frame in frames], np.float32) * scale
     n = len(frames)
-    size = {"width": str(stored[0]), "height": str(stored[1])}
+    size = {"width": str(frame_size[0]), "height": str(frame_size[1])}
     return Faces(frames, frames / 10, [statuses] * n, np.ones(n, np.float32), boxes, np.zeros((n, 48, 48), np.uint8), size)
 
 
-def middle(found: np.ndarray) -> np.ndarray:
+def middle(field: np.ndarray) -> np.ndarray:
     """The sum of the median moves of all frames but the first, so that it does not matter which frames the codec predicted."""
-    return np.median(found[1:], axis=(1, 2)).sum(axis=0)
+    return np.median(field[1:], axis=(1, 2)).sum(axis=0)
 
 
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("stored", [(160, 120), (80, 60)])
-def test_what_moves_in_the_picture_moves_in_the_crop(tmp_path: Path, every: int, stored: tuple[int, int]) -> None:
-    shown = faces(every, 0, stored)
-    result = motion.of_crops(video(tmp_path / "a.mp4"), shown, 0)
-    assert result.shape == (len(shown.frame), motion.GRID, motion.GRID, 2)
+@pytest.mark.parametrize("frame_size", [(160, 120), (80, 60)])
+def test_what_moves_in_the_picture_moves_in_the_crop(tmp_path: Path, every: int, frame_size: tuple[int, int]) -> None:
+    track = faces(every, 0, frame_size)
+    result = motion.of_crops(video(tmp_path / "a.mp4"), track, 0)
+    assert result.shape == (len(track.frame), motion.GRID, motion.GRID, 2)
     assert not result[0].any()
-    moved = np.array([STEP, STEP / 2]) * (shown.frame[-1] - shown.frame[0]) * 48 / 60
-    np.testing.assert_allclose(middle(result), moved, rtol=0.3)
+    shift = np.array([STEP, STEP / 2]) * (track.frame[-1] - track.frame[0]) * 48 / 60
+    np.testing.assert_allclose(middle(result), shift, rtol=0.3)
 
 
 def test_a_face_that_the_crop_follows_does_not_move_in_it(tmp_path: Path) -> None:
@@ -83,24 +83,24 @@ def test_vectors_turn_with_the_picture() -> None:
     field = np.zeros((4, 6, 2), np.float32)
     field[0, 0] = 1, 2  # in the upper left corner: right by 1, down by 2
     ways = {0: (False, False, False), 90: (True, False, True), 180: (False, True, True), 270: (True, True, False)}
-    turned = {rotation: motion._turned(field, Orientation(*way)) for rotation, way in ways.items()}
-    mirrored = motion._turned(field, Orientation(mirror=True))
-    assert tuple(mirrored[0, -1]) == (-1, 2)
-    assert tuple(turned[0][0, 0]) == (1, 2)
-    assert tuple(turned[90][-1, 0]) == (2, -1)
-    assert tuple(turned[180][-1, -1]) == (-1, -2)
-    assert tuple(turned[270][0, -1]) == (-2, 1)
+    turns = {rotation: motion._turned(field, Orientation(*way)) for rotation, way in ways.items()}
+    mirror = motion._turned(field, Orientation(mirror=True))
+    assert tuple(mirror[0, -1]) == (-1, 2)
+    assert tuple(turns[0][0, 0]) == (1, 2)
+    assert tuple(turns[90][-1, 0]) == (2, -1)
+    assert tuple(turns[180][-1, -1]) == (-1, -2)
+    assert tuple(turns[270][0, -1]) == (-2, 1)
 
 
 def test_a_table_keeps_what_was_found(tmp_path: Path) -> None:
-    made, shown = video(tmp_path / "a.mp4"), faces(1, 0)
-    write(tmp_path / "faces.parquet", shown)
-    job = motion.MotionJob("a", made, tmp_path / "out" / "a.parquet", tmp_path / "faces.parquet", 0, "")
+    film, track = video(tmp_path / "a.mp4"), faces(1, 0)
+    write(tmp_path / "faces.parquet", track)
+    job = motion.MotionJob("a", film, tmp_path / "out" / "a.parquet", tmp_path / "faces.parquet", 0, "")
     assert motion.write(job)
     assert motion.has_motion(job.target)
     back = motion.read(job.target)
     assert back.shape == (COUNT, 48, 48, 2)
-    np.testing.assert_allclose(back[:, ::2, ::2], motion.of_crops(made, shown, 0), atol=0.02)
+    np.testing.assert_allclose(back[:, ::2, ::2], motion.of_crops(film, track, 0), atol=0.02)
     (tmp_path / "bad.parquet").write_bytes(b"no")
     with pytest.raises(DataError, match=r"bad\.parquet: is not a readable table of motion"):
         motion.read(tmp_path / "bad.parquet")

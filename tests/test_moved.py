@@ -56,12 +56,12 @@ def original(template: Path, tmp_path: Path) -> Path:
 
 def connect(root: Path) -> "tuple[MlflowClient, str]":
     """Connect as a process of its own does: MLflow sets the variable, which would tell the next one where to go."""
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    connected = tracking.connect(root)
+    variable = os.environ.get("MLFLOW_TRACKING_URI", "")
+    connection = tracking.connect(root)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    if given:
-        os.environ["MLFLOW_TRACKING_URI"] = given
-    return connected
+    if variable:
+        os.environ["MLFLOW_TRACKING_URI"] = variable
+    return connection
 
 
 def log(client: "MlflowClient", experiment: str, file: Path) -> str:
@@ -100,8 +100,8 @@ def test_a_copy_goes_its_own_way(original: Path, tmp_path: Path, caplog: pytest.
 def test_a_renamed_repository_finds_its_artifacts_by_one_command(original: Path, tmp_path: Path) -> None:
     new = original.rename(tmp_path / "new")
     (new / "params.yaml").write_text("register: {name: '', significance: 0.05}\n")
-    done = CliRunner().invoke(app, ["relocate", "--root", str(new)])
-    assert done.exit_code == 0, done.output
+    result = CliRunner().invoke(app, ["relocate", "--root", str(new)])
+    assert result.exit_code == 0, result.output
     assert all(place.startswith((new / "mlruns").as_uri()) for place in places(new))
     client, experiment = connect(new)
     for run in client.search_runs([experiment]):
@@ -144,7 +144,7 @@ def test_a_repository_may_be_in_any_folder(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "database", "artifacts"),
+    ("uri", "database", "artifacts"),
     [
         ("sqlite:///mlflow.db", "mlflow.db", "mlruns"),
         ("sqlite:///below/team.db", "below/team.db", "below/mlruns"),
@@ -154,13 +154,13 @@ def test_a_repository_may_be_in_any_folder(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_relative_address_is_the_repositorys_and_not_the_processes(
-    given: str, database: str | None, artifacts: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uri: str, database: str | None, artifacts: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in `dvc exp run --temp`, whose processes run in a folder that is deleted."""
     (tmp_path / "temporary").mkdir()
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path / "temporary")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert address.database(address.uri(tmp_path)) == (tmp_path / database if database else None)
     assert address.artifacts(tmp_path) == (tmp_path / artifacts if artifacts else None)
@@ -176,8 +176,8 @@ def test_a_deleted_experiment_comes_back_by_the_command_that_is_named(original: 
         connect(original)
     command = re.search(r"`MLFLOW_TRACKING_URI='(.+)' mlflow experiments (.+)`", str(excinfo.value))
     assert command
-    done = click.testing.CliRunner().invoke(commands, command[2].split(), env={"MLFLOW_TRACKING_URI": command[1]})
-    assert done.exit_code == 0, done.output
+    result = click.testing.CliRunner().invoke(commands, command[2].split(), env={"MLFLOW_TRACKING_URI": command[1]})
+    assert result.exit_code == 0, result.output
     assert connect(original)[1] == experiment
 
 
@@ -214,11 +214,11 @@ def test_a_server_that_lets_nobody_in_says_what_to_set(
 ) -> None:
     with servers.answering(status, body, kind) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-        with pytest.raises(TrackingError) as asked:
+        with pytest.raises(TrackingError) as connect_error:
             connect(tmp_path)
-        with pytest.raises(TrackingError) as predicted:
+        with pytest.raises(TrackingError) as find_error:
             registry.find("models:/vfer@champion", server)
-    for message in (str(asked.value), str(predicted.value)):
+    for message in (str(connect_error.value), str(find_error.value)):
         assert "\n" not in message
         assert "rename" not in message
         assert all(word in message for word in words), message

@@ -58,7 +58,7 @@ LIGHTS = ((255, 1), (90, 0), (255, 0), (40, 1))
 FACES = np.stack([np.linspace(0, level, 48)[:, None] * np.linspace(1, slope, 48) for level, slope in LIGHTS])
 
 
-def given(name: str, rows: list[int], length: int = 9) -> Batch:
+def batch_of(name: str, rows: list[int], length: int = 9) -> Batch:
     if name in ARCHITECTURES:
         return pad([CLIPS[row] for row in rows], length)
     return {"crop": FACES[rows, ..., None].astype(np.float32)}
@@ -73,10 +73,10 @@ def check(answer: Callable[[Batch], Mapping[str, NDArray[np.float32]]], name: st
     """Compare answers with those that all four examples got together: in another order, one by one, and padded otherwise."""
     order = [3, 0, 2, 1]
     for output, values in expected.items():
-        np.testing.assert_allclose(answer(given(name, order))[output], values[order], atol=1e-5, err_msg="in another order")
-        alone = np.concatenate([answer(given(name, [row], 9 if row == 3 else 5))[output] for row in range(4)])
+        np.testing.assert_allclose(answer(batch_of(name, order))[output], values[order], atol=1e-5, err_msg="in another order")
+        alone = np.concatenate([answer(batch_of(name, [row], 9 if row == 3 else 5))[output] for row in range(4)])
         np.testing.assert_allclose(alone, values, atol=1e-5, err_msg="one by one, padded less")
-        wide = answer(given(name, [0, 1, 2, 3], 40))[output]
+        wide = answer(batch_of(name, [0, 1, 2, 3], 40))[output]
         np.testing.assert_allclose(wide, values, atol=1e-5, err_msg="padded more")
 
 
@@ -84,7 +84,7 @@ def check(answer: Callable[[Batch], Mapping[str, NDArray[np.float32]]], name: st
 def test_a_network_answers_alike_in_any_batch_and_after_loading(name: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     model = shaken(MODELS[name]())
-    everything = given(name, [0, 1, 2, 3])
+    everything = batch_of(name, [0, 1, 2, 3])
     expected = run(model, everything)
     assert {value.dtype for value in expected.values()} == {np.dtype(np.float32)}
     probabilities = expected["probabilities" if name in ARCHITECTURES else "labels"]
@@ -94,9 +94,9 @@ def test_a_network_answers_alike_in_any_batch_and_after_loading(name: str, tmp_p
         assert np.ptp(probabilities, axis=0).max() > 1e-3, "all inputs get one answer"
     check(lambda batch: run(model, batch), name, expected)
     export.save_keras(model, tmp_path / "model.keras")
-    loaded = run(keras.models.load_model(tmp_path / "model.keras", compile=False), everything)
+    outputs = run(keras.models.load_model(tmp_path / "model.keras", compile=False), everything)
     for output, values in expected.items():
-        np.testing.assert_allclose(loaded[output], values, atol=1e-6)
+        np.testing.assert_allclose(outputs[output], values, atol=1e-6)
 
 
 EXPORTED = ("lstm", "transformer", "temporal_convolutions", "resnet")  # of each kind one, since an export takes seconds
@@ -106,7 +106,7 @@ EXPORTED = ("lstm", "transformer", "temporal_convolutions", "resnet")  # of each
 def test_a_network_answers_alike_in_onnx_runtime(name: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     model = shaken(MODELS[name]())
-    everything = given(name, [0, 1, 2, 3])
+    everything = batch_of(name, [0, 1, 2, 3])
     export.save_onnx(model, tmp_path / "model.onnx", everything if name in ARCHITECTURES else everything["crop"], CLASSES)
     session = Session(tmp_path / "model.onnx")
     assert (session.classes, set(session.inputs)) == (CLASSES, set(everything))
@@ -128,9 +128,9 @@ def test_the_time_between_frames_reaches_the_answer(architecture: str) -> None:
     clip = CLIPS[3]
     gap = Embeddings(clip.values, clip.time + np.where(np.arange(9) > 4, 2.0, 0))
     later = Embeddings(clip.values, clip.time + 100)
-    plain, gapped, moved = (run(model, pad([one], 9))["probabilities"] for one in (clip, gap, later))
-    assert np.abs(gapped - plain).max() > 1e-4
-    np.testing.assert_allclose(moved, plain, atol=1e-4)
+    plain, with_gap, with_delay = (run(model, pad([one], 9))["probabilities"] for one in (clip, gap, later))
+    assert np.abs(with_gap - plain).max() > 1e-4
+    np.testing.assert_allclose(with_delay, plain, atol=1e-4)
 
 
 def test_a_dimension_at_rest_in_training_cannot_dominate_at_use() -> None:

@@ -28,7 +28,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def imported() -> set[str]:
+def imports() -> set[str]:
     """Distributions whose packages the library and the stages import, also for their types alone."""
     tops: set[str] = set()
     for path in SOURCES:
@@ -43,16 +43,16 @@ def imported() -> set[str]:
 
 
 def test_every_import_is_a_declared_dependency_and_every_dependency_is_imported() -> None:
-    declared = names(PROJECT["dependencies"])
+    required = names(PROJECT["dependencies"])
     optional = names(PROJECT["optional-dependencies"]["ray"])
-    assert imported() - declared - optional == set()
-    assert declared - imported() <= NOT_IMPORTED
+    assert imports() - required - optional == set()
+    assert required - imports() <= NOT_IMPORTED
 
 
 def test_the_lock_holds_every_dependency() -> None:
-    locked = {normal(line.partition("==")[0]) for line in (HOME / "requirements.lock").read_text().splitlines() if "==" in line}
+    pins = {normal(line.partition("==")[0]) for line in (HOME / "requirements.lock").read_text().splitlines() if "==" in line}
     extras = PROJECT["optional-dependencies"]
-    assert names([*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]) - {"vfer"} <= locked
+    assert names([*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]) - {"vfer"} <= pins
 
 
 def test_pre_commit_runs_the_checks_of_make_check() -> None:
@@ -72,16 +72,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=HOME, capture_output=True, check=True)
-    (built,) = folder.glob("vfer-*.whl")
-    return built
+    (path,) = folder.glob("vfer-*.whl")
+    return path
 
 
 def test_the_wheel_holds_what_the_library_reads(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        held = set(archive.namelist())
-    tracked = subprocess.run(["git", "ls-files", "src/vfer"], cwd=HOME, capture_output=True, text=True, check=False).stdout.splitlines()
-    assert {"vfer/py.typed", "vfer/cnn/shipped/model.onnx"} <= held
-    assert {path.removeprefix("src/") for path in tracked} <= held
+        members = set(archive.namelist())
+    sources = subprocess.run(["git", "ls-files", "src/vfer"], cwd=HOME, capture_output=True, text=True, check=False).stdout.splitlines()
+    assert {"vfer/py.typed", "vfer/cnn/shipped/model.onnx"} <= members
+    assert {path.removeprefix("src/") for path in sources} <= members
 
 
 def test_the_wheel_answers_a_clip_outside_the_repository(wheel: Path, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ def test_equal_models_are_told_apart_no_more_often_than_promised(pair: Pair) -> 
 
 def test_the_former_test_over_single_clips_errs_more_often_and_this_one_finds_a_gain() -> None:
     """McNemar's test over twin files of people whom one of two equal models happens to suit."""
-    found, owner = differences(2000, Pair(12, 14, 0.8, 0.1, 0.15))
-    assert np.mean(mcnemar(found) < 0.05) > 0.1
-    assert np.mean(p_values(found, owner) < 0.05) < 0.06
+    gains, owner = differences(2000, Pair(12, 14, 0.8, 0.1, 0.15))
+    assert np.mean(mcnemar(gains) < 0.05) > 0.1
+    assert np.mean(p_values(gains, owner) < 0.05) < 0.06
     assert np.mean(p_values(*differences(2000, Pair(24, 28, 0.7, 0.1, 0.05), better=0.08)) < 0.05) > 0.9
     three = differences(2000, Pair(3, 28, 0.6, 0.05, 0.02), better=0.35)
     assert np.mean(p_values(*three) < 0.05) > 0.5, "three people can tell much"

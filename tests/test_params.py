@@ -30,7 +30,7 @@ def load(tmp_path: Path, text: str) -> Toy:
     return params.load(path, "lstm", Toy)
 
 
-def refused(tmp_path: Path, text: str) -> str:
+def refusal(tmp_path: Path, text: str) -> str:
     """Return the one line that the params are refused with."""
     with pytest.raises(ParamsError) as excinfo:
         load(tmp_path, text)
@@ -41,10 +41,10 @@ def refused(tmp_path: Path, text: str) -> str:
 
 
 def test_a_section_becomes_its_class(tmp_path: Path) -> None:
-    loaded = load(tmp_path, "seed: 1\nlstm: {units: 4, policy: central}\n")
-    assert loaded == Toy(units=4, rate=0.5, policy="central")
+    section = load(tmp_path, "seed: 1\nlstm: {units: 4, policy: central}\n")
+    assert section == Toy(units=4, rate=0.5, policy="central")
     with pytest.raises(ValueError, match="frozen"):
-        loaded.units = 5  # type: ignore[misc]
+        section.units = 5  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_section_becomes_its_class(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, line: str) -> None:
-    assert refused(tmp_path, text).startswith(line)
+    assert refusal(tmp_path, text).startswith(line)
 
 
 def test_a_missing_file_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_seed_that_is_no_seed_is_refused(tmp_path: Path, value: str) -> None:
 )
 def test_a_default_in_the_code_is_that_of_the_file(section: str, kind: type[Params]) -> None:
     """The package has defaults for when it is used without a repository; the file is what users read."""
-    given = params.load(HOME / "params.yaml", section, kind)
+    values = params.load(HOME / "params.yaml", section, kind)
     defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items() if not field.is_required()}
     assert defaults
-    assert {name: getattr(given, name) for name in defaults} == defaults
+    assert {name: getattr(values, name) for name in defaults} == defaults

@@ -46,19 +46,19 @@ def dataset(subjects: int = 12, takes: int = 4, rest: float = 1.5) -> tuple[list
 ROWS, CLIPS = dataset()
 
 
-def learned(mode: str, rows: list[SplitRow] = ROWS, clips: dict[str, Embeddings] = CLIPS, **changed: object) -> TrainedModel:
-    params = PARAMS.model_copy(update={"baseline": mode} | changed)
+def learn_model(mode: str, rows: list[SplitRow] = ROWS, clips: dict[str, Embeddings] = CLIPS, **changes: object) -> TrainedModel:
+    params = PARAMS.model_copy(update={"baseline": mode} | changes)
     return learn.learn(rows, EXPRESSIONS, clips, params, 3, None, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
 def subject_model() -> TrainedModel:
-    return learned("subject")
+    return learn_model("subject")
 
 
 @pytest.fixture(scope="module")
 def neutral_model() -> TrainedModel:
-    return learned("neutral")
+    return learn_model("neutral")
 
 
 def network(model: TrainedModel) -> KerasNetwork:
@@ -69,11 +69,11 @@ def network(model: TrainedModel) -> KerasNetwork:
 def test_one_model_answers_strangers_and_better_those_it_knows(mode: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue("subject_model" if mode == "subject" else "neutral_model")
     right = {}
-    for known in ("none", mode):
-        settings = settings_of(network(model)).model_copy(update={"baseline": known})
+    for baseline in ("none", mode):
+        settings = settings_of(network(model)).model_copy(update={"baseline": baseline})
         rows, probabilities = people.answers(network(model), ROWS, CLIPS, settings, "test")
         truth = np.array([EXPRESSIONS.index(row.expression) for row in rows])
-        right[known] = (probabilities.argmax(axis=1) == truth).mean()
+        right[baseline] = (probabilities.argmax(axis=1) == truth).mean()
     assert right["none"] > 0.3  # of four
     assert right[mode] >= right["none"] + (0 if mode == "iterative" else 0.1)
 
@@ -82,10 +82,10 @@ class Recorder:
     """Stands in for the training, and keeps what it was given."""
 
     def __init__(self, model: TrainedModel) -> None:
-        self.model, self.given = model, list[dict[str, ClipPart]]()
+        self.model, self.calls = model, list[dict[str, ClipPart]]()
 
     def __call__(self, data: dict[str, ClipPart], *_: object) -> tuple[object, object]:
-        self.given.append(data)
+        self.calls.append(data)
         return self.model.model, self.model.fit
 
 
@@ -99,15 +99,15 @@ def test_nothing_of_a_test_clip_reaches_the_model_and_of_validation_only_what_ma
     monkeypatch.setattr(learn.calibration, "soften", lambda *_: None)
     far = {"test": 1000.0, "validation": 100.0, "train": 0.0}
     clips = {row.clip: CLIPS[row.clip].moved(lambda values, row=row: values + far[row.part]) for row in ROWS}  # type: ignore[misc]
-    result = learned(mode, clips=clips, refit=refit)
-    fitted = recorder.given[-1]["train"]
-    highest = max(clip.values.max() for data in recorder.given for part in data.values() for clip in part.clips)
+    result = learn_model(mode, clips=clips, refit=refit)
+    train_part = recorder.calls[-1]["train"]
+    highest = max(clip.values.max() for data in recorder.calls for part in data.values() for clip in part.clips)
     assert highest < 200
-    assert (max(clip.values.max() for clip in fitted.clips) > 50) == refit
+    assert (max(clip.values.max() for clip in train_part.clips) > 50) == refit
     everybody = Reference.from_json(result.metadata["baseline"])
     assert (everybody.mean.max() > 20) == refit
     assert everybody.mean.max() < 200
-    assert len(recorder.given) == 1 + refit
+    assert len(recorder.calls) == 1 + refit
     assert ("validation_baseline" in result.figures) == (mode != "none")
 
 
@@ -118,61 +118,61 @@ def answers(model: TrainedModel, clips: dict[str, Embeddings], mode: str) -> tup
 
 def test_a_clip_is_answered_by_the_other_clips_of_its_person_alone(subject_model: TrainedModel) -> None:
     rows, before = answers(subject_model, CLIPS, "subject")
-    changed = next(row for row in rows if row.expression == "sad")
-    _, after = answers(subject_model, CLIPS | {changed.clip: CLIPS[changed.clip].moved(lambda values: values + 3)}, "subject")
+    other = next(row for row in rows if row.expression == "sad")
+    _, after = answers(subject_model, CLIPS | {other.clip: CLIPS[other.clip].moved(lambda values: values + 3)}, "subject")
     same = np.isclose(before, after, atol=1e-6).all(axis=1)
-    of_person = np.array([row.subject == changed.subject for row in rows])
+    of_person = np.array([row.subject == other.subject for row in rows])
     assert not same[of_person].any()
     assert same[~of_person].all()
 
 
 def test_known_neutral_recordings_are_not_scored_and_files_of_one_recording_go_together(neutral_model: TrainedModel) -> None:
     rows, _ = answers(neutral_model, CLIPS, "neutral")
-    tested = [row for row in ROWS if row.part == "test"]
-    left_out = {row.clip for row in tested} - {row.clip for row in rows}
-    assert left_out == {f"{subject}-neutral-{take}" for subject in {row.subject for row in tested} for take in (0, 1)}
+    test_rows = [row for row in ROWS if row.part == "test"]
+    omissions = {row.clip for row in test_rows} - {row.clip for row in rows}
+    assert omissions == {f"{subject}-neutral-{take}" for subject in {row.subject for row in test_rows} for take in (0, 1)}
     twins = [*ROWS, *(replace(row, clip=row.clip.replace("set/", "twin/")) for row in ROWS)]
-    known = people.known_neutral(twins, "neutral", 1)
-    assert {row.recording for row, use in zip(twins, known, strict=True) if use} == {f"set/{n:02}-neutral-0" for n in range(12)}
-    assert known.sum() == 24
+    mask = people.known_neutral(twins, "neutral", 1)
+    assert {row.recording for row, use in zip(twins, mask, strict=True) if use} == {f"set/{n:02}-neutral-0" for n in range(12)}
+    assert mask.sum() == 24
 
 
 def test_the_labels_of_the_tested_do_not_matter_but_where_neutral_is_known() -> None:
-    shuffled = [replace(row, expression=EXPRESSIONS[(EXPRESSIONS.index(row.expression) + 1) % 4]) for row in ROWS]
+    other_labels = [replace(row, expression=EXPRESSIONS[(EXPRESSIONS.index(row.expression) + 1) % 4]) for row in ROWS]
     for mode, expected in (("subject", True), ("iterative", True), ("neutral", False)):
         whole = people.known_neutral(ROWS, "neutral", 1)
-        other = people.known_neutral(shuffled, "neutral", 1)
-        clips = [people.clips_of(rows, CLIPS, known) for rows, known in ((ROWS, whole), (shuffled, other))]
+        other = people.known_neutral(other_labels, "neutral", 1)
+        clips = [people.clips_of(rows, CLIPS, mask) for rows, mask in ((ROWS, whole), (other_labels, other))]
         result = [
-            people.baselines(one, mode, people.reference(clips[0]), lambda shown: np.array([-abs(clip.values.mean()) for clip in shown]))
+            people.baselines(one, mode, people.reference(clips[0]), lambda some: np.array([-abs(clip.values.mean()) for clip in some]))
             for one in clips
         ]
         assert all(np.array_equal(a.offset, b.offset) for a, b in zip(*result, strict=True)) == expected, mode
 
 
-def refused(rows: list[SplitRow], **changed: object) -> list[str]:
-    params = PARAMS.model_copy(update=changed)
+def check(rows: list[SplitRow], **changes: object) -> list[str]:
+    params = PARAMS.model_copy(update=changes)
     return people.check(rows, params.baseline, params.neutral, Path("data/clips.csv"))
 
 
 def test_people_without_names_are_refused_by_the_column() -> None:
-    unnamed = [replace(row, subject=row.clip) for row in ROWS]
+    nameless = [replace(row, subject=row.clip) for row in ROWS]
     with pytest.raises(DataError, match=r"data/clips\.csv: .*column subject.*lstm\.baseline: none"):
-        refused(unnamed)
-    assert refused(unnamed, baseline="none") == []
+        check(nameless)
+    assert check(nameless, baseline="none") == []
 
 
 def test_a_person_with_one_clip_is_said_and_one_under_two_names_is_refused() -> None:
-    assert refused(ROWS) == []
-    (warning,) = refused([*ROWS, SplitRow("set/x", "sad", "set/x", "set/x", "set", "test")])
+    assert check(ROWS) == []
+    (warning,) = check([*ROWS, SplitRow("set/x", "sad", "set/x", "set/x", "set", "test")])
     assert warning.startswith("1 of 13 subjects")
     twice = SplitRow("twin/00", "sad", "set/05", ROWS[0].recording, "set", "test")
     with pytest.raises(DataError, match=r"set/00-angry-0 is of several subjects.*column subject"):
-        refused([*ROWS, twice])
+        check([*ROWS, twice])
 
 
 def test_a_neutral_face_must_be_among_those_that_are_learned_from() -> None:
     for mode in ("neutral", "iterative"):
         with pytest.raises(DataError, match=r"shows calm.*set lstm\.neutral to one of angry, happy, neutral, sad"):
-            refused(ROWS, baseline=mode, neutral="calm")
-    assert refused(ROWS, neutral="calm") == []
+            check(ROWS, baseline=mode, neutral="calm")
+    assert check(ROWS, neutral="calm") == []

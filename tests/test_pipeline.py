@@ -67,9 +67,9 @@ def test_two_clean_runs_of_a_commit_make_the_same_to_the_last_byte(repository: R
     for stage in ("frames", "faces", "pretrain", "cnn", "tune", "lstm", "evaluate"):
         assert other.metrics(stage) == repository.metrics(stage), stage
     locks = [yaml.safe_load((root / "dvc.lock").read_text())["stages"] for root in (repository.root, other.root)]
-    made = [{out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]} for lock in locks]
-    named = {path for path in made[0] if path.endswith(("run.json", "register.json")) or path == "outputs/register"}  # MLflow's ids
-    assert {path for path in made[0] if made[0][path] != made[1][path]} <= named
+    hashes = [{out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]} for lock in locks]
+    with_ids = {path for path in hashes[0] if path.endswith(("run.json", "register.json")) or path == "outputs/register"}  # MLflow's ids
+    assert {path for path in hashes[0] if hashes[0][path] != hashes[1][path]} <= with_ids
 
 
 def test_the_comparison_runs_by_method_and_only_what_changed(repository: Repository, first: list[str]) -> None:
@@ -84,14 +84,14 @@ def test_the_comparison_runs_by_method_and_only_what_changed(repository: Reposit
     assert sorted(ran()) == sorted(["motion", "folds", *methods, "compare"])
     assert ran() == []
     path = repository.root / "comparison" / "params.yaml"
-    kept = path.read_text()
-    path.write_text(kept.replace("- svm_pooled", "- svm_pooled\n  - frames_vote"))
+    text = path.read_text()
+    path.write_text(text.replace("- svm_pooled", "- svm_pooled\n  - frames_vote"))
     assert ran() == ["method@frames_vote", "compare"]
     assert "frames, vote" in (repository.root / "outputs" / "comparison" / "compare" / "table.md").read_text()
-    path.write_text(kept.replace("- none", "- none\n  - subject"))
-    changed = json.loads(repository.run("dvc", "status", "--json", "comparison/dvc.yaml"))
-    assert {name.partition(":")[2] for name in changed} == {*methods, "compare"}
-    path.write_text(kept)
+    path.write_text(text.replace("- none", "- none\n  - subject"))
+    status = json.loads(repository.run("dvc", "status", "--json", "comparison/dvc.yaml"))
+    assert {name.partition(":")[2] for name in status} == {*methods, "compare"}
+    path.write_text(text)
     repository.commit()
 
 
@@ -154,11 +154,11 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
     twin = data / "clips" / "sample" / "again.mp4"
     shutil.copy(data / clips[0].path, twin)
     (data / "clips" / "sample" / "empty.mp4").write_bytes(b"")
-    added = [
+    newcomers = [
         Clip("sample/again", "clips/sample/again.mp4", clips[0].expression, clips[0].subject, clips[0].recording, "sample"),
         Clip("sample/empty", "clips/sample/empty.mp4", clips[0].expression, clips[0].subject, "sample/other", "sample"),
     ]
-    manifest.write(data / "clips.csv", [*clips, *added])
+    manifest.write(data / "clips.csv", [*clips, *newcomers])
     repository.run("dvc", "add", "--quiet", "data")
     output = repository.run("dvc", "repro")
     assert "Running stage 'cnn'" not in output
@@ -169,10 +169,10 @@ def test_added_clips_spare_the_cnn_and_bad_ones_are_set_aside(repository: Reposi
     assert output.count("29 clips (29 from the clip store)") == 3, "the one clip that is new has the content of another"
 
 
-def command(stage: str, **changed: str) -> list[str]:
+def command(stage: str, **changes: str) -> list[str]:
     """Return the command of a stage, as dvc.yaml has it, with some of its options changed."""
     words = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
-    options = dict(zip(words[3::2], words[4::2], strict=True)) | {f"--{name}": value for name, value in changed.items()}
+    options = dict(zip(words[3::2], words[4::2], strict=True)) | {f"--{name}": value for name, value in changes.items()}
     return [sys.executable, *words[1:3], *(word for option in options.items() for word in option)]
 
 

@@ -39,7 +39,7 @@ from vfer.register.settings import DetectorFile, Settings, Windows, threshold, w
 
 
 @pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a model folder and the part of an MLflow database that names it; test_register.py asks a real one."""
     root = tmp_path_factory.mktemp("registered")
     folder = root / "mlruns" / "models" / "m-1" / "artifacts"
@@ -92,61 +92,61 @@ def test_importing_vfer_loads_nothing_slow_and_what_it_offers_is_there() -> None
 
 
 def test_a_model_of_the_sample_alone_says_that_it_knows_no_real_faces(
-    registered: Path, clips: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Path, clips: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.chdir(registered)
-    path = registered / "mlruns" / "models" / "m-1" / "artifacts" / "artifacts" / "settings.json"
+    monkeypatch.chdir(store)
+    path = store / "mlruns" / "models" / "m-1" / "artifacts" / "artifacts" / "settings.json"
     before = path.read_text()
     try:
-        for sources, warned in (["sample"], True), (["sample", "ours"], False), (["ours"], False), ([], False):
+        for sources, warns in (["sample"], True), (["sample", "ours"], False), (["ours"], False), ([], False):
             path.write_text(json.dumps(json.loads(before) | {"sources": sources}))
             for load in vfer.load, lambda: run(clips / "a" / "happy.mp4"), lambda: vfer.load(str(path.parents[1])):
                 caplog.clear()
                 load()
-                assert ("use --model shipped" in caplog.text) == warned
+                assert ("use --model shipped" in caplog.text) == warns
     finally:
         path.write_text(before)
 
 
 def test_without_a_store_the_network_that_comes_with_vfer_answers(clips: Path) -> None:
     recogniser = vfer.load()
-    shown = recogniser.recognise(clips / "a" / "happy.mp4")
+    recognition = recogniser.recognise(clips / "a" / "happy.mp4")
     answer = recogniser.predict(clips / "a" / "happy.mp4")
     assert recogniser.title == models.SHIPPED_TITLE
-    present = shown.sequence.probabilities[shown.sequence.status != "none"]
+    present = recognition.sequence.probabilities[recognition.sequence.status != "none"]
     assert answer.probabilities == pytest.approx(dict(zip(recogniser.classes, present.mean(axis=0).tolist(), strict=True)))
     assert answer.expression == max(answer.probabilities, key=lambda name: answer.probabilities[name])
 
 
 @pytest.mark.parametrize("reference", [None, "models:/vfer@champion", "models:/vfer/1", "models:/vfer/latest"])
-def test_a_registered_model_is_found_without_mlflow(reference: str | None, registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (registered / "deeper").mkdir(exist_ok=True)
-    monkeypatch.chdir(registered / "deeper")
+def test_a_registered_model_is_found_without_mlflow(reference: str | None, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store / "deeper").mkdir(exist_ok=True)
+    monkeypatch.chdir(store / "deeper")
     faces = models.find(reference)
     assert faces.title.startswith("models:/vfer/1")
     assert faces.run_id
     assert models.find(str(faces.cnn.parents[2])).digest == faces.digest
 
 
-def test_a_model_is_loaded_without_what_takes_seconds_to_import(registered: Path) -> None:
-    code = f"import os, vfer\nos.chdir({str(registered)!r})\nassert vfer.load().classes == ['dark', 'light']"
+def test_a_model_is_loaded_without_what_takes_seconds_to_import(store: Path) -> None:
+    code = f"import os, vfer\nos.chdir({str(store)!r})\nassert vfer.load().classes == ['dark', 'light']"
     assert find_modules(["vfer"], ["mlflow", "tensorflow", "sqlalchemy", "pandas"], code) == set()
 
 
-def test_a_store_that_was_moved_uses_its_own_files(registered: Path, tmp_path: Path) -> None:
-    shutil.copytree(registered, tmp_path / "moved")
+def test_a_store_that_was_moved_uses_its_own_files(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "moved")
     faces = models.find(None, tmp_path / "moved")
     assert faces.cnn.is_relative_to(tmp_path / "moved")
 
 
-def test_models_that_are_not_there_are_one_line(registered: Path, tmp_path: Path) -> None:
+def test_models_that_are_not_there_are_one_line(store: Path, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="no MLflow store"):
         models.find("models:/vfer/1", tmp_path)
     for reference in ("models:/vfer/9", "models:/vfer@best", "models:/other/latest"):
         with pytest.raises(TrackingError, match="has no such model"):
-            models.find(reference, registered)
+            models.find(reference, store)
     with pytest.raises(TrackingError, match="expected models:/NAME@ALIAS"):
-        models.find("models:vfer", registered)
+        models.find("models:vfer", store)
     with pytest.raises(WeightsError, match="is not a model folder"):
         models.find(str(tmp_path))
     (tmp_path / "MLmodel").write_text("flavors: {}")
@@ -167,21 +167,21 @@ class Server(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
     def do_GET(self) -> None:
-        asked, query = urlparse(self.path), parse_qs(urlparse(self.path).query)
-        call = asked.path.removeprefix("/api/2.0/")
+        url, query = urlparse(self.path), parse_qs(urlparse(self.path).query)
+        call = url.path.removeprefix("/api/2.0/")
         self.calls.append(call)
-        proxied = "mlflow-artifacts/artifacts"
+        proxy = "mlflow-artifacts/artifacts"
         if self.status != 200:
             return self.answer({"message": "no"}, self.status)
         if call == "mlflow/registered-models/alias" and query["alias"] == ["champion"]:
             return self.answer({"model_version": {"name": "vfer", "version": "3", "run_id": "r", "source": "models:/m-1"}})
         if call == "mlflow/model-versions/get-download-uri":
             return self.answer({"artifact_uri": "mlflow-artifacts:/1/models/m-1/artifacts"})
-        if call == proxied:
+        if call == proxy:
             folder = self.folder / query["path"][0].removeprefix("1/models/m-1/artifacts").lstrip("/")
             return self.answer({"files": [{"path": path.name, "is_dir": path.is_dir()} for path in folder.iterdir()]})
-        if call.startswith(proxied):
-            return self.send(200, (self.folder / call.removeprefix(f"{proxied}/1/models/m-1/artifacts/")).read_bytes())
+        if call.startswith(proxy):
+            return self.send(200, (self.folder / call.removeprefix(f"{proxy}/1/models/m-1/artifacts/")).read_bytes())
         return self.answer({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such thing"}, 404)
 
     def answer(self, content: object, status: int = 200) -> None:
@@ -195,8 +195,8 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Server]]:
-    location = registry.find("models:/vfer/1", f"sqlite:///{registered / 'mlflow.db'}")
+def server(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Server]]:
+    location = registry.find("models:/vfer/1", f"sqlite:///{store / 'mlflow.db'}")
     assert location
     handler = type("Handler", (Server,), {"folder": registry.folder(location, ""), "calls": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
@@ -229,8 +229,8 @@ def test_a_server_that_is_away_is_one_line_with_a_remedy(monkeypatch: pytest.Mon
 
 
 def test_inputs_are_sorted_and_each_is_listed_once(clips: Path, tmp_path: Path) -> None:
-    listed = [one.path.name for one in inputs.videos([str(clips), str(clips / "**" / "h*"), str(tmp_path / "none.mp4")])]
-    assert listed == ["broken.mp4", "größe.mp4", "happy.mp4", "none.mp4"]
+    names = [one.path.name for one in inputs.videos([str(clips), str(clips / "**" / "h*"), str(tmp_path / "none.mp4")])]
+    assert names == ["broken.mp4", "größe.mp4", "happy.mp4", "none.mp4"]
     (tmp_path / "list.csv").write_text("path,who\nx.mp4,anna\n")
     [one] = inputs.videos([str(tmp_path / "list.csv")])
     assert (one.path, one.columns["who"]) == (tmp_path / "x.mp4", "anna")
@@ -261,11 +261,11 @@ def schema_columns(heading: str) -> list[str]:
 
 @pytest.mark.parametrize("suffix", results.SUFFIXES)
 def test_every_format_keeps_what_it_is_given(suffix: str, tmp_path: Path) -> None:
-    said = [
+    predictions = [
         Prediction("b.mp4", "happy", 0.75, {"happy": 0.75, "sad": 0.25}, 1.0, 10, 1.5, ("uncertain", "several faces")),
         Prediction("ä \n.mp4", error="broken"),
     ]
-    rows = [results.row(one, model="m", settings="s", sha256="") for one in said]
+    rows = [results.row(one, model="m", settings="s", sha256="") for one in predictions]
     path = tmp_path / f"x{suffix}"
     results.write(path, rows)
     first, second = results.read(path)
@@ -371,9 +371,9 @@ def test_films_are_told_apart_and_sent_to_timeline(tmp_path: Path) -> None:
     toys.render(tmp_path / "clip.mp4")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recogniser, "MOST_SECONDS", 0.5)
-        loaded_ = vfer.load()
-        loaded_._max_frames = 2
-        assert loaded_.predict(tmp_path / "clip.mp4").flags == ("long",)
+        own = vfer.load()
+        own._max_frames = 2
+        assert own.predict(tmp_path / "clip.mp4").flags == ("long",)
 
 
 def test_an_interrupted_run_keeps_what_is_done_and_goes_on(clips: Path, tmp_path: Path) -> None:
@@ -382,13 +382,13 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on(clips: Path, tmp_path
     for number in range(60):
         shutil.copy(clips / "a" / "happy.mp4", folder / f"{number:02d}.mp4")
     command = ["predict", str(folder), "--output", "x.csv", "--jobs", "1"]
-    status, stderr = interrupt(command, tmp_path, lambda printed: ".mp4" in printed, signal.SIGINT)
+    status, stderr = interrupt(command, tmp_path, lambda output: ".mp4" in output, signal.SIGINT)
     assert status == 130
     assert "Traceback" not in stderr
     with Path("x.csv").open(newline="") as stream:
-        done = len(list(csv.DictReader(stream)))
-    assert 0 < done < 60
-    assert f"{done} known already" in run(folder, "-o", "x.csv").stderr
+        count = len(list(csv.DictReader(stream)))
+    assert 0 < count < 60
+    assert f"{count} known already" in run(folder, "-o", "x.csv").stderr
 
 
 def test_the_first_answer_comes_soon(clips: Path) -> None:

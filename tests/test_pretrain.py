@@ -62,8 +62,8 @@ def test_the_margin_is_that_of_cosface() -> None:
     layer([embedding, right])
     directions = np.asarray(layer.directions)
     cosines = (embedding / np.linalg.norm(embedding, axis=1, keepdims=True)) @ (directions / np.linalg.norm(directions, axis=0))
-    for training, lowered in ((True, cosines - 0.35 * right), (False, cosines)):
-        powers = np.exp(30 * lowered)
+    for training, logits in ((True, cosines - 0.35 * right), (False, cosines)):
+        powers = np.exp(30 * logits)
         result = np.asarray(layer([embedding, right], training=training))
         np.testing.assert_allclose(result, powers / powers.sum(axis=1, keepdims=True), rtol=1e-3, atol=1e-6)
     again = model.Margin.from_config(layer.get_config())
@@ -86,26 +86,26 @@ def test_a_face_that_is_far_from_its_subject_still_pulls() -> None:
 def test_batches_hold_each_face_once_with_its_subject_and_the_held_out_ones_are_others(faces: IdentityFaces) -> None:
     params = PretrainParams(**section(head="margin", augmentation=0))
     seen = []
-    for fitted in (True, False):
-        result = FaceBatches(faces, params, 3, fitted=fitted)
+    for training in (True, False):
+        result = FaceBatches(faces, params, 3, fitted=training)
         rows = [batch for index in range(len(result)) for batch in zip(*result[index][0], result[index][1], strict=True)]
-        assert len(rows) == (faces.held_out != fitted).sum()
-        for crop, told, target in rows:
+        assert len(rows) == (faces.held_out != training).sum()
+        for crop, subject, target in rows:
             assert crop.shape == (48, 48, 1)
-            np.testing.assert_array_equal(told, target)
+            np.testing.assert_array_equal(subject, target)
         seen.append({(crop.astype(np.uint8).tobytes(), int(target.argmax())) for crop, _, target in rows})
-    known = {(pixels.tobytes(), label) for pixels, label in zip(faces.pixels[faces.rows], faces.labels, strict=True)}
-    assert seen[0] | seen[1] == known
+    everything = {(pixels.tobytes(), label) for pixels, label in zip(faces.pixels[faces.rows], faces.labels, strict=True)}
+    assert seen[0] | seen[1] == everything
     assert not seen[0] & seen[1]
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.99])
 def test_of_each_subject_two_faces_at_least_are_held_out_and_one_is_not(share: float) -> None:
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [3, 10, 200]))
-    held = hold_out(labels, share, 5)
-    np.testing.assert_array_equal(held, hold_out(labels, share, 5))
-    assert (held != hold_out(labels, share, 6)).any()
-    assert np.bincount(labels[held]).tolist() == {0.01: [2, 2, 2], 0.3: [2, 3, 60], 0.99: [2, 9, 198]}[share]
+    mask = hold_out(labels, share, 5)
+    np.testing.assert_array_equal(mask, hold_out(labels, share, 5))
+    assert (mask != hold_out(labels, share, 6)).any()
+    assert np.bincount(labels[mask]).tolist() == {0.01: [2, 2, 2], 0.3: [2, 3, 60], 0.99: [2, 9, 198]}[share]
 
 
 def test_pairs_are_of_one_subject_or_of_two_and_all_occur() -> None:
@@ -165,13 +165,13 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
     train_rows[1]["image"] = b"junk"
     train_rows[2]["image"] = cv2.imencode(".png", np.zeros((50, 48), np.uint8))[1].tobytes()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    found, unnamed = identities.read(tmp_path / "a.parquet", tmp_path)
-    assert (unnamed, len(found.refusals), found.pictures) == (1, 2, len(train_rows) - 1)
-    assert set(found.refusals.values()) == {"is not a 48x48 picture that can be decoded"}
-    kept = train_rows[3:]
-    np.testing.assert_array_equal(found.pixels, stills.decode(pa.Table.from_pylist(kept)))
-    names = dict(zip(found.subjects.tolist(), (row["subject"] for row in kept), strict=True))
-    assert [names[number] for number in found.subjects.tolist()] == [row["subject"] for row in kept]
+    collection, nameless = identities.read(tmp_path / "a.parquet", tmp_path)
+    assert (nameless, len(collection.refusals), collection.pictures) == (1, 2, len(train_rows) - 1)
+    assert set(collection.refusals.values()) == {"is not a 48x48 picture that can be decoded"}
+    good_rows = train_rows[3:]
+    np.testing.assert_array_equal(collection.pixels, stills.decode(pa.Table.from_pylist(good_rows)))
+    names = dict(zip(collection.subjects.tolist(), (row["subject"] for row in good_rows), strict=True))
+    assert [names[number] for number in collection.subjects.tolist()] == [row["subject"] for row in good_rows]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet"], "the faces' file has no name"
     without = pa.Table.from_pylist(rows).drop_columns(["usage", "still", "expression", "source"])
     pq.write_table(without, tmp_path / "b.parquet")
@@ -180,26 +180,26 @@ def test_only_rows_to_train_on_with_a_subject_count(parquet: Path, tmp_path: Pat
 
 def test_a_subject_with_too_few_faces_is_left_out_and_two_must_remain(parquet: Path) -> None:
     rows = identities.read(parquet, parquet.parent)[0]
-    kept = np.delete(np.arange(70), np.flatnonzero(rows.subjects == 2)[:3])
-    some = identities.CollectedFaces(rows.pixels[kept], rows.subjects[kept], {}, rows.names)
-    chosen = identities.choose(some, 12, 0.2, 1, parquet)
-    assert np.bincount(chosen.labels).tolist() == [14, 14, 14, 14]
-    assert chosen.names == [rows.names[i] for i in (0, 1, 3, 4)]
-    assert some.subjects[chosen.rows].tolist() == [[0, 1, 3, 4][label] for label in chosen.labels]
+    selection = np.delete(np.arange(70), np.flatnonzero(rows.subjects == 2)[:3])
+    some = identities.CollectedFaces(rows.pixels[selection], rows.subjects[selection], {}, rows.names)
+    choice = identities.choose(some, 12, 0.2, 1, parquet)
+    assert np.bincount(choice.labels).tolist() == [14, 14, 14, 14]
+    assert choice.names == [rows.names[i] for i in (0, 1, 3, 4)]
+    assert some.subjects[choice.rows].tolist() == [[0, 1, 3, 4][label] for label in choice.labels]
     with pytest.raises(DataError, match=r"0 of 5 subjects have 99 faces or more, and two are needed; .*pretrain\.min_faces"):
         identities.choose(some, 99, 0.2, 1, parquet)
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "reason"),
     [
         ({"subject": pa.array([None, None], pa.string()), "image": [b"", b""]}, "no row has a subject"),
         ({"image": [b""]}, "has no columns subject and image"),
     ],
 )
-def test_a_table_that_names_nobody_is_refused(columns: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_a_table_that_names_nobody_is_refused(columns: dict[str, Any], reason: str, tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=rf"a\.parquet: {told}; "):
+    with pytest.raises(DataError, match=rf"a\.parquet: {reason}; "):
         identities.read(tmp_path / "a.parquet", tmp_path)
     (tmp_path / "a.parquet").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"a\.parquet: cannot be read .*; pretrain\.identities is a Parquet file"):
@@ -210,8 +210,8 @@ def render(folder: Path, actors: int, each: int) -> None:
     """Pictures of actors, as large as a detector needs them, a folder an actor."""
     for actor in range(actors):
         (folder / f"n{actor:06d}").mkdir(parents=True)
-        shown = frames(Recording(folder, actor + 1, "happy", 0, ("02",), (160, 120), 2.0, each // 2, 0))
-        for number, picture in enumerate(shown):
+        pictures = frames(Recording(folder, actor + 1, "happy", 0, ("02",), (160, 120), 2.0, each // 2, 0))
+        for number, picture in enumerate(pictures):
             cv2.imwrite(str(folder / f"n{actor:06d}" / f"{number:04d}_01.jpg"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
 
@@ -245,29 +245,29 @@ ALWAYS = ["history.csv", "metrics.json", "refused.csv", "run.json", "weights/wei
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def common_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture
-def project(rendered: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("DVC_ROOT", str(rendered.root))
-    monkeypatch.setenv("VFER_STORE", str(rendered.root / "store"))
+def project(common_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("DVC_ROOT", str(common_project.root))
+    monkeypatch.setenv("VFER_STORE", str(common_project.root / "store"))
     monkeypatch.setenv("VFER_WORKERS", "1")
-    return rendered
+    return common_project
 
 
 def test_a_folder_of_pictures_is_cropped_once_and_trained_on(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = project.run()
-    assert "pretrain: detector centerface" in (told := capsys.readouterr().out)
-    assert "pretrain: 4 subjects\n" in told
-    wanted = {"weights": "trained", "subjects": 3, "faces": 24, "held_out": 6, "set_aside": 2, "few": 2, "epochs": 1, "best_epoch": 1}
-    assert {name: metrics[name] for name in wanted} == wanted
+    assert "pretrain: detector centerface" in (output := capsys.readouterr().out)
+    assert "pretrain: 4 subjects\n" in output
+    figures = {"weights": "trained", "subjects": 3, "faces": 24, "held_out": 6, "set_aside": 2, "few": 2, "epochs": 1, "best_epoch": 1}
+    assert {name: metrics[name] for name in figures} == figures
     assert 0 <= metrics["identification"] <= 1
     assert 0 <= metrics["verification_auc"] <= 1
-    refused = (project.out / "refused.csv").read_text().splitlines()
-    assert refused == ["picture,reason", "n000000/broken.jpg,is not a picture that can be decoded", "n000001/nobody.png,shows no face"]
-    assert project.made() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
+    refusals = (project.out / "refused.csv").read_text().splitlines()
+    assert refusals == ["picture,reason", "n000000/broken.jpg,is not a picture that can be decoded", "n000001/nobody.png,shows no face"]
+    assert project.files() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
     about = json.loads((project.out / "weights" / "weights.json").read_text())
     assert about == {
         "weights": "trained",
@@ -289,12 +289,12 @@ def test_a_folder_of_pictures_is_cropped_once_and_trained_on(project: Project, c
 
 
 def test_one_picture_more_costs_its_subject(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    given = project.identities, project.root / "weights", HOME / "params.yaml", project.out
-    before, _, key = collect(*given)
+    arguments = project.identities, project.root / "weights", HOME / "params.yaml", project.out
+    before, _, key = collect(*arguments)
     more = project.identities / "n000000" / "more.jpg"
     shutil.copy(project.identities / "n000000" / "0000_01.jpg", more)
     try:
-        after, figures, another = collect(*given)
+        after, figures, another = collect(*arguments)
     finally:
         more.unlink()
     assert "4 subjects (3 from the clip store)" in capsys.readouterr().out
@@ -321,15 +321,15 @@ def test_a_keras_file_passes_through_and_another_architecture_does_not(project: 
     net = model.backbone("architectures.nets:tiny")
     export.save_keras(net, project.root / "tiny.keras")
     assert project.run(project.root / "tiny.keras") == {"weights": "given"}
-    assert project.made() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
-    kept = keras.models.load_model(project.out / "weights" / "backbone.keras", compile=False)
-    for value, other in zip(kept.get_weights(), net.get_weights(), strict=True):
+    assert project.files() == sorted([*ALWAYS, "weights/backbone.keras", "weights/learned.parquet"])
+    copy = keras.models.load_model(project.out / "weights" / "backbone.keras", compile=False)
+    for value, other in zip(copy.get_weights(), net.get_weights(), strict=True):
         np.testing.assert_array_equal(value, other)
     assert json.loads((project.out / "weights" / "weights.json").read_text())["file"].endswith("tiny.keras")
     export.save_keras(model.backbone("architectures.nets:wider"), project.root / "wider.keras")
     with pytest.raises(WeightsError, match=r"wider\.keras: layer conv12 of wider has the shapes"):
         project.run(project.root / "wider.keras")
-    assert project.made() == ["history.csv", "metrics.json", "refused.csv", "run.json"]
+    assert project.files() == ["history.csv", "metrics.json", "refused.csv", "run.json"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("head", "cosine"), ("validation", 0), ("min_faces", 2), ("identities", ""), ("margins", 1)])
@@ -354,26 +354,26 @@ def test_dvc_follows_what_identities_names_and_the_stage_that_is_off_does_nothin
     repository.run("dvc", "add", "--quiet", "data")
     assert repository.ran("repro", "pretrain") == ["pretrain"]
     assert (out / "weights" / "weights.json").read_bytes() == off
-    given = repository.root / "my weights.keras"
-    export.save_keras(model.backbone("mini_xception"), given)
-    turned = ["-S", "pretrain.enabled=true", "-S", "pretrain.identities=my weights.keras"]
-    assert repository.ran("exp", "run", "pretrain", *turned) == ["pretrain"]
+    weights = repository.root / "my weights.keras"
+    export.save_keras(model.backbone("mini_xception"), weights)
+    options = ["-S", "pretrain.enabled=true", "-S", "pretrain.identities=my weights.keras"]
+    assert repository.ran("exp", "run", "pretrain", *options) == ["pretrain"]
     assert repository.metrics("pretrain") == {"weights": "given"}
     assert (out / "weights" / "backbone.keras").is_file()
     assert "up to date" in repository.run("dvc", "status", "pretrain")
-    given.write_bytes(b"other weights")
+    weights.write_bytes(b"other weights")
     assert "my weights.keras" in repository.run("dvc", "status", "pretrain")
 
 
 def test_the_stage_that_is_off_loads_no_tensorflow(tmp_path: Path) -> None:
-    given = {
+    arguments = {
         "identities": tmp_path / "nowhere",
         "weights": tmp_path,
         "stills": tmp_path,
         "params": HOME / "params.yaml",
         "out": tmp_path / "out",
     }
-    words = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
+    words = [str(word) for name, value in arguments.items() for word in (f"--{name}", value)]
     code = "import sys\nfrom stages.pretrain import console, main\ntry:\n    console.run(main)\nfinally:\n    print('keras' in sys.modules)"
     command = [sys.executable, "-c", code, *words]
     process = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)

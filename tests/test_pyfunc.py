@@ -33,12 +33,12 @@ def artifacts(folder: Path, framing: Framing) -> dict[str, str]:
     return {name: str(path) for name, path in files.items()}
 
 
-def answers(held: dict[str, str], *videos: Path) -> list[tuple[dict[str, Any], float]]:
+def answers(files: dict[str, str], *videos: Path) -> list[tuple[dict[str, Any], float]]:
     """The answers of the registered model in a new process, each with the most MB that it has taken until then."""
-    command = [sys.executable, "-W", "ignore", "-c", PREDICT, json.dumps(held), *map(str, videos)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return [tuple(json.loads(line)) for line in ended.stdout.splitlines() if line.startswith("[")]
+    command = [sys.executable, "-W", "ignore", "-c", PREDICT, json.dumps(files), *map(str, videos)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return [tuple(json.loads(line)) for line in process.stdout.splitlines() if line.startswith("[")]
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("framing", ["scene", "face"])
 def test_a_clip_is_answered_as_by_the_recogniser_to_the_last_bit(framing: Framing, clip: Path, tmp_path: Path) -> None:
-    held = artifacts(tmp_path, framing)
-    [(answer, _)] = answers(held, clip)
-    same = Recogniser.open(models.from_artifacts({name: Path(path) for name, path in held.items()}, "m", "")).predict(clip)
+    files = artifacts(tmp_path, framing)
+    [(answer, _)] = answers(files, clip)
+    same = Recogniser.open(models.from_artifacts({name: Path(path) for name, path in files.items()}, "m", "")).predict(clip)
     assert (answer["expression"], answer["probabilities"]) == (same.expression, same.probabilities)
     assert (answer["segments"], answer["error"]) == ([], None)
     assert ({moment["status"] for moment in answer["timeline"]} == {"given"}) == (framing == "face")

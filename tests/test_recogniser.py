@@ -54,26 +54,26 @@ def test_it_gives_the_stages_embeddings_and_probabilities_to_the_last_bit(
     table.write(tmp_path / "faces.parquet", faces_clip.find_in(tmp_path / "frames.parquet", detector, FACES))
     sequence = embed(Session(models[0], threads=threads), "toy/clip", table.read(tmp_path / "faces.parquet"), batch_size)
     cache.write(tmp_path / "features.parquet", [sequence], {})
-    [cached] = cache.read(tmp_path / "features.parquet")
+    [clip] = cache.read(tmp_path / "features.parquet")
 
-    shown = recogniser(models, detector).recognise(video)
-    assert len(cached.faces) > MOST, "too few faces to test thinning"
-    np.testing.assert_array_equal(shown.sequence.status, cached.status)
-    np.testing.assert_array_equal(shown.sequence.time, cached.time)
-    np.testing.assert_array_equal(shown.sequence.embedding, cached.embedding)
-    np.testing.assert_array_equal(shown.sequence.probabilities, cached.probabilities)
-    np.testing.assert_array_equal(shown.probabilities, predict(Session(models[1]), [cached.shown], MOST)[0])
-    assert shown.probabilities.sum() == pytest.approx(1)
+    result = recogniser(models, detector).recognise(video)
+    assert len(clip.faces) > MOST, "too few faces to test thinning"
+    np.testing.assert_array_equal(result.sequence.status, clip.status)
+    np.testing.assert_array_equal(result.sequence.time, clip.time)
+    np.testing.assert_array_equal(result.sequence.embedding, clip.embedding)
+    np.testing.assert_array_equal(result.sequence.probabilities, clip.probabilities)
+    np.testing.assert_array_equal(result.probabilities, predict(Session(models[1]), [clip.shown], MOST)[0])
+    assert result.probabilities.sum() == pytest.approx(1)
 
 
 def test_a_clip_without_a_face_has_no_probabilities(models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
     with toys.Writer(tmp_path / "grey.mp4", (96, 64), 10, crf=30, sound=False) as writer:
         for level in range(4):
             writer.add(np.full((64, 96, 3), 90 + level, np.uint8))
-    shown = recogniser(models, detector).recognise(tmp_path / "grey.mp4")
-    assert shown.sequence.status.tolist() == ["none"] * 4
-    assert np.isnan(shown.probabilities).all()
-    assert shown.probabilities.shape == (2,)
+    result = recogniser(models, detector).recognise(tmp_path / "grey.mp4")
+    assert result.sequence.status.tolist() == ["none"] * 4
+    assert np.isnan(result.probabilities).all()
+    assert result.probabilities.shape == (2,)
 
 
 def test_a_video_that_cannot_be_used_is_a_clip_error(video: Path, models: tuple[Path, Path], detector: Detector, tmp_path: Path) -> None:
@@ -103,4 +103,4 @@ def test_a_served_model_takes_the_clips_that_it_was_trained_to_take(tmp_path: Pa
     values = [np.array([[1 - light, light]] * 3, np.float32) for light in (0.0, 0.1, 0.8, 0.9, 1.0, 0.7)]
     own = answerer.from_others([EmbeddedFrames(one, one, np.arange(3) / 10) for one in values])
     assert sorted(count for _, count in own) == counts
-    assert all(np.allclose(made.scale, 1) for made, _ in own) == (mode == "iterative")
+    assert all(np.allclose(baseline.scale, 1) for baseline, _ in own) == (mode == "iterative")

@@ -62,8 +62,8 @@ def first(project: Project) -> dict[str, Any]:
 def experiments(client: "MlflowClient", key: str = "") -> list[str]:
     """The ids of the experiments' runs."""
     number = client.get_experiment_by_name("vfer").experiment_id
-    wanted = "tags.`vfer.kind` = 'experiment'" + (f" and tags.`vfer.key` = '{key}'" if key else "")
-    return [run.info.run_id for run in client.search_runs([number], wanted)]
+    query = "tags.`vfer.kind` = 'experiment'" + (f" and tags.`vfer.key` = '{key}'" if key else "")
+    return [run.info.run_id for run in client.search_runs([number], query)]
 
 
 def aliases(client: "MlflowClient", alias: str) -> list[str]:
@@ -74,9 +74,9 @@ def test_an_experiment_is_one_run_with_params_metrics_data_pictures_and_links(fi
     assert experiments(client) == [first["run_id"]]
     run = client.get_run(first["run_id"])
     assert run.info.status == "FINISHED"
-    given = yaml.safe_load((HOME / "params.yaml").read_text())
+    params = yaml.safe_load((HOME / "params.yaml").read_text())
     assert run.data.params["lstm.units"] == "12"
-    assert (run.data.params["seed"], run.data.params["split.protocol"]) == (str(given["seed"]), given["split"]["protocol"])
+    assert (run.data.params["seed"], run.data.params["split.protocol"]) == (str(params["seed"]), params["split"]["protocol"])
     assert run.data.metrics["test.accuracy.value"] == 0.5
     assert run.data.metrics["cnn.test.accuracy"] == 0.5
     tags = run.data.tags
@@ -86,8 +86,8 @@ def test_an_experiment_is_one_run_with_params_metrics_data_pictures_and_links(fi
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.digest.startswith("0123456789abcdef")
     assert {file.path for file in client.list_artifacts(first["run_id"], "curves")} == {"curves/cnn.png", "curves/lstm.png"}
-    kept = {file.path for file in client.list_artifacts(first["run_id"], "evaluate")}
-    assert kept >= {"evaluate/predictions.parquet", "evaluate/plots", "evaluate/report.html"}
+    files = {file.path for file in client.list_artifacts(first["run_id"], "evaluate")}
+    assert files >= {"evaluate/predictions.parquet", "evaluate/plots", "evaluate/report.html"}
 
 
 def test_weights_from_a_pretraining_are_told_and_linked(project: Project, first: dict[str, Any]) -> None:
@@ -95,11 +95,11 @@ def test_weights_from_a_pretraining_are_told_and_linked(project: Project, first:
     outputs, _, data, _, config, _ = project.arguments()
     inputs = collect(outputs, config, data)
     metrics = inputs.metrics | {"pretrain": {"weights": "trained", "verification_auc": 0.9}}
-    trained = replace(inputs, metrics=metrics, runs=inputs.runs | {"pretrain": "some-run"})
-    tags = experiment.tags(trained)
+    with_pretraining = replace(inputs, metrics=metrics, runs=inputs.runs | {"pretrain": "some-run"})
+    tags = experiment.tags(with_pretraining)
     assert (tags["vfer.pretrain"], tags["vfer.run.pretrain"]) == ("trained", "some-run")
-    assert trained.figures()["pretrain.verification_auc"] == 0.9
-    assert (inputs.trained_stages, trained.trained_stages) == (["cnn", "lstm"], ["pretrain", "cnn", "lstm"])
+    assert with_pretraining.figures()["pretrain.verification_auc"] == 0.9
+    assert (inputs.trained_stages, with_pretraining.trained_stages) == (["cnn", "lstm"], ["pretrain", "cnn", "lstm"])
 
 
 def test_the_first_models_take_both_aliases(first: dict[str, Any], client: "MlflowClient") -> None:
@@ -109,21 +109,21 @@ def test_the_first_models_take_both_aliases(first: dict[str, Any], client: "Mlfl
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "made"),
+    ("name", "inputs", "outputs"),
     [
         ("vfer-cnn", {"crop": (-1, 48, 48, 1)}, {"embedding": (-1, 2), "probabilities": (-1, 2)}),
         ("vfer-lstm", {"embeddings": (-1, -1, 2), "time": (-1, -1)}, {"probabilities": (-1, 2)}),
     ],
 )
 def test_a_network_has_a_signature_of_free_batch_and_time_and_an_example_that_runs(
-    name: str, given: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]], first: dict[str, Any]
+    name: str, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]], first: dict[str, Any]
 ) -> None:
     import mlflow
 
     assert first["versions"][name] == "1"
     model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
-    assert {spec.name: spec.shape for spec in model.metadata.signature.inputs} == given
-    assert {spec.name: spec.shape for spec in model.metadata.signature.outputs} == made
+    assert {spec.name: spec.shape for spec in model.metadata.signature.inputs} == inputs
+    assert {spec.name: spec.shape for spec in model.metadata.signature.outputs} == outputs
     example = model.input_example
     assert all(0 not in np.asarray(value).shape for value in example.values()), "the example is empty"
     answer = model.predict({key: np.asarray(value, np.float32) for key, value in example.items()})
@@ -171,18 +171,18 @@ def test_the_champion_answers_in_a_fresh_process_elsewhere_without_tensorflow(
     command = [sys.executable, "-c", PREDICT, address.uri(project.root), str(video), str(tmp_path / "bad.mp4"), "none.mp4"]
     process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
-    found, loaded = (json.loads(line) for line in process.stdout.splitlines()[-2:])
-    assert loaded == []
-    assert [answer["path"] for answer in found] == command[4:]
-    assert found[0]["expression"] == "dark"
-    assert found[0]["error"] is None
-    assert found[0]["probabilities"] == pytest.approx({"dark": 0.731, "light": 0.269}, abs=1e-3)
-    assert found[0]["coverage"] == 1
-    assert len(found[0]["timeline"]) == 10
-    assert {moment["status"] for moment in found[0]["timeline"]} == {"detected", "tracked"}
-    assert "cannot be decoded" in found[1]["error"]
-    assert "there is no such file" in found[2]["error"]
-    assert [answer["expression"] for answer in found[1:]] == [None, None]
+    answers, modules = (json.loads(line) for line in process.stdout.splitlines()[-2:])
+    assert modules == []
+    assert [answer["path"] for answer in answers] == command[4:]
+    assert answers[0]["expression"] == "dark"
+    assert answers[0]["error"] is None
+    assert answers[0]["probabilities"] == pytest.approx({"dark": 0.731, "light": 0.269}, abs=1e-3)
+    assert answers[0]["coverage"] == 1
+    assert len(answers[0]["timeline"]) == 10
+    assert {moment["status"] for moment in answers[0]["timeline"]} == {"detected", "tracked"}
+    assert "cannot be decoded" in answers[1]["error"]
+    assert "there is no such file" in answers[2]["error"]
+    assert [answer["expression"] for answer in answers[1:]] == [None, None]
 
 
 def test_a_better_model_is_champion_only_when_the_test_says_so_and_a_deleted_run_is_made_anew(
@@ -223,15 +223,15 @@ def test_an_equal_model_of_other_crops_is_no_better_than_the_champion_by_its_own
     assert first
     project.train(toys.good_lstm, units=66)
     assert project.register()["champion"]
-    cropped = Project(tmp_path / "other")
-    shutil.copytree(project.root, cropped.root, ignore=shutil.ignore_patterns("mlruns", "mlflow.db"))
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.root, other.root, ignore=shutil.ignore_patterns("mlruns", "mlflow.db"))
     monkeypatch.setattr(toys, "LEVELS", dict(zip(toys.LEVELS, reversed(toys.LEVELS.values()), strict=True)))
-    fill(cropped.outputs, cropped.root / "data")
-    cropped.train(lambda path: toys.lstm(path, [[0, 2], [2, 0]]), units=66)
-    params = yaml.safe_load((cropped.root / "params.yaml").read_text())
+    fill(other.outputs, other.root / "data")
+    other.train(lambda path: toys.lstm(path, [[0, 2], [2, 0]]), units=66)
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
     params["faces"]["margin"] = 0.2
-    (cropped.root / "params.yaml").write_text(yaml.safe_dump(params))
-    output = cropped.register()
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+    output = other.register()
     assert not output["champion"]
     assert "not more accurate: 1.000 against 1.000" in output["reason"]
 
@@ -268,11 +268,11 @@ def test_register_depends_on_all_that_it_logs(project: Project, first: dict[str,
     assert first
     before = project.register()
     stages = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
-    known = {*stages["register"]["deps"]}
+    deps = {*stages["register"]["deps"]}
     alone = Project(tmp_path / "alone")
     for path in sorted(file for file in project.root.rglob("*") if file.is_file()):
         name = path.relative_to(project.root)
-        if known & {part.as_posix() for part in (name, *name.parents)} or name.as_posix() in ("data.dvc", "params.yaml"):
+        if deps & {part.as_posix() for part in (name, *name.parents)} or name.as_posix() in ("data.dvc", "params.yaml"):
             (alone.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, alone.root / name)
     (alone.root / "weights").mkdir(exist_ok=True)
@@ -281,9 +281,9 @@ def test_register_depends_on_all_that_it_logs(project: Project, first: dict[str,
     }
     evaluate = stages["evaluate"]
     outputs = [Path(name) for name in (*evaluate["outs"], *evaluate["metrics"], *(name for plot in evaluate["plots"] for name in plot))]
-    assert {folder.as_posix() for path in outputs for folder in path.parents} & known == {"outputs/evaluate"}, "all of its folder is logged"
-    logged = {param for param in stages["register"]["params"] if isinstance(param, str)}
-    assert logged == set(yaml.safe_load((HOME / "params.yaml").read_text())), "so are all params"
+    assert {folder.as_posix() for path in outputs for folder in path.parents} & deps == {"outputs/evaluate"}, "all of its folder is logged"
+    sections = {param for param in stages["register"]["params"] if isinstance(param, str)}
+    assert sections == set(yaml.safe_load((HOME / "params.yaml").read_text())), "so are all params"
 
 
 def test_what_is_missing_is_made_again_without_a_second_run(first: dict[str, Any], project: Project, client: "MlflowClient") -> None:
@@ -326,7 +326,7 @@ def test_when_a_model_is_champion_is_no_part_of_the_experiment(project: Project,
 
 
 @pytest.mark.parametrize(
-    ("origin", "shared", "name"),
+    ("origin", "on_server", "name"),
     [
         ("git@example.org:team/faces.git", True, "faces"),
         ("https://example.org/team/my%20faces/", True, "my-20faces"),
@@ -335,7 +335,7 @@ def test_when_a_model_is_champion_is_no_part_of_the_experiment(project: Project,
     ],
 )
 def test_two_projects_on_one_server_have_names_of_their_own(
-    origin: str, shared: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: str, on_server: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "folder name"
     root.mkdir()
@@ -343,7 +343,7 @@ def test_two_projects_on_one_server_have_names_of_their_own(
     repository.run("git", "init", "--quiet")
     if origin:
         repository.run("git", "remote", "add", "origin", origin)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example.org" if shared else "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example.org" if on_server else "")
     assert names.name(HOME / "params.yaml", root) == name
     (root / "params.yaml").write_text("register: {name: ours, significance: 0.05}")
     assert names.name(root / "params.yaml", root) == "ours"

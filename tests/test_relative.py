@@ -20,19 +20,19 @@ def nearest(clips: dict[str, Embeddings], rows: list[SplitRow]) -> float:
     centres = {
         name: np.mean([means[row.clip] for row in rows if row.part == "train" and row.expression == name], axis=0) for name in EXPRESSIONS
     }
-    tested = [row for row in rows if row.part == "test"]
+    test_rows = [row for row in rows if row.part == "test"]
     return float(
-        np.mean([min(centres, key=lambda name: np.linalg.norm(means[row.clip] - centres[name])) == row.expression for row in tested])
+        np.mean([min(centres, key=lambda name: np.linalg.norm(means[row.clip] - centres[name])) == row.expression for row in test_rows])
     )
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_method_can_do_better_by_it(mode: Mode) -> None:
-    rows, moved = relative(ROWS, CLIPS, mode, "neutral", 2)
-    assert nearest(moved, rows) > nearest(CLIPS, ROWS) + 0.1
-    known = {row.clip for row in ROWS} - {row.clip for row in rows}
-    assert len(known) == (4 if mode == "neutral" else 0)  # two of each test person
-    assert all("neutral" in clip for clip in known)
+    rows, relative_clips = relative(ROWS, CLIPS, mode, "neutral", 2)
+    assert nearest(relative_clips, rows) > nearest(CLIPS, ROWS) + 0.1
+    neutrals = {row.clip for row in ROWS} - {row.clip for row in rows}
+    assert len(neutrals) == (4 if mode == "neutral" else 0)  # two of each test person
+    assert all("neutral" in clip for clip in neutrals)
 
 
 def test_without_a_baseline_nothing_changes() -> None:
@@ -48,7 +48,7 @@ def test_test_clips_and_their_labels_reach_nothing_but_their_own_people(mode: Mo
     for row in ROWS:
         if row.clip in after and row.subject != person:
             np.testing.assert_array_equal(after[row.clip].values, before[row.clip].values)
-    swapped = [replace(row, expression={"sad": "angry", "angry": "sad"}.get(row.expression, row.expression)) for row in ROWS]
-    relabelled = [new if new.part == "test" else old for new, old in zip(swapped, ROWS, strict=True)]
-    _, after = relative(relabelled, CLIPS, mode, "neutral", 2)
+    swaps = [replace(row, expression={"sad": "angry", "angry": "sad"}.get(row.expression, row.expression)) for row in ROWS]
+    with_swaps = [new if new.part == "test" else old for new, old in zip(swaps, ROWS, strict=True)]
+    _, after = relative(with_swaps, CLIPS, mode, "neutral", 2)
     assert all((after[clip].values == before[clip].values).all() for clip in after)

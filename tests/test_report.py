@@ -48,13 +48,13 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium here; install the package chromium")
     try:
-        opened = Browser(tmp_path_factory.mktemp("profile"))
+        page_browser = Browser(tmp_path_factory.mktemp("profile"))
     except BrowserError as error:
         pytest.skip(f"{CHROMIUM} does not work here: {error}")
-    with opened:
-        if not opened.run(PLAYS):
+    with page_browser:
+        if not page_browser.run(PLAYS):
             pytest.skip(f"{CHROMIUM} does not play H.264")
-        yield opened
+        yield page_browser
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def seconds(browser: Browser) -> float:
     return float(browser.run("document.getElementById('video').currentTime"))
 
 
-def loaded(browser: Browser, page: Path) -> None:
+def load(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.wait("document.getElementById('video').readyState >= 2")
 
 
 def test_a_click_seeks_and_the_keys_do_too(browser: Browser, folder: Path) -> None:
-    loaded(browser, folder / "report.html")
+    load(browser, folder / "report.html")
     assert browser.run("document.getElementById('video').duration") == pytest.approx(3, abs=0.1)
     left, top, width, height = area(browser, ".lane canvas", 1)
     browser.mouse("press", left + width / 2, top + height / 2)
@@ -98,19 +98,19 @@ def test_a_click_seeks_and_the_keys_do_too(browser: Browser, folder: Path) -> No
 
 
 def test_it_plays_and_its_head_follows(browser: Browser, folder: Path) -> None:
-    loaded(browser, folder / "report.html")
+    load(browser, folder / "report.html")
     browser.run("document.getElementById('play').click()")
     browser.wait("document.getElementById('video').currentTime > 0.5")
     assert browser.run("document.getElementById('play').textContent").endswith("Pause")
     browser.key(" ")
     browser.wait("document.getElementById('video').paused")
-    shown = browser.run("new Promise(done => setTimeout(() => done(document.getElementById('clock').textContent), 200))")
-    assert float(shown.split(" / ")[0].removeprefix("0:")) == pytest.approx(seconds(browser), abs=0.11)
-    assert shown.endswith(" / 0:03.0")
+    text = browser.run("new Promise(done => setTimeout(() => done(document.getElementById('clock').textContent), 200))")
+    assert float(text.split(" / ")[0].removeprefix("0:")) == pytest.approx(seconds(browser), abs=0.11)
+    assert text.endswith(" / 0:03.0")
 
 
 def test_hovering_says_who_shows_what(browser: Browser, folder: Path) -> None:
-    loaded(browser, folder / "report.html")
+    load(browser, folder / "report.html")
     left, top, width, height = area(browser, ".lane canvas", 1)
     browser.mouse("move", left + width * 0.4, top + height / 2)
     browser.wait("!document.getElementById('tip').hidden")
@@ -123,7 +123,7 @@ def test_hovering_says_who_shows_what(browser: Browser, folder: Path) -> None:
 
 
 def test_expressions_can_be_hidden_the_view_zoomed_and_the_baseline_left_out(browser: Browser, folder: Path, tmp_path: Path) -> None:
-    loaded(browser, folder / "report.html")
+    load(browser, folder / "report.html")
 
     def lane() -> bytes:
         browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -155,7 +155,7 @@ def test_without_its_film_it_says_so_and_goes_on(browser: Browser, folder: Path)
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, True)])
 def test_it_fits_a_phone_and_the_dark(width: int, dark: bool, browser: Browser, folder: Path, tmp_path: Path) -> None:
     browser.resize(width, 844, dark=dark)
-    loaded(browser, folder / "report.html")
+    load(browser, folder / "report.html")
     assert browser.run("document.documentElement.scrollWidth") <= width
     left, _, wide, _ = area(browser, ".lane canvas", 1)
     assert 0 <= left < left + wide <= width
@@ -173,7 +173,7 @@ def test_it_fits_a_phone_and_the_dark(width: int, dark: bool, browser: Browser, 
 def test_the_annotated_film_plays(browser: Browser, folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(f"<link rel='icon' href='data:,'><video id='video' src='{(folder / 'annotated.mp4').as_uri()}'></video>")
-    loaded(browser, page)
+    load(browser, page)
     browser.run("document.getElementById('video').play()")
     browser.wait("document.getElementById('video').currentTime > 0.4")
     assert browser.run("document.getElementById('video').videoWidth") == SIZE[0]
@@ -227,6 +227,6 @@ def test_no_pictures_means_none(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "x.html").read_text().count("http") == 0
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0, "0:00.0"), (59.96, "1:00.0"), (3599.94, "59:59.9"), (3661.25, "1:01:01.2")])
-def test_times_are_told_as_clocks_do(value: float, shown: str) -> None:
-    assert pages.clock(value) == shown
+@pytest.mark.parametrize(("value", "clock"), [(0, "0:00.0"), (59.96, "1:00.0"), (3599.94, "59:59.9"), (3661.25, "1:01:01.2")])
+def test_times_are_told_as_clocks_do(value: float, clock: str) -> None:
+    assert pages.clock(value) == clock

@@ -60,8 +60,8 @@ def test_the_manifest_names_each_performance_once_per_modality(data: Path) -> No
         "sample",
         "scene",
     )
-    listed = {str(path.relative_to(data)) for path in data.rglob("*.mp4")}
-    assert listed == {clip.path for clip in clips}
+    paths = {str(path.relative_to(data)) for path in data.rglob("*.mp4")}
+    assert paths == {clip.path for clip in clips}
 
 
 def test_twins_show_the_same_performance_with_and_without_sound(data: Path) -> None:
@@ -112,11 +112,11 @@ def test_a_small_order_still_has_every_usage() -> None:
 
 def test_stills_are_told_apart_by_their_apex() -> None:
     """Nearest neighbour among people never seen: far above chance (0.14) from a few dozen pictures."""
-    known = [StillName(name, "train", number) for name in EXPRESSIONS for number in range(0, 40, 2)]
-    asked = [StillName(name, "test", number) for name in EXPRESSIONS for number in range(4)]
-    seen, new = (np.stack([_edges(crop(still, 0)) for still in group]) for group in (known, asked))
-    nearest = np.argmax(new @ seen.T, axis=1)
-    assert np.mean([known[index].expression == still.expression for index, still in zip(nearest, asked, strict=True)]) > 0.5
+    references = [StillName(name, "train", number) for name in EXPRESSIONS for number in range(0, 40, 2)]
+    queries = [StillName(name, "test", number) for name in EXPRESSIONS for number in range(4)]
+    old, new = (np.stack([_edges(crop(still, 0)) for still in group]) for group in (references, queries))
+    nearest = np.argmax(new @ old.T, axis=1)
+    assert np.mean([references[index].expression == still.expression for index, still in zip(nearest, queries, strict=True)]) > 0.5
 
 
 def _edges(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -146,10 +146,10 @@ def test_every_course_starts_and_ends_at_rest() -> None:
 
 
 def test_blinks_close_the_lids_now_and_then() -> None:
-    closed = blinks(np.linspace(0, 1, 3000), 100.0, np.random.default_rng(0))
-    assert closed.min() == 0
-    assert closed.max() == 1
-    assert 0.01 < (closed > 0.5).mean() < 0.15
+    closure = blinks(np.linspace(0, 1, 3000), 100.0, np.random.default_rng(0))
+    assert closure.min() == 0
+    assert closure.max() == 1
+    assert 0.01 < (closure > 0.5).mean() < 0.15
 
 
 @pytest.mark.parametrize(("units", "upper"), [(UPPER, True), (LOWER, False)])
@@ -193,8 +193,8 @@ def _centerface(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    resized = np.stack([cv2.resize(picture, (160, 128)) for picture in pictures]).astype(np.float32)
-    batches = np.array_split(np.repeat(resized[:, None], 3, axis=1), len(pictures) // 20)
+    inputs = np.stack([cv2.resize(picture, (160, 128)) for picture in pictures]).astype(np.float32)
+    batches = np.array_split(np.repeat(inputs[:, None], 3, axis=1), len(pictures) // 20)
     return np.concatenate([session.run(["537"], {"input.1": batch})[0].max(axis=(1, 2, 3)) for batch in batches])
 
 

@@ -41,13 +41,13 @@ class Oracle:
     name, sha256 = "oracle", "0"
 
     def __init__(self, pictures: Sequence[Grey], boxes: Sequence[Sequence[Sequence[float]]]) -> None:
-        self._known = {picture.tobytes(): index for index, picture in enumerate(pictures)}
+        self._indices = {picture.tobytes(): index for index, picture in enumerate(pictures)}
         self._boxes = boxes
-        self.asked: list[int] = []
+        self.searches: list[int] = []
 
     def __call__(self, grey: Grey, score: float | None = None) -> NDArray[np.float32]:
-        index = self._known[grey.tobytes()]
-        self.asked.append(index)
+        index = self._indices[grey.tobytes()]
+        self.searches.append(index)
         boxes = np.array(self._boxes[index], np.float32).reshape(-1, 5)
         return boxes[boxes[:, 4] >= (score or 0.5)]
 
@@ -57,9 +57,9 @@ def find(pictures: Sequence[Grey], detector: Detector, fps: float = 25, **params
     return clip.find(lambda: iter(rows), {"clip": "a"}, detector, FacesParams(**params))  # type: ignore[arg-type]
 
 
-def overlaps(found: table.Faces, truth: table.Faces) -> NDArray[np.float32]:
-    both = found.present & truth.present
-    return np.array([iou(one[None], other[None])[0, 0] for one, other in zip(found.box[both], truth.box[both], strict=True)])
+def overlaps(result: table.Faces, truth: table.Faces) -> NDArray[np.float32]:
+    both = result.present & truth.present
+    return np.array([iou(one[None], other[None])[0, 0] for one, other in zip(result.box[both], truth.box[both], strict=True)])
 
 
 def search(
@@ -68,14 +68,14 @@ def search(
     """Return the faces, those of a search of every frame, and the frames that the detector saw."""
     oracle = Oracle(pictures, boxes)
     faces = find(pictures, oracle, **params)
-    asked = sorted(oracle.asked)
-    assert len(set(asked)) == len(asked), "no picture is searched twice"
-    return faces, find(pictures, Oracle(pictures, boxes), **{**params, "detect_every": 1}), asked
+    searches = sorted(oracle.searches)
+    assert len(set(searches)) == len(searches), "no picture is searched twice"
+    return faces, find(pictures, Oracle(pictures, boxes), **{**params, "detect_every": 1}), searches
 
 
 def test_a_face_that_moves_evenly_is_detected_in_key_frames_and_tracked_between() -> None:
-    faces, truth, asked = search(pictures_of(PLACES), [[box(*place)] for place in PLACES])
-    assert asked == [0, 5, 10, 15, 20]
+    faces, truth, searches = search(pictures_of(PLACES), [[box(*place)] for place in PLACES])
+    assert searches == [0, 5, 10, 15, 20]
     assert faces.status == ["detected" if index % 5 == 0 else "tracked" for index in range(21)]
     assert np.isnan(faces.score).tolist() == [status == "tracked" for status in faces.status]
     assert set(truth.status) == {"detected"}
@@ -84,16 +84,16 @@ def test_a_face_that_moves_evenly_is_detected_in_key_frames_and_tracked_between(
 
 
 def test_each_frame_is_searched_at_one() -> None:
-    *_, asked = search(pictures_of(PLACES), [[box(*place)] for place in PLACES], detect_every=1)
-    assert asked == list(range(21))
+    *_, searches = search(pictures_of(PLACES), [[box(*place)] for place in PLACES], detect_every=1)
+    assert searches == list(range(21))
 
 
 @pytest.mark.parametrize("direction", [(1, 0), (-1, 0), (0, 1), (0, -1)])
 def test_a_face_that_sways_between_key_frames_is_followed_there(direction: tuple[int, int]) -> None:
     sway = [14 * np.sin(np.pi * i / 5) ** 2 for i in range(11)]  # back in place at each key frame
     places = [(160 + direction[0] * far, 90 + direction[1] * far) for far in sway]
-    faces, truth, asked = search(pictures_of(places), [[box(*place)] for place in places])
-    assert asked == [0, 5, 10]
+    faces, truth, searches = search(pictures_of(places), [[box(*place)] for place in places])
+    assert searches == [0, 5, 10]
     straight = iou(np.array([box(160, 90)], np.float32), np.array([box(*places[2])], np.float32))[0, 0]
     assert straight < 0.76
     assert overlaps(faces, truth).min() > 0.93
@@ -102,26 +102,26 @@ def test_a_face_that_sways_between_key_frames_is_followed_there(direction: tuple
 def test_a_mirrored_clip_has_mirrored_boxes() -> None:
     places = [(130 + 6 * i + 8 * np.sin(i), 90) for i in range(11)]
     faces, *_ = search(pictures_of(places), [[box(*place)] for place in places])
-    mirrored = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures_of(places)]
-    others, *_ = search(mirrored, [[box(319 - x, y)] for x, y in places])
+    mirror_images = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures_of(places)]
+    others, *_ = search(mirror_images, [[box(319 - x, y)] for x, y in places])
     np.testing.assert_allclose(319 - others.box[:, [2, 0]], faces.box[:, [0, 2]], atol=1)
     np.testing.assert_allclose(others.box[:, [1, 3]], faces.box[:, [1, 3]], atol=1)
 
 
 def test_light_that_changes_does_not_matter() -> None:
     pictures = [cv2.convertScaleAbs(picture, alpha=1 - 0.03 * i) for i, picture in enumerate(pictures_of(PLACES))]
-    faces, truth, asked = search(pictures, [[box(*place)] for place in PLACES])
-    assert asked == [0, 5, 10, 15, 20]
+    faces, truth, searches = search(pictures, [[box(*place)] for place in PLACES])
+    assert searches == [0, 5, 10, 15, 20]
     assert overlaps(faces, truth).min() > 0.95
 
 
 @pytest.mark.parametrize("last", [5, 6, 8, 9])
 def test_a_face_that_leaves_between_key_frames_is_lost_at_its_last_frame(last: int) -> None:
     pictures = [picture if i <= last else np.full_like(picture, 60) - i for i, picture in enumerate(pictures_of(PLACES))]
-    faces, truth, asked = search(pictures, [[box(*place)] if i <= last else [] for i, place in enumerate(PLACES)])
+    faces, truth, searches = search(pictures, [[box(*place)] if i <= last else [] for i, place in enumerate(PLACES)])
     assert faces.present.tolist() == truth.present.tolist() == [i <= last for i in range(21)]
-    assert {last, last + 1} <= set(asked)
-    assert len(asked) <= 8
+    assert {last, last + 1} <= set(searches)
+    assert len(searches) <= 8
     backwards, truth, _ = search(pictures[::-1], [[box(*place)] if i <= last else [] for i, place in enumerate(PLACES)][::-1])
     assert backwards.present.tolist() == truth.present.tolist() == faces.present.tolist()[::-1]
 
@@ -133,8 +133,8 @@ def test_a_cut_between_key_frames_is_found(first: int, aside: int) -> None:
     places = [(110, 90) if i < first else (110 + aside, 90) for i in range(16)]
     pictures = [picture if i < first else np.ascontiguousarray(255 - picture[::-1]) for i, picture in enumerate(pictures_of(places))]
     pictures = [cv2.add(picture, np.full_like(picture, i)) for i, picture in enumerate(pictures)]
-    faces, truth, asked = search(pictures, [[box(*place)] for place in places])
-    assert {first - 1, first} <= set(asked)
+    faces, truth, searches = search(pictures, [[box(*place)] for place in places])
+    assert {first - 1, first} <= set(searches)
     assert overlaps(faces, truth).min() > 0.95
     assert faces.status.count("tracked") > 6
     assert (faces.box[first:, 0] - faces.box[0, 0]).min() > aside - 3
@@ -145,8 +145,8 @@ def test_two_faces_that_cross_are_told_apart() -> None:
     smaller, larger = pictures_of(left, 60), pictures_of(right, 90)
     pictures = [np.where(above > 60, above, below) for above, below in zip(larger, smaller, strict=True)]
     boxes = [[box(*one, tall=60), box(*other)][:: 1 if i % 2 else -1] for i, (one, other) in enumerate(zip(left, right, strict=True))]
-    faces, truth, asked = search(pictures, boxes)
-    assert len(asked) < 18
+    faces, truth, searches = search(pictures, boxes)
+    assert len(searches) < 18
     assert overlaps(faces, truth).min() > 0.85
     assert np.diff(faces.box[:, 0]).max() < 0, "the larger one goes left throughout"
 
@@ -155,8 +155,8 @@ def test_a_face_that_is_covered_is_detected_anew() -> None:
     pictures = pictures_of(PLACES)
     for i in (7, 8):
         cv2.rectangle(pictures[i], (PLACES[i][0] - 40, 60), (PLACES[i][0] + 40, 160), 30 + i, -1)
-    faces, _, asked = search(pictures, [[] if i in (7, 8) else [box(*place)] for i, place in enumerate(PLACES)])
-    assert {7, 8} <= set(asked)
+    faces, _, searches = search(pictures, [[] if i in (7, 8) else [box(*place)] for i, place in enumerate(PLACES)])
+    assert {7, 8} <= set(searches)
     assert [index for index, status in enumerate(faces.status) if status == "interpolated"] == [7, 8]
     assert faces.status[11] == "tracked"
 
@@ -164,12 +164,12 @@ def test_a_face_that_is_covered_is_detected_anew() -> None:
 def test_a_face_that_is_almost_detected_is_searched_in_every_frame() -> None:
     """The detector is sure in two frames only, neither of them a key frame."""
     boxes = [[box(*place, score=0.6 if i in (6, 13) else 0.3)] for i, place in enumerate(PLACES)]
-    faces, truth, asked = search(pictures_of(PLACES), boxes)
-    assert asked == list(range(21))
+    faces, truth, searches = search(pictures_of(PLACES), boxes)
+    assert searches == list(range(21))
     assert faces.status == truth.status
     assert faces.status.count("detected") == 2
-    *_, asked = search(pictures_of(PLACES), [[box(*place, score=0.2)] for place in PLACES])
-    assert asked == [0, 5, 10, 15, 20]
+    *_, searches = search(pictures_of(PLACES), [[box(*place, score=0.2)] for place in PLACES])
+    assert searches == [0, 5, 10, 15, 20]
 
 
 def test_key_frames_are_a_second_apart_at_most() -> None:
@@ -180,10 +180,10 @@ def test_key_frames_are_a_second_apart_at_most() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 12])
 def test_a_clip_of_any_length_has_a_box_in_each_frame(count: int) -> None:
-    faces, truth, asked = search(pictures_of(PLACES[:count]), [[box(*place)] for place in PLACES[:count]])
+    faces, truth, searches = search(pictures_of(PLACES[:count]), [[box(*place)] for place in PLACES[:count]])
     assert faces.present.all()
     assert overlaps(faces, truth).min() > 0.95
-    assert {0, count - 1} <= set(asked)
+    assert {0, count - 1} <= set(searches)
 
 
 def test_many_faces_are_followed_at_once() -> None:
@@ -193,18 +193,18 @@ def test_many_faces_are_followed_at_once() -> None:
         parts = [draw_face((x + 2 * i, y + i), 44 + 2 * n) for n, (x, y) in enumerate(spots)]
         pictures.append(np.max([np.where(part == 60, 0, part) for part in parts], axis=0))
         boxes.append([box(x + 2 * i, y + i, 44 + 2 * n) for n, (x, y) in enumerate(spots)][:: 1 if i % 2 else -1])
-    faces, truth, asked = search(pictures, boxes)
-    assert asked == [0, 5, 10]
+    faces, truth, searches = search(pictures, boxes)
+    assert searches == [0, 5, 10]
     assert overlaps(faces, truth).min() > 0.9
 
 
-class Watched:
+class CountedPictures:
     """Pictures that count how often each is decoded, and how many are alive at once."""
 
     def __init__(self, pictures: Sequence[Grey]) -> None:
         self._pictures = pictures
         self._alive: list[weakref.ref[Grey]] = []
-        self.decoded = [0] * len(pictures)
+        self.decodes = [0] * len(pictures)
         self.most = 0
 
     def __call__(self) -> Iterator[tuple[int, float, Callable[[], Grey]]]:
@@ -212,34 +212,34 @@ class Watched:
             yield index, index / 25, lambda index=index: self._decode(index)  # type: ignore[misc]
 
     def _decode(self, index: int) -> Grey:
-        self.decoded[index] += 1
+        self.decodes[index] += 1
         grey = self._pictures[index].copy()
         self._alive = [reference for reference in self._alive if reference() is not None] + [weakref.ref(grey)]
         self.most = max(self.most, len(self._alive))
         return grey
 
 
-def watched(count: int, **params: object) -> tuple[Watched, table.Faces]:
+def count_decodes(count: int, **params: object) -> tuple[CountedPictures, table.Faces]:
     places = [(100 + i % 50, 90 + i / 100) for i in range(count)]
     pictures = pictures_of(places)
     pictures[3:5] = [np.full_like(pictures[0], 60 + i) for i in range(2)]
-    watch = Watched(pictures)
+    watch = CountedPictures(pictures)
     oracle = Oracle(pictures, [[] if i in (3, 4) else [box(*place)] for i, place in enumerate(places)])
     return watch, clip.find(watch, {"clip": "a"}, oracle, FacesParams(**params))  # type: ignore[arg-type]
 
 
 def test_few_pictures_are_held_and_only_those_of_a_gap_are_decoded_twice() -> None:
     for count in (60, 120):
-        watch, faces = watched(count)
+        watch, faces = count_decodes(count)
         assert watch.most <= 5 + 3
         assert [index for index, times in enumerate(watch.decoded) if times != 1] == [3, 4]
         assert [faces.status[index] for index in (3, 4)] == ["interpolated"] * 2
 
 
 def test_crops_that_are_not_held_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, faces = watched(60)
+    _, faces = count_decodes(60)
     monkeypatch.setattr(clip, "MAX_CROPS", 20)
-    again, others = watched(60)
+    again, others = count_decodes(60)
     assert sum(again.decoded) == 60 + 40
     assert again.most <= 5 + 3
     np.testing.assert_array_equal(others.crop, faces.crop)
@@ -273,8 +273,8 @@ def test_real_faces_are_tracked_as_they_are_detected(real_data: Path) -> None:
     clips = ["ravdess/Actor_01/02-01-08-01-02-02-01.mp4", "videos/single_face.mp4", "videos/face_noface.mov"]
     for name in clips:
         for fps, part in ((1000, slice(40, 100)), (10, slice(None))):
-            taken = list(frames.sample(real_data / name, fps, 640))[part]
-            rows = [(frame.index, frame.time, lambda frame=frame: frame.grey) for frame in taken]
+            part_frames = list(frames.sample(real_data / name, fps, 640))[part]
+            rows = [(frame.index, frame.time, lambda frame=frame: frame.grey) for frame in part_frames]
             for detector in detectors:
                 faces, truth = (
                     clip.find(lambda rows=rows: iter(rows), {}, detector, FacesParams(detect_every=every))  # type: ignore[misc]
@@ -287,19 +287,19 @@ def test_real_faces_are_tracked_as_they_are_detected(real_data: Path) -> None:
                 assert faces.status.count("detected") < 0.35 * len(rows), case
 
 
-def altered(pictures: Sequence[Grey]) -> dict[str, list[Grey]]:
+def variants(pictures: Sequence[Grey]) -> dict[str, list[Grey]]:
     """Real pictures that are shaken, covered by a passing bar, darkened to the edge of being seen, and cut."""
     height, width = pictures[0].shape
     noise = np.random.default_rng(0).normal(0, 9, (len(pictures), height, width))
     moves = [np.array([[1, 0, 60 * np.sin(i / 3)], [0, 1, 30 * np.sin(i / 2)]]) for i in range(len(pictures))]
-    covered = [picture.copy() for picture in pictures]
-    for i, picture in enumerate(covered):
+    with_bar = [picture.copy() for picture in pictures]
+    for i, picture in enumerate(with_bar):
         picture[:, max(0, 9 * i - 200) : 9 * i] = 90
     return {
         "shaken": [
             cv2.warpAffine(one, move, (width, height), borderMode=cv2.BORDER_REFLECT) for one, move in zip(pictures, moves, strict=True)
         ],
-        "covered": covered,
+        "covered": with_bar,
         "dark": [np.clip(picture * 0.12 + grain, 0, 255).astype(np.uint8) for picture, grain in zip(pictures, noise, strict=True)],
         "cut": [np.roll(picture[:, ::-1], 60, axis=1) if i // 7 % 2 else picture for i, picture in enumerate(pictures)],
     }
@@ -309,8 +309,8 @@ def test_real_faces_that_are_hard_to_follow_are_detected_instead(real_data: Path
     model = (real_data / "weights" / "scrfd_500m_bnkps.onnx").read_bytes()
     detector = scrfd.Scrfd(model, "", det_size=320, score=0.5)
     for name, start in (("ravdess/Actor_01/02-01-08-02-01-01-01.mp4", 0), ("videos/WolfgangLanger_Pexels.mp4", 50)):
-        taken = [frame.grey for frame in islice(frames.sample(real_data / name, 1000, 640), start, start + 50)]
-        for change, pictures in altered(taken).items():
+        originals = [frame.grey for frame in islice(frames.sample(real_data / name, 1000, 640), start, start + 50)]
+        for change, pictures in variants(originals).items():
             faces, truth = (find(pictures, detector, detect_every=every) for every in (5, 1))
             case = f"{name}, {change}"
             assert overlaps(faces, truth).min() > 0.8, case

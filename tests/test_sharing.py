@@ -165,12 +165,12 @@ def test_a_pipeline_that_trained_is_shared_whole(tmp_path: Path, s3: servers.S3)
     origin = tmp_path / "origin.git"
     subprocess.run(["git", "init", "--quiet", "--bare", str(origin)], check=True)
     (tmp_path / "trained").mkdir()
-    trained = build(tmp_path / "trained", s3.environment)
-    assert sorted(trained.ran("repro")) == sorted(STAGES)
-    share(trained, s3, origin)
+    first = build(tmp_path / "trained", s3.environment)
+    assert sorted(first.ran("repro")) == sorted(STAGES)
+    share(first, s3, origin)
     other = clone(origin, tmp_path / "other", s3)
     other.run("dvc", "pull", "--quiet")
-    assert contents(other.root / "outputs") == contents(trained.root / "outputs")
+    assert contents(other.root / "outputs") == contents(first.root / "outputs")
     assert other.ran("repro") == []
     assert other.ran("exp", "run", "--set-param", "lstm.units=6") == ["lstm", "evaluate", "register"]
 
@@ -241,7 +241,7 @@ def silent() -> Iterator[str]:
 
 
 @pytest.fixture
-def told(light: Repository, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def doctor(light: Repository, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What `vfer doctor` says of the light repository's remote, in the environment of its commands."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -250,35 +250,35 @@ def told(light: Repository, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return SimpleNamespace(of=lambda: remote(light.root), drop=monkeypatch.delenv)
 
 
-def test_doctor_tells_whether_the_remote_holds_the_dataset(light: Repository, told: SimpleNamespace) -> None:
-    lacking = told.of()
+def test_doctor_tells_whether_the_remote_holds_the_dataset(light: Repository, doctor: SimpleNamespace) -> None:
+    lacking = doctor.of()
     assert (lacking.status, lacking.remedy) == ("warn", "run `dvc push`")
     light.run("dvc", "push", "--quiet")
-    found = told.of()
-    assert (found.status, found.detail.split(") ")[1]) == ("ok", "answers and holds the dataset")
+    verdict = doctor.of()
+    assert (verdict.status, verdict.detail.split(") ")[1]) == ("ok", "answers and holds the dataset")
 
 
-def test_a_bucket_that_is_missing_is_named(light: Repository, s3: servers.S3, told: SimpleNamespace) -> None:
+def test_a_bucket_that_is_missing_is_named(light: Repository, s3: servers.S3, doctor: SimpleNamespace) -> None:
     configure(light, url="s3://none/vfer", endpointurl=s3.address)
     assert "The specified bucket does not exist" in light.run("dvc", "push", fails=True)
-    found = told.of()
-    assert (found.status, found.detail) == ("fail", "team (s3://none/vfer): The specified bucket does not exist")
-    assert found.remedy == "fix url, endpointurl or credentials of the remote team: docs/sharing.md"
+    verdict = doctor.of()
+    assert (verdict.status, verdict.detail) == ("fail", "team (s3://none/vfer): The specified bucket does not exist")
+    assert verdict.remedy == "fix url, endpointurl or credentials of the remote team: docs/sharing.md"
 
 
-def test_credentials_that_are_missing_are_named(light: Repository, s3: servers.S3, told: SimpleNamespace) -> None:
+def test_credentials_that_are_missing_are_named(light: Repository, s3: servers.S3, doctor: SimpleNamespace) -> None:
     for name in servers.KEYS:
-        told.drop(name)
+        doctor.drop(name)
     bare = Repository(light.root, {name: value for name, value in s3.environment.items() if name not in servers.KEYS})
     assert "Unable to locate credentials" in bare.run("dvc", "push", fails=True)
-    assert told.of().detail.endswith(": Unable to locate credentials")
+    assert doctor.of().detail.endswith(": Unable to locate credentials")
 
 
-def test_an_endpoint_that_is_down_or_silent_is_told_quickly(light: Repository, told: SimpleNamespace) -> None:
+def test_an_endpoint_that_is_down_or_silent_is_told_quickly(light: Repository, doctor: SimpleNamespace) -> None:
     configure(light, url="s3://team/vfer", endpointurl="http://127.0.0.1:9")
-    assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in told.of().detail
+    assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in doctor.of().detail
     with silent() as address:
         configure(light, url="s3://team/vfer", endpointurl=address)
-        started = time.monotonic()
-        assert told.of().detail.endswith(f": does not answer within {PATIENCE} seconds")
-        assert time.monotonic() - started < 3 * PATIENCE
+        start = time.monotonic()
+        assert doctor.of().detail.endswith(f": does not answer within {PATIENCE} seconds")
+        assert time.monotonic() - start < 3 * PATIENCE

@@ -62,10 +62,10 @@ def test_a_file_that_is_damaged_or_missing_is_one_line_and_nothing_is_copied(
 
 
 def test_its_keras_and_onnx_twins_answer_alike() -> None:
-    found, expected = answered(FOLDER / "model.onnx"), answered(FOLDER / "model.keras")
+    outputs, expected = answers(FOLDER / "model.onnx"), answers(FOLDER / "model.keras")
     for name in ("embedding", "probabilities"):
-        np.testing.assert_allclose(found[name], expected[name], atol=export.TOLERANCE)
-    assert (found["embedding"] >= 0).all()
+        np.testing.assert_allclose(outputs[name], expected[name], atol=export.TOLERANCE)
+    assert (outputs["embedding"] >= 0).all()
 
 
 def test_its_head_answers_by_embeddings_as_it_does_itself() -> None:
@@ -132,7 +132,7 @@ def test_stills_of_its_classes_are_scored_and_others_are_not(tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders of a small network whose norms are no identities, as a training leaves it, and packed."""
     before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
     keras.utils.set_random_seed(0)
@@ -145,17 +145,17 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.onnx"])
-def test_packing_halves_a_file_and_hardly_changes_an_answer(packed: tuple[Path, Path], name: str) -> None:
-    before, after = packed
+def test_packing_halves_a_file_and_hardly_changes_an_answer(folders: tuple[Path, Path], name: str) -> None:
+    before, after = folders
     assert (after / name).stat().st_size < 0.56 * (before / name).stat().st_size
-    found, expected = answered(after / name), answered(before / name)
+    outputs, expected = answers(after / name), answers(before / name)
     assert Session(after / "model.onnx").classes == list("abc")
     for output, values in expected.items():
-        np.testing.assert_allclose(found[output], values, atol=0.01, rtol=0.01)
+        np.testing.assert_allclose(outputs[output], values, atol=0.01, rtol=0.01)
 
 
-def test_packed_twins_hold_the_same_kernels_and_answer_alike(packed: tuple[Path, Path]) -> None:
-    _, after = packed
+def test_packed_twins_hold_the_same_kernels_and_answer_alike(folders: tuple[Path, Path]) -> None:
+    _, after = folders
     model = keras.models.load_model(after / "model.keras")
     assert {value.dtype for value in model.get_weights()} == {np.dtype(np.float32)}
     network = onnx.load(after / "model.onnx")
@@ -163,20 +163,20 @@ def test_packed_twins_hold_the_same_kernels_and_answer_alike(packed: tuple[Path,
     kernels = [value for value in model.get_weights() if value.ndim > 1]
     assert sorted(half.size for half in halves) == sorted(kernel.size for kernel in kernels), "the exporter hides none behind a norm"
     assert sorted(np.abs(half.astype(float)).sum() for half in halves) == pytest.approx(sorted(np.abs(kernel).sum() for kernel in kernels))
-    found, expected = answered(after / "model.onnx"), answered(after / "model.keras")
+    outputs, expected = answers(after / "model.onnx"), answers(after / "model.keras")
     for output, values in expected.items():
-        np.testing.assert_allclose(found[output], values, atol=1e-5)
+        np.testing.assert_allclose(outputs[output], values, atol=1e-5)
 
 
-def answered(path: Path) -> dict[str, NDArray[np.float32]]:
+def answers(path: Path) -> dict[str, NDArray[np.float32]]:
     result = keras.models.load_model(path) if path.suffix == ".keras" else Session(path)
     return {name: np.asarray(value) for name, value in result(FACES).items()}
 
 
-def test_networks_whose_answers_differ_are_not_shipped(packed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ship, "pack_keras", lambda path: shutil.copyfile(packed[0] / "model.keras", path))
+def test_networks_whose_answers_differ_are_not_shipped(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ship, "pack_keras", lambda path: shutil.copyfile(folders[0] / "model.keras", path))
     with pytest.raises(VferError, match="packed, the two networks differ by"):
-        ship.pack(packed[0] / "model.keras", tmp_path, FACES, list("abc"))
+        ship.pack(folders[0] / "model.keras", tmp_path, FACES, list("abc"))
 
 
 def test_the_slice_is_spread_over_all_names_whatever_the_order() -> None:

@@ -63,16 +63,16 @@ def test_a_recording_split_keeps_twins_together_and_parts_subjects(fold: int) ->
 def test_with_each_subject_as_a_fold_every_one_tests_alone_and_a_tenth_validates() -> None:
     clips = toys.clips(24, 1, ("a", "b"))
     assert split.fold_numbers(clips, SplitParams(protocol="subject", folds="each", fold=0)) == list(range(24))
-    tested, validated = [], Counter[str]()
+    test_subjects, counts = [], Counter[str]()
     for fold in range(24):
         rows = divide(clips, "subject", "each", fold)
         assert len(of(rows, "test", "subject")) == 1
         assert len(of(rows, "validation", "subject")) == 2
         assert sum(len(of(rows, part, "subject")) for part in PARTS) == 24
-        tested += of(rows, "test", "subject")
-        validated.update(of(rows, "validation", "subject"))
-    assert sorted(tested) == sorted({clip.subject for clip in clips})
-    assert set(validated.values()) == {2}
+        test_subjects += of(rows, "test", "subject")
+        counts.update(of(rows, "validation", "subject"))
+    assert sorted(test_subjects) == sorted({clip.subject for clip in clips})
+    assert set(counts.values()) == {2}
 
 
 def actors(numbers: Iterable[int]) -> list[Clip]:
@@ -84,9 +84,9 @@ def actors(numbers: Iterable[int]) -> list[Clip]:
 
 
 def test_the_published_folds_of_ravdess_are_the_published_ones() -> None:
-    for fold, published in enumerate(split.PUBLISHED):
+    for fold, fold_actors in enumerate(split.PUBLISHED):
         rows = divide(actors(range(1, 25)), "subject", "ravdess", fold)
-        assert of(rows, "test", "subject") == {f"ravdess/{actor:02}" for actor in published}
+        assert of(rows, "test", "subject") == {f"ravdess/{actor:02}" for actor in fold_actors}
         assert of(rows, "validation", "subject") == {f"ravdess/{actor:02}" for actor in split.PUBLISHED[(fold + 1) % 5]}
     assert sorted(actor for fold in split.PUBLISHED for actor in fold) == list(range(1, 25))
 
@@ -95,10 +95,10 @@ def test_the_reason_names_what_is_kept_together_and_its_fold() -> None:
     clips = toys.clips(8, 2, twins=True)
     for protocol in ("random", "recording", "subject"):
         for row in divide(clips, protocol, 4, 1):
-            kept = row.clip if protocol == "random" else getattr(row, protocol)
+            group = row.clip if protocol == "random" else getattr(row, protocol)
             verb = {"train": "trains", "validation": "validates", "test": "tests"}[row.part]
             fold = {"test": "1", "validation": "2", "train": "[03]"}[row.part]
-            assert re.fullmatch(f"{'clip' if protocol == 'random' else protocol} {kept} is in fold {fold} of 4, which {verb}", row.reason)
+            assert re.fullmatch(f"{'clip' if protocol == 'random' else protocol} {group} is in fold {fold} of 4, which {verb}", row.reason)
 
 
 def test_a_random_split_parts_twins() -> None:
@@ -111,8 +111,8 @@ def test_a_random_split_parts_twins() -> None:
 def test_the_split_depends_on_the_seed_and_not_on_the_order(protocol: str) -> None:
     clips = toys.clips(12, 3)
     first = divide(clips, protocol, 4)
-    shuffled = random.Random(0).sample(clips, len(clips))
-    assert divide(shuffled, protocol, 4) == first
+    other_order = random.Random(0).sample(clips, len(clips))
+    assert divide(other_order, protocol, 4) == first
     assert divide(clips, protocol, 4, seed=8) != first
     assert [row.clip for row in first] == sorted(clip.clip for clip in clips)
 
@@ -153,7 +153,7 @@ def test_the_merged_expression_is_what_is_kept() -> None:
     ],
 )
 def test_too_little_data_is_one_line(clips: list[Clip], protocol: str, message: str) -> None:
-    refused(clips, message, protocol, 4)
+    check_refusal(clips, message, protocol, 4)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_too_little_data_is_one_line(clips: list[Clip], protocol: str, message: 
     ],
 )
 def test_subjects_that_do_not_fit_the_folds_are_one_line(clips: list[Clip], folds: str, fold: int, message: str) -> None:
-    refused(clips, message, "subject", folds, fold)
+    check_refusal(clips, message, "subject", folds, fold)
 
 
-def refused(clips: list[Clip], message: str, *how: Any) -> None:
+def check_refusal(clips: list[Clip], message: str, *how: Any) -> None:
     with pytest.raises(DataError) as excinfo:
         divide(clips, *how)
     assert str(excinfo.value).startswith("clips.csv: ")
@@ -228,16 +228,16 @@ def test_merging_renames_and_leaves_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("present", "wanted", "message"),
+    ("present", "selection", "message"),
     [
         (["a"], "all", "at least two expressions are needed, found a"),
         ([], "all", "found none"),
         (["a", "b"], ["a", "joy"], "nothing is labelled joy, which labels in params.yaml lists; found a, b"),
     ],
 )
-def test_classes_that_cannot_be_learned_are_refused(present: list[str], wanted: list[str], message: str) -> None:
+def test_classes_that_cannot_be_learned_are_refused(present: list[str], selection: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        classes(present, wanted, WHERE)
+        classes(present, selection, WHERE)
 
 
 def ravdess() -> list[Clip]:
@@ -266,12 +266,12 @@ def test_what_each_protocol_promises_holds_on_all_of_ravdess(protocol: str, fold
     assert len(clips) == 4904
     rows = divide(clips, protocol, folds)
     assert len(rows) == 4904
-    leaked = leakage(rows)
+    leaks = leakage(rows)
     in_train = {row.recording for row in rows if row.part == "train"}
     test = [row for row in rows if row.part == "test"]
     assert sum(row.recording in in_train for row in test) / len(test) == pytest.approx(recording, abs=0.05)
-    assert leaked["subject"] == subject
-    assert (leaked["recording"] > 0) == (recording > 0)
+    assert leaks["subject"] == subject
+    assert (leaks["recording"] > 0) == (recording > 0)
     shares = Counter((row.part, row.expression) for row in rows)
     for part in PARTS:
         size = sum(count for (of_part, _), count in shares.items() if of_part == part)
@@ -283,14 +283,14 @@ def test_what_each_protocol_promises_holds_on_all_of_ravdess(protocol: str, fold
 def test_an_expression_that_a_part_lacks_is_told() -> None:
     rows = divide(toys.clips(6, 2, ("a", "b")), "subject", 3)
     assert split.absent(rows) == []
-    kept = [row for row in rows if (row.part, row.expression) not in (("train", "a"), ("test", "b"))]
-    assert split.absent(kept) == [
+    some = [row for row in rows if (row.part, row.expression) not in (("train", "a"), ("test", "b"))]
+    assert split.absent(some) == [
         "no clip of the part train shows a, which the model cannot learn",
         "no clip of the part test shows b, so that no figure tells how it does there",
     ]
 
 
-def moved(before: list[SplitRow], after: list[SplitRow]) -> set[str]:
+def movers(before: list[SplitRow], after: list[SplitRow]) -> set[str]:
     """The clips of both that changed their part."""
     parts = {row.clip: row.part for row in before}
     return {row.clip for row in after if parts.get(row.clip, row.part) != row.part}
@@ -305,15 +305,15 @@ def test_what_comes_or_goes_moves_nobody_else(protocol: str, folds: int) -> None
     before = divide(clips, protocol, folds, 2, known=known)
     rng = np.random.default_rng(0)
     for _ in range(5):
-        gone = clips[int(rng.integers(len(clips)))]
+        absentee = clips[int(rng.integers(len(clips)))]
         for column in ("clip", "recording", "subject"):
-            kept = [clip for clip in clips if getattr(clip, column) != getattr(gone, column)]
-            assert moved(before, divide(kept, protocol, folds, 2, known=known)) == set()
+            others = [clip for clip in clips if getattr(clip, column) != getattr(absentee, column)]
+            assert movers(before, divide(others, protocol, folds, 2, known=known)) == set()
     song = [clip for clip in ravdess() if clip.recording.startswith("ravdess/02")]
     newcomers = [replace(clip, clip=f"x/{clip.clip}", recording=f"x/{clip.recording}", subject=f"x/{clip.subject}") for clip in clips[::6]]
     more = clips + song + newcomers
     after = divide(more, protocol, folds, 2, known=places.extended(known, more))
-    assert moved(before, after) == set()
+    assert movers(before, after) == set()
     assert {row.part for row in after if row.subject.startswith("x/")} == set(PARTS)
 
 
@@ -322,9 +322,9 @@ def test_one_person_more_or_less_moves_only_neighbours_where_each_is_tested_alon
     known = places.extended({}, clips)
     before = divide(clips, "subject", "each", 5, known=known)
     validating = sorted(of(before, "validation", "subject"))
-    kept = [clip for clip in clips if clip.subject != validating[0]]
-    after = divide(kept, "subject", "each", 5, known=known)
-    assert {row.subject for row in after if row.clip in moved(before, after)} < of(after, "validation", "subject")
+    others = [clip for clip in clips if clip.subject != validating[0]]
+    after = divide(others, "subject", "each", 5, known=known)
+    assert {row.subject for row in after if row.clip in movers(before, after)} < of(after, "validation", "subject")
     assert of(after, "test", "subject") == of(before, "test", "subject")
 
 
@@ -349,15 +349,15 @@ def test_the_places_spread_people_who_differ_evenly_over_the_folds(folds: int) -
     rng = np.random.default_rng(3)
     clips = []
     for subject in range(100):
-        shown = ["a", "b", *(word for word, share in (("c", 0.5), ("rare", 0.2)) if rng.random() < share)] * int(rng.integers(1, 4))
-        clips += [Clip(f"t/{subject}-{i}", f"{subject}-{i}", word, f"t/{subject}", f"t/{subject}-{i}", "t") for i, word in enumerate(shown)]
+        words = ["a", "b", *(word for word, share in (("c", 0.5), ("rare", 0.2)) if rng.random() < share)] * int(rng.integers(1, 4))
+        clips += [Clip(f"t/{subject}-{i}", f"{subject}-{i}", word, f"t/{subject}", f"t/{subject}-{i}", "t") for i, word in enumerate(words)]
     total = Counter(clip.expression for clip in clips)
     for seed in range(5):
         for fold in range(folds):
             rows = divide(clips, "subject", folds, fold, seed)
-            tested = Counter(row.expression for row in rows if row.part == "test")
+            counts = Counter(row.expression for row in rows if row.part == "test")
             for word, count in total.items():
-                assert tested[word] / count == pytest.approx(1 / folds, abs=0.75 / folds), (word, folds)
+                assert counts[word] / count == pytest.approx(1 / folds, abs=0.75 / folds), (word, folds)
 
 
 @pytest.mark.parametrize(
@@ -383,8 +383,8 @@ def test_damaged_places_are_one_line(text: str | None, message: str, tmp_path: P
 def test_a_fold_that_lost_everybody_is_one_line() -> None:
     clips = toys.clips(8, 1)
     known = places.extended({}, clips)
-    tested = of(divide(clips, "subject", 4, 1, known=known), "test", "subject")
+    subjects = of(divide(clips, "subject", 4, 1, known=known), "test", "subject")
     with pytest.raises(
         DataError, match=r"fold 1 of 4 has lost all its subjects; lower split\.folds, choose another seed, or .*places --again"
     ):
-        divide([clip for clip in clips if clip.subject not in tested], "subject", 4, 1, known=known)
+        divide([clip for clip in clips if clip.subject not in subjects], "subject", 4, 1, known=known)

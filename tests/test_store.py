@@ -41,15 +41,15 @@ class Bench:
         for name, content in clips.items():
             (self.root / "in" / name).write_text(content)
 
-    def run(self, recipe: Recipe = STEP, kept: Store | None = None, about: str = "") -> dict[str, int | str]:
+    def run(self, recipe: Recipe = STEP, store: Store | None = None, about: str = "") -> dict[str, int | str]:
         out = self.root / "out"
         shutil.rmtree(out, ignore_errors=True)
         names = sorted(path.name for path in (self.root / "in").iterdir())
         jobs = [Toy(name, self.root / "in" / name, out / name, about) for name in names]
-        clips: ClipRunner[Toy] = ClipRunner(kept or Store(self.store), recipe, workers=2)
+        clips: ClipRunner[Toy] = ClipRunner(store or Store(self.store), recipe, workers=2)
         return {job.clip: str(result) if isinstance(result, ClipError) else result for job, result in clips.each(copy, jobs, size)}
 
-    def made(self) -> list[str]:
+    def new_work(self) -> list[str]:
         """The clips that were worked on since it was asked last."""
         marks = list((self.root / "made").iterdir())
         for mark in marks:
@@ -60,17 +60,17 @@ class Bench:
         return {path.name: path.read_text() for path in sorted((self.root / "out").iterdir())}
 
     def entry(self, content: str) -> Path:
-        (found,) = [path for path in self.store.glob("toy/??/*") if path.suffix[1:] == hashlib.sha256(content.encode()).hexdigest()]
-        return found
+        (entry_path,) = [path for path in self.store.glob("toy/??/*") if path.suffix[1:] == hashlib.sha256(content.encode()).hexdigest()]
+        return entry_path
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    made = Bench(tmp_path)
-    made.put(a="one", b="two")
-    assert made.run() == {"a": 3, "b": 3}
-    assert made.made() == ["a", "b"]
-    return made
+    new = Bench(tmp_path)
+    new.put(a="one", b="two")
+    assert new.run() == {"a": 3, "b": 3}
+    assert new.new_work() == ["a", "b"]
+    return new
 
 
 def test_only_what_is_new_is_made(bench: Bench) -> None:
@@ -110,14 +110,14 @@ def test_twins_are_made_once_and_share_their_fate(bench: Bench) -> None:
     answers = bench.run()
     assert len(bench.made()) == 1
     assert bench.out() == {"a": "one", "b": "two", "c": "three", "d": "three"}
-    refused = {name: str(answers[name]).split(": ")[1] for name in ("e", "f")}
-    assert sorted(refused.values())[0].startswith("has the content of ")
-    assert "is empty" in refused.values()
+    reasons = {name: str(answers[name]).split(": ")[1] for name in ("e", "f")}
+    assert sorted(reasons.values())[0].startswith("has the content of ")
+    assert "is empty" in reasons.values()
 
 
 def test_twins_are_made_once_without_a_store(bench: Bench) -> None:
     bench.put(b="one")
-    assert bench.run(kept=Store(None)) == {"a": 3, "b": 3}
+    assert bench.run(store=Store(None)) == {"a": 3, "b": 3}
     assert len(bench.made()) == 1
     assert bench.out() == {"a": "one", "b": "one"}
 
@@ -155,11 +155,11 @@ def test_an_output_that_is_changed_in_place_changes_no_later_result(bench: Bench
 
 
 def test_a_store_that_cannot_be_written_costs_no_result_and_is_said_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    blocked = bench.root / "blocked"
-    blocked.write_text("a file, where the store's folder should be")
-    assert bench.run(kept=Store(blocked)) == {"a": 3, "b": 3}
+    file = bench.root / "blocked"
+    file.write_text("a file, where the store's folder should be")
+    assert bench.run(store=Store(file)) == {"a": 3, "b": 3}
     assert bench.out() == {"a": "one", "b": "two"}
-    assert caplog.text.count(f"{blocked}: cannot be written") == 1
+    assert caplog.text.count(f"{file}: cannot be written") == 1
 
 
 def test_a_full_disk_leaves_no_half_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,12 +167,12 @@ def test_a_full_disk_leaves_no_half_entry(bench: Bench, monkeypatch: pytest.Monk
         target.write_bytes(source.read_bytes()[:1])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    made = bench.root / "made.txt"
-    made.write_text("new")
+    product = bench.root / "made.txt"
+    product.write_text("new")
     before = sorted(bench.store.rglob("*"))
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr(shutil, "copyfile", full)
-    assert "No space left" in Store(bench.store).keep(STEP, "0" * 32, made)
+    assert "No space left" in Store(bench.store).keep(STEP, "0" * 32, product)
     assert [path for path in bench.store.rglob("*") if path.is_file() and path not in before] == []
 
 
@@ -217,19 +217,19 @@ def test_a_folder_s_digest_follows_the_names_and_contents_of_its_files(tmp_path:
     (folder / "one").write_text("1")
     (folder / "deep" / "two").write_text("2")
     first = Digests(memory)
-    seen = [first(folder)]
+    hashes = [first(folder)]
     first.save()
     twin = shutil.copytree(folder, tmp_path / "b")
-    assert digests.digest(twin) == seen[0] == digests.digest(folder)
+    assert digests.digest(twin) == hashes[0] == digests.digest(folder)
     (folder / "deep" / "two").write_text("22")
-    seen.append(Digests(memory)(folder))
+    hashes.append(Digests(memory)(folder))
     (folder / "deep" / "two").rename(folder / "deep" / "three")
-    seen.append(Digests(memory)(folder))
+    hashes.append(Digests(memory)(folder))
     (folder / "deep" / "three").rename(folder / "three")
-    seen.append(Digests(memory)(folder))
+    hashes.append(Digests(memory)(folder))
     (folder / "one").unlink()
-    seen.append(Digests(memory)(folder))
-    assert len(set(seen)) == 5
+    hashes.append(Digests(memory)(folder))
+    assert len(set(hashes)) == 5
     monkeypatch.setattr(digests, "digest", lambda _: "hashed again")
     assert Digests(memory)(twin) == "hashed again"
     last = Digests(memory)
@@ -245,21 +245,21 @@ def test_a_memory_that_is_damaged_costs_the_time_of_one_run(tmp_path: Path, monk
     path, memory = tmp_path / "a", tmp_path / "memory"
     path.write_text("one")
     memory.write_text("this is not a database, though it is long enough to be taken for one" * 20)
-    found = Digests(memory)
-    assert found(path) == hashlib.sha256(b"one").hexdigest()
-    found.save()
+    cache = Digests(memory)
+    assert cache(path) == hashlib.sha256(b"one").hexdigest()
+    cache.save()
     monkeypatch.setattr(digests, "digest", lambda _: "hashed again")
     assert Digests(memory)(path) == hashlib.sha256(b"one").hexdigest()
 
 
 def test_pruning_takes_what_is_unused_for_long_then_the_longest_unused() -> None:
     day = 86_400.0
-    listed = [StoreEntry(Path(f"{i}"), "toy", used * day, 10, False) for i, used in enumerate((1, 50, 60, 70))]
-    killed = StoreEntry(Path("x.1.tmp"), "toy", 98.5 * day, 10, False)
+    old = [StoreEntry(Path(f"{i}"), "toy", last_use * day, 10, False) for i, last_use in enumerate((1, 50, 60, 70))]
+    leftover = StoreEntry(Path("x.1.tmp"), "toy", 98.5 * day, 10, False)
     under_way = StoreEntry(Path("y.1.tmp"), "toy", 99.5 * day, 10, False)
-    assert choose([*listed, killed, under_way], 40, None, 100 * day) == [listed[0], listed[1], killed]
-    assert choose([*listed, under_way], 1000, 25, 100 * day) == listed[:2]
-    assert choose(listed, 1000, None, 100 * day) == []
+    assert choose([*old, leftover, under_way], 40, None, 100 * day) == [old[0], old[1], leftover]
+    assert choose([*old, under_way], 1000, 25, 100 * day) == old[:2]
+    assert choose(old, 1000, None, 100 * day) == []
 
 
 def test_what_a_run_uses_is_not_pruned_and_pruning_costs_only_time(bench: Bench) -> None:
@@ -267,8 +267,8 @@ def test_what_a_run_uses_is_not_pruned_and_pruning_costs_only_time(bench: Bench)
         os.utime(path, (0, 0))
     (bench.root / "in" / "b").unlink()
     bench.run()
-    unused = bench.entry("two")
-    assert [entry.path for entry in prune(bench.store, 30, None)] == [unused]
+    orphan = bench.entry("two")
+    assert [entry.path for entry in prune(bench.store, 30, None)] == [orphan]
     assert [entry.path for entry in entries(bench.store)] == [bench.entry("one")]
     prune(bench.store, 0, 0)
     assert entries(bench.store) == []
@@ -289,24 +289,24 @@ class Project:
         self.clips = manifest.read(root / "data" / "clips.csv")
 
     def command(self, stage: str, out: Path) -> list[str]:
-        listed = ["--clips", self.root / "data" / "clips.csv"]
-        given = {
-            "frames": listed,
+        clips = ["--clips", self.root / "data" / "clips.csv"]
+        inputs = {
+            "frames": clips,
             "faces": ["--frames", out / "frames" / "clips", "--weights", self.root / "weights"],
-            "features": ["--faces", out / "faces" / "clips", "--model", self.root / "cnn.onnx", *listed],
+            "features": ["--faces", out / "faces" / "clips", "--model", self.root / "cnn.onnx", *clips],
         }[stage]
-        words = [*given, "--params", self.root / "params.yaml", "--out", out / stage]
+        words = [*inputs, "--params", self.root / "params.yaml", "--out", out / stage]
         return [sys.executable, "-m", f"stages.{stage}", *map(str, words)]
 
-    def environment(self, kept: str | Path) -> dict[str, str]:
-        return {**os.environ, "VFER_STORE": str(kept), "VFER_WORKERS": "2"}
+    def environment(self, store: str | Path) -> dict[str, str]:
+        return {**os.environ, "VFER_STORE": str(store), "VFER_WORKERS": "2"}
 
-    def run(self, stage: str, out: Path, kept: str | Path) -> str:
-        ended = subprocess.run(
-            self.command(stage, out), cwd=HOME, env=self.environment(kept), capture_output=True, text=True, check=False, timeout=200
+    def run(self, stage: str, out: Path, store: str | Path) -> str:
+        process = subprocess.run(
+            self.command(stage, out), cwd=HOME, env=self.environment(store), capture_output=True, text=True, check=False, timeout=200
         )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
 
     def params(self, **changes: dict[str, object]) -> None:
         content = yaml.safe_load((HOME / "params.yaml").read_text())
@@ -317,9 +317,9 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("project"))
-    made.params()
-    return made
+    new = Project(tmp_path_factory.mktemp("project"))
+    new.params()
+    return new
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -327,46 +327,46 @@ def outputs(folder: Path) -> dict[str, str]:
 
 
 def test_a_cold_a_warm_and_no_store_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
-    told = []
-    for name, kept in (("cold", tmp_path / "store"), ("warm", tmp_path / "store"), ("none", "none")):
-        told.append("".join(project.run(stage, tmp_path / name, kept) for stage in ("frames", "faces", "features")))
-    assert [text.count("(14 from the clip store)") for text in told] == [0, 3, 0]
-    made = outputs(tmp_path / "cold")
-    assert len(made) == 14 * 2 + 3 * 2 + 1, "two tables of each clip, the metrics and the list of refusals of each stage, and the cache"
-    assert outputs(tmp_path / "warm") == outputs(tmp_path / "none") == made
+    texts = []
+    for name, store in (("cold", tmp_path / "store"), ("warm", tmp_path / "store"), ("none", "none")):
+        texts.append("".join(project.run(stage, tmp_path / name, store) for stage in ("frames", "faces", "features")))
+    assert [text.count("(14 from the clip store)") for text in texts] == [0, 3, 0]
+    files = outputs(tmp_path / "cold")
+    assert len(files) == 14 * 2 + 3 * 2 + 1, "two tables of each clip, the metrics and the list of refusals of each stage, and the cache"
+    assert outputs(tmp_path / "warm") == outputs(tmp_path / "none") == files
 
 
 def test_another_margin_makes_the_faces_anew_and_their_old_ones_are_still_there(project: Project, tmp_path: Path) -> None:
-    kept = tmp_path / "store"
+    store = tmp_path / "store"
     for _ in range(2):
-        project.run("frames", tmp_path, kept)
-    project.run("faces", tmp_path, kept)
+        project.run("frames", tmp_path, store)
+    project.run("faces", tmp_path, store)
     try:
         project.params(faces={"margin": 0.3})
-        assert "store" not in project.run("faces", tmp_path, kept)
+        assert "store" not in project.run("faces", tmp_path, store)
         project.params(faces={"max_faceless": 0.9})
-        assert "(14 from the clip store)" in project.run("faces", tmp_path, kept)
+        assert "(14 from the clip store)" in project.run("faces", tmp_path, store)
     finally:
         project.params()
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
-    kept = tmp_path / "store"
+    store = tmp_path / "store"
     project.run("frames", tmp_path, "none")
     process = subprocess.Popen(
-        project.command("faces", tmp_path), cwd=HOME, env=project.environment(kept), stdout=subprocess.DEVNULL, start_new_session=True
+        project.command("faces", tmp_path), cwd=HOME, env=project.environment(store), stdout=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 100
-    while len(list(kept.glob("faces/??/*"))) < 3 and time.monotonic() < deadline and process.poll() is None:
+    while len(list(store.glob("faces/??/*"))) < 3 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    whole = len([path for path in kept.glob("faces/??/*") if path.suffix != ".tmp"])
+    whole = len([path for path in store.glob("faces/??/*") if path.suffix != ".tmp"])
     assert whole >= 3
-    assert f"({whole} from the clip store)" in project.run("faces", tmp_path, kept)
-    resumed = outputs(tmp_path / "faces")
+    assert f"({whole} from the clip store)" in project.run("faces", tmp_path, store)
+    files = outputs(tmp_path / "faces")
     project.run("faces", tmp_path, "none")
-    assert outputs(tmp_path / "faces") == resumed
+    assert outputs(tmp_path / "faces") == files
 
 
 def test_two_runs_at_once_share_a_store(project: Project, tmp_path: Path) -> None:
@@ -384,8 +384,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 300 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True, check=False)
-    if mounted.returncode:
+    process = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True, check=False)
+    if process.returncode:
         pytest.skip("a file system of a given size can only be mounted by the superuser")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
@@ -393,8 +393,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(project: Project, small_disk: Path) -> None:
     command = project.command("frames", small_disk)
-    ended = subprocess.run(command, cwd=HOME, env=project.environment(small_disk / "store"), capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "is full; free some space and run again" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    process = subprocess.run(command, cwd=HOME, env=project.environment(small_disk / "store"), capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "is full; free some space and run again" in process.stderr
+    assert "Traceback" not in process.stderr
     assert [path for path in small_disk.rglob("*.tmp") if "store" not in path.parts] == []

@@ -60,14 +60,14 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted([*LIBRARY.rglob("*.py"), *(HOME / "stages").glob("*.py")])}
 
 
-def find_modules(modules: Iterable[str], unwanted: Iterable[str], then: str = "") -> set[str]:
+def find_modules(modules: Iterable[str], suspects: Iterable[str], then: str = "") -> set[str]:
     """Return which of the unwanted modules a fresh process has after importing the modules and running a line."""
     code = (
-        f"import sys\n{''.join(f'import {module}{chr(10)}' for module in modules)}{then}\nprint(sorted({set(unwanted)} & set(sys.modules)))"
+        f"import sys\n{''.join(f'import {module}{chr(10)}' for module in modules)}{then}\nprint(sorted({set(suspects)} & set(sys.modules)))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return set(ast.literal_eval(ended.stdout.splitlines()[-1]))
+    process = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return set(ast.literal_eval(process.stdout.splitlines()[-1]))
 
 
 def test_only_what_trains_loads_tensorflow() -> None:
@@ -90,14 +90,14 @@ def code_deps(stage: str) -> list[Path]:
     return [HOME / dep for dep in WIRING[stage]["deps"] if dep.split("/")[0] in ("src", "stages")]
 
 
-def called(stage: str) -> list[str]:
+def entry_modules(stage: str) -> list[str]:
     """The modules whose closure a stage runs; those of the methods are imported by name."""
     return [f"stages.{stage}", *({entry.code for entry in ENTRIES.values()} if stage == "method" else ())]
 
 
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_depends_on_all_the_code_and_the_packages_it_runs(stage: str) -> None:
-    work = closure(called(stage))
+    work = closure(entry_modules(stage))
     missing = [name for name, file in work.files.items() if not any(file.is_relative_to(dep) for dep in code_deps(stage))]
     assert missing == [], f"dvc.yaml: {stage}: run `make deps`"
     assert {"packages.yaml": [stage]} in WIRING[stage]["params"]
@@ -106,8 +106,8 @@ def test_a_stage_depends_on_all_the_code_and_the_packages_it_runs(stage: str) ->
 
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
-    used = closure(called(stage)).files.values()
-    stale = [str(dep.relative_to(HOME)) for dep in code_deps(stage) if not any(path.is_relative_to(dep) for path in used)]
+    paths = closure(entry_modules(stage)).files.values()
+    stale = [str(dep.relative_to(HOME)) for dep in code_deps(stage) if not any(path.is_relative_to(dep) for path in paths)]
     assert stale == [], f"dvc.yaml: {stage}: run `make deps`"
 
 
@@ -161,28 +161,28 @@ def test_a_class_name_stands_for_one_idea() -> None:
 
 def test_every_package_that_is_imported_is_known_to_compute_or_not_to() -> None:
     passive = {"dvc", "filelock", "mlflow", "pydantic", "ray", "rich", "sqlalchemy", "threadpoolctl", "typer", "yaml"}
-    used = externals([module for stage in WIRING for module in called(stage)]) - set(sys.stdlib_module_names)
-    assert used - passive - set(COMPUTING) == set(), "add it to COMPUTING in vfer.clips.closure, or here"
+    packages = externals([module for stage in WIRING for module in entry_modules(stage)]) - set(sys.stdlib_module_names)
+    assert packages - passive - set(COMPUTING) == set(), "add it to COMPUTING in vfer.clips.closure, or here"
 
 
 def test_every_method_reads_the_settings_it_says() -> None:
     for entry in ENTRIES.values():
         inside = [file for name, file in closure([entry.code]).files.items() if name.startswith("vfer.compare.methods.")]
-        read = {part for part in ("nets", "encodings", "lstm") if any(f"task.{part}" in path.read_text() for path in inside)}
-        assert entry.settings == read, entry.module
+        settings = {part for part in ("nets", "encodings", "lstm") if any(f"task.{part}" in path.read_text() for path in inside)}
+        assert entry.settings == settings, entry.module
     assert sorted(yaml.safe_load((HOME / PARAMS[1]).read_text())["compare"]["methods"]) == sorted(ENTRIES)
 
 
 @pytest.mark.parametrize("stage", WIRING)
 def test_a_stage_reads_only_params_that_exist(stage: str) -> None:
-    for listed in WIRING[stage].get("params", []):
-        files = listed if isinstance(listed, dict) else {PARAMS[0]: [listed]}
+    for entry in WIRING[stage].get("params", []):
+        files = entry if isinstance(entry, dict) else {PARAMS[0]: [entry]}
         for file, keys in files.items():
-            given = yaml.safe_load((HOME / file).read_text())
+            sections = yaml.safe_load((HOME / file).read_text())
             for key in keys:
                 section, _, name = key.partition(".")
-                assert section in given, key
-                assert not name or name in given[section], key
+                assert section in sections, key
+                assert not name or name in sections[section], key
 
 
 def test_the_pipeline_fits_on_a_screen_and_a_half() -> None:
@@ -196,16 +196,16 @@ def test_one_word_names_stage_module_and_params() -> None:
     assert set(STAGES) == set(WIRING)
     assert sections == set(PIPELINE) | {"seed", "labels", "split"}
     assert {name.rpartition(".")[2] for name in MODULES if name.startswith("vfer.")} >= set(PIPELINE)
-    for stage, wired in WIRING.items():
-        assert wired["cmd"].startswith(f"python -m stages.{stage} ")
-        assert f"--out outputs/{'comparison/' if stage in COMPARISON else ''}" in wired["cmd"]
+    for stage, entry in WIRING.items():
+        assert entry["cmd"].startswith(f"python -m stages.{stage} ")
+        assert f"--out outputs/{'comparison/' if stage in COMPARISON else ''}" in entry["cmd"]
 
 
 def tracked_texts() -> Iterator[tuple[str, str]]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, check=False)
-    if listed.returncode:
+    process = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, check=False)
+    if process.returncode:
         pytest.skip("this is not a git repository, so nothing says which files belong to it")
-    for name in listed.stdout.decode().split("\0"):
+    for name in process.stdout.decode().split("\0"):
         path = HOME / name
         if name and path.is_file():
             content = path.read_bytes()
@@ -222,5 +222,5 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_tracked_file_ties_the_project_to_a_machine(what: str) -> None:
-    found = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in FORBIDDEN[what].finditer(text)]
-    assert found == []
+    matches = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in FORBIDDEN[what].finditer(text)]
+    assert matches == []

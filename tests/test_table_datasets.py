@@ -24,29 +24,29 @@ def openface(path: Path, number: int) -> Path:
 
 def add(data: Path, *arguments: str | Path) -> tuple[str, dict[str, Clip]]:
     """Return what was printed, or the error, and the clips by name."""
-    done = CliRunner().invoke(app, ["add", *map(str, arguments), "--no-dvc", "--data", str(data)], env={"COLUMNS": "300"})
-    if done.exception:
-        assert isinstance(done.exception, VferError), repr(done.exception)
-        assert "\n" not in str(done.exception)
-        return str(done.exception), {}
-    return done.output, {clip.clip: clip for clip in manifest.read(data / "clips.csv")}
+    result = CliRunner().invoke(app, ["add", *map(str, arguments), "--no-dvc", "--data", str(data)], env={"COLUMNS": "300"})
+    if result.exception:
+        assert isinstance(result.exception, VferError), repr(result.exception)
+        assert "\n" not in str(result.exception)
+        return str(result.exception), {}
+    return result.output, {clip.clip: clip for clip in manifest.read(data / "clips.csv")}
 
 
 def test_names_of_ravdess_and_folders_say_what_tables_show(tmp_path: Path) -> None:
-    given = tmp_path / "given"
-    openface(given / "Actor_12/01-01-03-01-02-01-12.csv", 1)
-    openface(given / "1001_DFA_ANG_XX.csv", 2)
-    openface(given / "sad/anna_1.csv", 3)
-    write_file(given / "sad/anna_1_of_details.txt", "OpenFace's own")
-    printed, clips = add(tmp_path / "data", "openface", given)
+    folder = tmp_path / "given"
+    openface(folder / "Actor_12/01-01-03-01-02-01-12.csv", 1)
+    openface(folder / "1001_DFA_ANG_XX.csv", 2)
+    openface(folder / "sad/anna_1.csv", 3)
+    write_file(folder / "sad/anna_1_of_details.txt", "OpenFace's own")
+    output, clips = add(tmp_path / "data", "openface", folder)
     assert {name: (clip.expression, clip.subject, clip.path) for name, clip in clips.items()} == {
         "openface/01-01-03-01-02-01-12": ("happy", "ravdess/12", "clips/openface/01-01-03-01-02-01-12.openface.csv"),
         "openface/1001_DFA_ANG_XX": ("angry", "cremad/1001", "clips/openface/1001_DFA_ANG_XX.openface.csv"),
         "openface/sad/anna_1": ("sad", "openface/anna", "clips/openface/sad/anna_1.openface.csv"),
     }
     assert clips["openface/01-01-03-01-02-01-12"].recording == "ravdess/01-03-01-02-01-12"
-    assert "1 skipped: no CSV file" in printed
-    assert "there are feature tables: set features.source in params.yaml to openface to use them" in printed
+    assert "1 skipped: no CSV file" in output
+    assert "there are feature tables: set features.source in params.yaml to openface to use them" in output
     assert set(places.read(tmp_path / "data" / places.FILE)["subject"]) == {"ravdess/12", "cremad/1001", "openface/anna"}
 
 
@@ -54,9 +54,9 @@ def test_tables_in_a_zip_are_added_and_twice_is_once(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "tables.zip", "w") as archive:
         archive.write(openface(tmp_path / "a.csv", 1), "Actor_01/01-01-03-01-02-01-01.csv")
     for _ in range(2):
-        printed, clips = add(tmp_path / "data", "openface", tmp_path / "tables.zip")
+        output, clips = add(tmp_path / "data", "openface", tmp_path / "tables.zip")
         assert list(clips) == ["openface/01-01-03-01-02-01-01"]
-    assert "1 already existed" in printed
+    assert "1 already existed" in output
 
 
 def test_a_clip_of_the_same_stem_says_what_a_table_shows(tmp_path: Path) -> None:
@@ -68,17 +68,17 @@ def test_a_clip_of_the_same_stem_says_what_a_table_shows(tmp_path: Path) -> None
     toys.dataset(tmp_path / "data", videos)
     for number, name in enumerate(("take_1", "take_2", "take_3")):
         openface(tmp_path / f"processed/{name}.csv", number)
-    printed, clips = add(tmp_path / "data", "openface", tmp_path / "processed")
+    output, clips = add(tmp_path / "data", "openface", tmp_path / "processed")
     assert set(clips) == {*(clip.clip for clip in videos), "openface/processed/take_1"}
-    found = clips["openface/processed/take_1"]
-    assert (found.expression, found.subject, found.recording, found.source) == ("fear", "mine/eva", "mine/r1", "openface")
-    assert "is named take_3, and expression 'processed' is unknown" in printed
+    row = clips["openface/processed/take_1"]
+    assert (row.expression, row.subject, row.recording, row.source) == ("fear", "mine/eva", "mine/r1", "openface")
+    assert "is named take_3, and expression 'processed' is unknown" in output
 
 
 def test_where_nothing_says_what_a_table_shows_a_line_says_what_to_do(tmp_path: Path) -> None:
     toys.dataset(tmp_path / "data", [Clip("mine/a", "clips/mine/a.mp4", "fear", "mine/eva", "mine/a", "mine")])
-    printed, _ = add(tmp_path / "data", "openface", openface(tmp_path / "out" / "b.csv", 1))
-    assert "is named b, and neither its name nor its folder says what it shows; give a manifest" in printed
+    output, _ = add(tmp_path / "data", "openface", openface(tmp_path / "out" / "b.csv", 1))
+    assert "is named b, and neither its name nor its folder says what it shows; give a manifest" in output
 
 
 def test_a_manifest_lists_tables_of_either_tool(tmp_path: Path) -> None:
@@ -86,20 +86,20 @@ def test_a_manifest_lists_tables_of_either_tool(tmp_path: Path) -> None:
     write_file(tmp_path / "t/b.csv", PYFEAT)
     write_file(tmp_path / "t/c.csv", "name,value\nx,1\n")
     lines = ["path;expression;subject", "t/a.csv;happy;eva", "t/b.csv;sad;eva", "t/c.csv;sad;tom"]
-    printed, clips = add(tmp_path / "data", "manifest", write_file(tmp_path / "mine.csv", "\n".join(lines)), "--source", "mine")
+    output, clips = add(tmp_path / "data", "manifest", write_file(tmp_path / "mine.csv", "\n".join(lines)), "--source", "mine")
     assert {name: clip.path for name, clip in clips.items()} == {
         "mine/t/a": "clips/mine/t/a.openface.csv",
         "mine/t/b": "clips/mine/t/b.pyfeat.csv",
     }
-    assert "t/c.csv: is not a feature table (OpenFace: has no column of an action unit" in printed
+    assert "t/c.csv: is not a feature table (OpenFace: has no column of an action unit" in output
 
 
 @pytest.mark.parametrize("content", ["", "frame,AU01_r\n", "label,file\nhappy,a.mp4\n", PYFEAT])
 def test_a_file_that_is_no_table_of_the_tool_is_refused_and_changes_nothing(content: str, tmp_path: Path) -> None:
-    given = write_file(tmp_path / "01-01-03-01-02-01-01.csv", content)
-    printed, clips = add(tmp_path / "data", "openface", given)
+    path = write_file(tmp_path / "01-01-03-01-02-01-01.csv", content)
+    output, clips = add(tmp_path / "data", "openface", path)
     assert not clips
-    assert "nothing was changed, 1 refused" in printed
+    assert "nothing was changed, 1 refused" in output
     assert not (tmp_path / "data").exists()
 
 

@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 
-def table(path: Path, expression: str, seed: int, seen: bool = True) -> Path:
+def table(path: Path, expression: str, seed: int, visible: bool = True) -> Path:
     """Write the table of a clip in which a smile of some strength comes and goes."""
     rng = np.random.default_rng(seed)
     smile = SMILES[expression] * np.sin(np.linspace(0.5, 2.5, 12)) + rng.normal(0, 0.1, 12)
@@ -42,7 +42,7 @@ def table(path: Path, expression: str, seed: int, seen: bool = True) -> Path:
             "0",
             f"{n / 10:.3f}",
             "0.98",
-            str(int(seen and n != 4)),
+            str(int(visible and n != 4)),
             "0",
             f"{rng.random():.2f}",
             f"{value:.3f}",
@@ -141,7 +141,7 @@ def test_it_answers_tables_and_refuses_videos(model: Path, tmp_path: Path) -> No
         answer = recogniser.predict(table(tmp_path / f"{word}.csv", word, 100 + seed))
         assert (answer.expression, answer.frames) == (word, 12)
         assert answer.coverage == pytest.approx(11 / 12)
-    assert recogniser.predict(table(tmp_path / "a.csv", "sad", 1, seen=False)).error == f"{tmp_path / 'a.csv'}: no frame shows a face"
+    assert recogniser.predict(table(tmp_path / "a.csv", "sad", 1, visible=False)).error == f"{tmp_path / 'a.csv'}: no frame shows a face"
     assert "has no column AU12_c" in str(recogniser.predict(write_file(tmp_path / "b.csv", "AU01_r,AU12_r\n1,2\n")).error)
     with pytest.raises(WeightsError, match="the model: was trained on tables of OpenFace, not on videos"):
         recogniser.timeline(tmp_path / "film.mp4")
@@ -158,22 +158,22 @@ def test_mlflow_loads_it_and_it_answers_tables(model: Path, tmp_path: Path) -> N
 def test_predict_takes_tables_and_folders_of_them(model: Path, tmp_path: Path) -> None:
     for seed, word in enumerate(("happy", "sad", "happy")):
         table(tmp_path / "anna" / f"{word}{seed}.csv", word, 50 + seed)
-    listed = write_file(tmp_path / "list.csv", "path,who\nanna/happy0.csv,anna\nanna/sad1.csv,anna\n")
+    list_file = write_file(tmp_path / "list.csv", "path,who\nanna/happy0.csv,anna\nanna/sad1.csv,anna\n")
 
     def predict(*arguments: str | Path) -> Any:
         return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", str(model), "--jobs", "1"], env={"COLUMNS": "200"})
 
     for arguments in ([tmp_path / "anna"], [tmp_path / "anna" / "happy0.csv", tmp_path / "anna" / "sad1.csv"], [f"{tmp_path}/anna/*.csv"]):
-        done = predict(*arguments, "--output", tmp_path / "out.csv")
-        assert done.exit_code == 0, done.output
-        assert "happy0.csv" in done.output
-    done = predict(listed, "--person-from", "who", "--output", tmp_path / "who.json")
-    assert done.exit_code == 0, done.output
+        result = predict(*arguments, "--output", tmp_path / "out.csv")
+        assert result.exit_code == 0, result.output
+        assert "happy0.csv" in result.output
+    result = predict(list_file, "--person-from", "who", "--output", tmp_path / "who.json")
+    assert result.exit_code == 0, result.output
     assert [row["baseline"] for row in json.loads((tmp_path / "who.json").read_text())] == ["1 other clip of anna"] * 2
-    assert "apply to videos, and this model works on feature tables" in str(predict(listed, "--every", "2").exception)
+    assert "apply to videos, and this model works on feature tables" in str(predict(list_file, "--every", "2").exception)
     assert "holds no video; expected files ending in .csv" in str(predict(HOME / "docs").exception)
-    refused = CliRunner().invoke(app, ["timeline", str(tmp_path / "film.mp4"), "--model", str(model)])
-    assert "works on feature tables, not on videos; use `vfer predict` with CSV files" in str(refused.exception)
+    refusal = CliRunner().invoke(app, ["timeline", str(tmp_path / "film.mp4"), "--model", str(model)])
+    assert "works on feature tables, not on videos; use `vfer predict` with CSV files" in str(refusal.exception)
 
 
 def test_a_method_that_sees_pictures_is_refused_in_one_line(tmp_path: Path) -> None:

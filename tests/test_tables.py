@@ -64,13 +64,13 @@ def write_file(path: Path, content: str | bytes) -> Path:
     ],
 )
 def test_a_table_is_read_whatever_its_separators_ends_and_encoding(delimiter: str, end: str, encoding: str, tmp_path: Path) -> None:
-    found = tables.read(write_file(tmp_path / "a.csv", text(rows(), delimiter, end).encode(encoding)), "a", reading())
-    assert found.clip == "a"
-    assert found.frame.tolist() == [1, 2, 3, 4]
-    np.testing.assert_allclose(found.time, [0, 0.04, 0.08, 0.12])
-    np.testing.assert_allclose(found.embedding, [[n / 10, n % 2, n] for n in range(1, 5)], rtol=1e-6)
-    assert set(found.status) == {"detected"}
-    assert found.shown.time.tolist() == found.time.tolist()
+    sequence = tables.read(write_file(tmp_path / "a.csv", text(rows(), delimiter, end).encode(encoding)), "a", reading())
+    assert sequence.clip == "a"
+    assert sequence.frame.tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(sequence.time, [0, 0.04, 0.08, 0.12])
+    np.testing.assert_allclose(sequence.embedding, [[n / 10, n % 2, n] for n in range(1, 5)], rtol=1e-6)
+    assert set(sequence.status) == {"detected"}
+    assert sequence.shown.time.tolist() == sequence.time.tolist()
 
 
 def test_a_spreadsheet_with_decimal_commas_quotes_and_a_line_for_the_separator_is_read(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_a_spreadsheet_with_decimal_commas_quotes_and_a_line_for_the_separator_i
     csv.writer(stream, delimiter=";", quoting=csv.QUOTE_ALL).writerows(
         [*rows()[:1], *([cell.replace(".", ",") for cell in row] + [""] for row in rows()[1:])]
     )
-    found = tables.read(write_file(tmp_path / "a.csv", stream.getvalue() + ";;;;;;;;;\n\n"), "a", reading())
-    np.testing.assert_allclose(found.embedding[:, 2], [1, 2, 3, 4])
-    np.testing.assert_allclose(found.time, [0, 0.04, 0.08, 0.12])
+    sequence = tables.read(write_file(tmp_path / "a.csv", stream.getvalue() + ";;;;;;;;;\n\n"), "a", reading())
+    np.testing.assert_allclose(sequence.embedding[:, 2], [1, 2, 3, 4])
+    np.testing.assert_allclose(sequence.time, [0, 0.04, 0.08, 0.12])
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_a_spreadsheet_with_decimal_commas_quotes_and_a_line_for_the_separator_i
 def test_a_row_that_fails_is_a_frame_without_a_face_and_keeps_its_time(column: str, cell: str, tmp_path: Path) -> None:
     cells = rows()
     cells[2][OPENFACE.index(column)] = cell
-    found = tables.read(write_file(tmp_path / "a.csv", text(cells)), "a", reading())
-    assert found.status.tolist() == ["detected", "none", "detected", "detected"]
-    assert not found.embedding[1].any()
-    np.testing.assert_allclose(found.shown.time, [0, 0.08, 0.12])
+    sequence = tables.read(write_file(tmp_path / "a.csv", text(cells)), "a", reading())
+    assert sequence.status.tolist() == ["detected", "none", "detected", "detected"]
+    assert not sequence.embedding[1].any()
+    np.testing.assert_allclose(sequence.shown.time, [0, 0.08, 0.12])
 
 
 def test_a_table_without_frame_time_and_confidence_goes_by_the_rate(tmp_path: Path) -> None:
     cells = [row[6:] for row in rows()]
-    found = tables.read(write_file(tmp_path / "a.csv", text(cells, ";")), "a", reading(fps=10))
-    assert found.frame.tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(found.time, [0, 0.1, 0.2, 0.3])
+    sequence = tables.read(write_file(tmp_path / "a.csv", text(cells, ";")), "a", reading(fps=10))
+    assert sequence.frame.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(sequence.time, [0, 0.1, 0.2, 0.3])
 
 
 def test_a_table_of_py_feat_takes_its_time_from_the_frame(tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_table_of_py_feat_takes_its_time_from_the_frame(tmp_path: Path) -> Non
         "2,10,00:00,,,,,a.mp4",
         "3,15,00:01,0.5,0.1,0.1,0.1,a.mp4",
     ]
-    found = tables.read(write_file(tmp_path / "a.csv", "\n".join([header, *body])), "a", reading("pyfeat", ["au01", "au12"]))
-    np.testing.assert_allclose(found.time, [0, 0.2, 0.4, 0.6])
-    assert found.status.tolist() == ["detected", "detected", "none", "none"]
-    np.testing.assert_allclose(found.faces, [[0.5, 0.25], [0.5, 0.75]])
+    sequence = tables.read(write_file(tmp_path / "a.csv", "\n".join([header, *body])), "a", reading("pyfeat", ["au01", "au12"]))
+    np.testing.assert_allclose(sequence.time, [0, 0.2, 0.4, 0.6])
+    assert sequence.status.tolist() == ["detected", "detected", "none", "none"]
+    np.testing.assert_allclose(sequence.faces, [[0.5, 0.25], [0.5, 0.75]])
 
 
 def cell(row: int, column: str, value: str) -> Edit:
@@ -168,10 +168,10 @@ def test_a_table_that_cannot_be_right_is_refused_in_one_line(kind: str, tmp_path
     cells = [list(row) for row in rows()]
     edit(cells)
     path = write_file(tmp_path / "a.csv", text(cells))
-    with pytest.raises(ClipError, match=message) as caught:
+    with pytest.raises(ClipError, match=message) as excinfo:
         tables.read(path, "a", reading())
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
+    assert str(excinfo.value).startswith(f"{path}: ")
+    assert "\n" not in str(excinfo.value)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"AU01_r\n\xe4\n", b"\x00" * 100, b"PK\x03\x04 zip", b"AU01_r\n" + b"1" * (1 << 20)])
@@ -218,16 +218,16 @@ def test_any_file_gives_features_or_one_refusal(tmp_path: Path, **kinds: Any) ->
     reason = ""
     try:
         units = tables.units(path, tool)
-        found = tables.read(path, "a", reading(tool.name, units))
+        sequence = tables.read(path, "a", reading(tool.name, units))
     except ClipError as error:
         reason = str(error)
     assert "\n" not in reason
     if reason:
         return
-    assert found.embedding.shape == (len(found.frame), len(units))
-    assert np.isfinite(found.embedding).all()
-    assert (np.diff(found.time) > 0).all()
-    assert (np.diff(found.frame) > 0).all()
+    assert sequence.embedding.shape == (len(sequence.frame), len(units))
+    assert np.isfinite(sequence.embedding).all()
+    assert (np.diff(sequence.time) > 0).all()
+    assert (np.diff(sequence.frame) > 0).all()
 
 
 def test_most_tables_decide_which_action_units_there_are(tmp_path: Path) -> None:
@@ -251,9 +251,9 @@ def data(tmp_path: Path) -> Path:
     import toys
 
     folder = tmp_path / "data"
-    listed = [Clip(f"t/{n}", f"clips/t/{n}.openface.csv", "happy", "t/a", f"t/{n}", "t") for n in range(10)]
-    toys.dataset(folder, [*listed, Clip("t/video", "clips/t/video.mp4", "sad", "t/b", "t/video", "t")])
-    for clip in listed:
+    clips = [Clip(f"t/{n}", f"clips/t/{n}.openface.csv", "happy", "t/a", f"t/{n}", "t") for n in range(10)]
+    toys.dataset(folder, [*clips, Clip("t/video", "clips/t/video.mp4", "sad", "t/b", "t/video", "t")])
+    for clip in clips:
         write_file(folder / clip.path, text(rows(3)))
     return folder
 
@@ -275,9 +275,9 @@ def test_a_bad_table_is_set_aside_and_counted_and_a_faceless_one_is_named(data: 
     blind = [*rows(3)[:1], *([*row[:4], "0", *row[5:]] for row in rows(3)[1:])]
     write_file(data / "clips/t/5.openface.csv", text(blind))
     out = run(data, max_bad=0.2)
-    found = cache.read(out / "features.parquet")
-    assert [clip.clip for clip in found] == [f"t/{n}" for n in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
-    assert [len(clip.faces) for clip in found] == [3, 3, 3, 3, 0, 3, 3, 3, 3]
+    sequences = cache.read(out / "features.parquet")
+    assert [clip.clip for clip in sequences] == [f"t/{n}" for n in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
+    assert [len(clip.faces) for clip in sequences] == [3, 3, 3, 3, 0, 3, 3, 3, 3]
     assert json.loads((out / "metrics.json").read_text()) == {
         "source": "openface", "clips": 9, "set_aside": 1, "frames": 27, "faceless": 1, "coverage": round(24 / 27, 6),
     }  # fmt: skip

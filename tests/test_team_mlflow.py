@@ -65,8 +65,8 @@ class Machine:
 
 def environment(team: Team, root: Path | None = None) -> dict[str, str]:
     """What a process on a team member's machine has: the server's address, and nothing of S3."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DVC_", "MLFLOW_"))}
-    return kept | {"MLFLOW_TRACKING_URI": team.mlflow} | ({"DVC_ROOT": str(root)} if root else {})
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DVC_", "MLFLOW_"))}
+    return variables | {"MLFLOW_TRACKING_URI": team.mlflow} | ({"DVC_ROOT": str(root)} if root else {})
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def machines(team: Team, tmp_path_factory: pytest.TempPathFactory) -> list[Machi
         command = [sys.executable, "-m", "stages.register", *options]
         settings: dict[str, Any] = {"env": environment(team, machine.root), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         processes.append(subprocess.Popen(command, cwd=HOME, text=True, **settings))
-    said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     return [Machine(it, json.loads((it.outputs / "register" / "register.json").read_text())) for it in (weak, good)]
 
 
@@ -104,13 +104,13 @@ def holders(client: "MlflowClient", alias: str) -> set[str]:
 def test_both_experiments_are_there_in_one_experiment_of_mlflow(machines: list[Machine], client: "MlflowClient") -> None:
     number = client.get_experiment_by_name("vfer").experiment_id
     runs = client.search_runs([number], "tags.`vfer.kind` = 'experiment'")
-    assert {run.info.run_id for run in runs} == {machine.made["run_id"] for machine in machines}
+    assert {run.info.run_id for run in runs} == {machine.record["run_id"] for machine in machines}
     assert {run.data.params["lstm.units"] for run in runs} == {"12", "66"}
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
 def test_each_has_its_versions_and_the_better_one_is_champion_whoever_came_first(machines: list[Machine], client: "MlflowClient") -> None:
-    weak, good = (machine.made for machine in machines)
+    weak, good = (machine.record for machine in machines)
     for name in NAMES:
         result = {str(version.version): version.run_id for version in client.search_model_versions(f"name = '{name}'")}
         assert result == {weak["versions"][name]: weak["run_id"], good["versions"][name]: good["run_id"]}
@@ -123,7 +123,7 @@ def test_each_has_its_versions_and_the_better_one_is_champion_whoever_came_first
 def test_artifacts_lie_on_s3_and_nowhere_else(machines: list[Machine], client: "MlflowClient", team: Team) -> None:
     names = team.s3.objects("mlflow")
     for machine in machines:
-        run = client.get_run(machine.made["run_id"])
+        run = client.get_run(machine.record["run_id"])
         assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
         assert f"vfer/{run.info.experiment_id}/{run.info.run_id}/artifacts/curves/lstm.png" in names
         assert [path for path in (machine.project.root / "mlruns").rglob("*") if not path.name.endswith(".lock")] == []
@@ -176,7 +176,7 @@ def test_a_dataset_and_an_alias_that_two_set_first_at_once_are_set(machines: lis
 
     number = tracking.connect(tmp_path)[1]
     ids = [client.create_run(number).info.run_id for _ in range(2)]
-    versions = [machine.made["versions"]["vfer"] for machine in machines]
+    versions = [machine.record["versions"]["vfer"] for machine in machines]
     start = threading.Barrier(2, timeout=60)
 
     def set_all(who: int) -> None:
@@ -197,15 +197,15 @@ def test_what_is_refused_as_a_bad_request_is_asked_for_once_more(code: str, call
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ErrorCode
 
-    made = []
+    attempts = []
 
-    def refused() -> None:
-        made.append(None)
+    def refuse() -> None:
+        attempts.append(None)
         raise MlflowException("duplicate key", ErrorCode.Value(code))
 
     with pytest.raises(MlflowException):
-        tracking.again(refused)
-    assert len(made) == calls
+        tracking.again(refuse)
+    assert len(attempts) == calls
 
 
 def test_only_the_repositorys_own_store_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,11 +219,11 @@ def test_only_the_repositorys_own_store_is_not_shared(tmp_path: Path, monkeypatc
         assert address.is_shared(tmp_path)
 
 
-@pytest.mark.parametrize(("given", "then"), [(tracking.ANSWER, tracking.UPLOAD), ("7", "7")])
+@pytest.mark.parametrize(("timeout", "then"), [(tracking.ANSWER, tracking.UPLOAD), ("7", "7")])
 def test_a_model_may_take_longer_than_an_answer_unless_the_user_says_how_long(
-    given: str, then: str, monkeypatch: pytest.MonkeyPatch
+    timeout: str, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", given)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", timeout)
     tracking.allow_uploads()
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == then
 
@@ -316,10 +316,10 @@ def meet(seed: int, *, twins: bool = False, patient: bool = True) -> tuple[Regis
         peer.stopped.acquire()
     while busy := [peer for peer in peers if peer.before != "end"]:
         ready = [peer for peer in busy if all(other.steps > steps for other, steps in peer.awaits.items())]
-        chosen = rng.choice(ready)
-        chosen.step()
-        takers = {other: other.steps for other in busy if other.before == "take" and other is not chosen}
-        chosen.awaits = takers if patient and chosen.before == "sleep" else {}
+        mover = rng.choice(ready)
+        mover.step()
+        takers = {other: other.steps for other in busy if other.before == "take" and other is not mover}
+        mover.awaits = takers if patient and mover.before == "sleep" else {}
     return registry, peers
 
 

@@ -81,10 +81,10 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["timeline", *map(str, arguments)])
 
 
-def everything(made: Timeline) -> list[tuple[object, ...]]:
+def everything(timeline: Timeline) -> list[tuple[object, ...]]:
     return [
         (row.frame, row.time, row.person, row.status, *(() if row.smooth is None or row.box is None else (*row.box, *row.smooth)))
-        for row in made.rows
+        for row in timeline.rows
     ]
 
 
@@ -149,12 +149,12 @@ def test_a_video_without_faces_has_a_row_a_frame_and_empty_files(recogniser: vfe
 # ---- tracking ----------------------------------------------------------------------------------------------------------------------
 
 
-def seen(frame: int, *middles: float) -> SearchedFrame:
+def searched_frame(frame: int, *middles: float) -> SearchedFrame:
     boxes = np.array([[x - 10, 0, x + 10, 20, 0.9] for x in middles], np.float32).reshape(-1, 5)
     return SearchedFrame(frame, frame / 25, np.zeros((1, 1), np.uint8), boxes, tracked=False)
 
 
-def linked(frames: list[SearchedFrame], gap: float = 0.5) -> list[dict[int, float]]:
+def link(frames: list[SearchedFrame], gap: float = 0.5) -> list[dict[int, float]]:
     """Return the middle of each track in each frame."""
     tracks = follow(((one, True) for one in frames), Linker(0, gap), gap)
     return [{number: float(place.box[0] + 10) for number, place in faces.places} for faces in tracks]
@@ -162,27 +162,27 @@ def linked(frames: list[SearchedFrame], gap: float = 0.5) -> list[dict[int, floa
 
 def test_faces_that_pass_each_other_unseen_keep_their_tracks() -> None:
     """Where both are lost while they cross, only their velocity tells who is who afterwards."""
-    frames = [seen(i, *(() if 7 <= i <= 13 else (4.0 * i, 84.0 - 4 * i))) for i in range(21)]
-    tracks = linked(frames)
+    frames = [searched_frame(i, *(() if 7 <= i <= 13 else (4.0 * i, 84.0 - 4 * i))) for i in range(21)]
+    tracks = link(frames)
     assert all(set(one) == {0, 1} for one in tracks)
     assert [round(one[0]) for one in tracks] == [4 * i for i in range(21)]
 
 
 def test_a_gap_is_bridged_up_to_its_limit_and_not_beyond() -> None:
-    short = linked([seen(i, *(() if 5 <= i < 15 else (50.0,))) for i in range(20)])
+    short = link([searched_frame(i, *(() if 5 <= i < 15 else (50.0,))) for i in range(20)])
     assert [set(one) for one in short] == [{0}] * 20
-    long = linked([seen(i, *(() if 5 <= i < 25 else (50.0,))) for i in range(30)])
+    long = link([searched_frame(i, *(() if 5 <= i < 25 else (50.0,))) for i in range(30)])
     assert [set(one) for one in long] == [{0}] * 5 + [set()] * 20 + [{1}] * 5
 
 
 def test_tracks_are_numbered_by_time_and_then_from_left_to_right() -> None:
-    assert linked([seen(0, 90.0, 20.0), seen(1, 20.0, 90.0, 150.0)]) == [{0: 20.0, 1: 90.0}, {0: 20.0, 1: 90.0, 2: 150.0}]
+    assert link([searched_frame(0, 90.0, 20.0), searched_frame(1, 20.0, 90.0, 150.0)]) == [{0: 20.0, 1: 90.0}, {0: 20.0, 1: 90.0, 2: 150.0}]
 
 
 # ---- windows and segments ----------------------------------------------------------------------------------------------------------
 
 
-def observed(times: NDArray[np.float64]) -> list[Observation]:
+def observations(times: NDArray[np.float64]) -> list[Observation]:
     return [Observation(i, float(time), 0, 0, "detected", embedding=np.array([time], np.float32)) for i, time in enumerate(times)]
 
 
@@ -198,7 +198,7 @@ def answers(frames: list[Observation], length: float, hop: float, *, single: boo
 
 @pytest.mark.parametrize("single", [True, False])
 def test_answers_do_not_hang_on_how_many_frames_are_gathered(single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = observed(np.arange(400) / 10)
+    frames = observations(np.arange(400) / 10)
     whole = answers(frames, 2.0, 0.2, single=single)
     monkeypatch.setattr("vfer.predict.timeline.windows.AHEAD", 7)
     parts = answers(frames, 2.0, 0.2, single=single)
@@ -208,54 +208,54 @@ def test_answers_do_not_hang_on_how_many_frames_are_gathered(single: bool, monke
 
 
 def test_the_window_nearest_to_a_frame_answers_for_it() -> None:
-    frame_answers = answers(observed(np.arange(100) / 10), 2.0, 0.2)
+    frame_answers = answers(observations(np.arange(100) / 10), 2.0, 0.2)
     assert all(abs(one.raw[0] - one.observation.time) <= 0.11 for one in frame_answers[10:-10])
     assert all(one.raw[1] == 21 for one in frame_answers), "every window is full, also at the ends"
     assert all(abs(one.smooth[0] - one.observation.time) < 0.05 for one in frame_answers[20:-20])
 
 
 def test_few_frames_are_one_window_and_gaps_are_no_frames() -> None:
-    assert [one.raw.tolist() for one in answers(observed(np.arange(3) / 10), 2.0, 0.2)] == [[pytest.approx(0.1), 3]] * 3
+    assert [one.raw.tolist() for one in answers(observations(np.arange(3) / 10), 2.0, 0.2)] == [[pytest.approx(0.1), 3]] * 3
     times = np.concatenate([np.arange(10), np.arange(60, 80)]) / 10
-    frame_answers = answers(observed(times), 1.0, 0.2)
+    frame_answers = answers(observations(times), 1.0, 0.2)
     assert [one.observation.time for one in frame_answers] == times.tolist()
     assert all(abs(one.raw[0] - one.observation.time) <= 0.6 for one in frame_answers)
 
 
-def segmented(labels: str, threshold: float = 0.0, rate: int = 10) -> list[Segment]:
+def segments_of(labels: str, threshold: float = 0.0, rate: int = 10) -> list[Segment]:
     """Return the segments of frames that each show one of a, b and c surely, or, as a capital, hardly more than a."""
     segmenter = Segmenter("P1", 0, ["a", "b", "c"], threshold, 1 / rate, 0.5)
-    made: list[Segment] = []
+    segments: list[Segment] = []
     for number, letter in enumerate(labels):
         if letter != " ":
             shares = np.full(3, 0.1, np.float32)
             shares["abc".index(letter.lower())] = 0.8 if letter.islower() else 0.48
             shares[0] = max(shares[0], 0.45 if letter.isupper() else 0)
-            made += segmenter.add(number / rate, shares, ["small"] if letter == "c" else [])
-    return made + list(segmenter.finish())
+            segments += segmenter.add(number / rate, shares, ["small"] if letter == "c" else [])
+    return segments + list(segmenter.finish())
 
 
 def test_segments_follow_the_frames_but_for_flickers() -> None:
-    segments = segmented("aaaaabbbbbbaabbbbbcccccc")
+    segments = segments_of("aaaaabbbbbbaabbbbbcccccc")
     assert [(one.expression, one.start, one.end) for one in segments] == [
         ("a", 0.0, 0.5), ("b", 0.5, pytest.approx(1.8)), ("c", pytest.approx(1.8), pytest.approx(2.4))
     ]  # fmt: skip
     assert [one.flags for one in segments] == [(), (), ("small",)]
-    assert [(one.expression, one.end) for one in segmented("aaaaaBBBBBaaa")] == [("a", pytest.approx(1.3))], "a tie is not a change"
-    assert [(one.start, one.end) for one in segmented("aaaa         aaaa")] == [(0.0, 0.4), (1.3, pytest.approx(1.7))]
-    assert [one.expression for one in segmented("abbbbbb")] == ["b"], "a brief beginning goes to what follows"
-    assert [one.answer for one in segmented("aaaa", threshold=0.9)] == [UNCERTAIN]
+    assert [(one.expression, one.end) for one in segments_of("aaaaaBBBBBaaa")] == [("a", pytest.approx(1.3))], "a tie is not a change"
+    assert [(one.start, one.end) for one in segments_of("aaaa         aaaa")] == [(0.0, 0.4), (1.3, pytest.approx(1.7))]
+    assert [one.expression for one in segments_of("abbbbbb")] == ["b"], "a brief beginning goes to what follows"
+    assert [one.answer for one in segments_of("aaaa", threshold=0.9)] == [UNCERTAIN]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_segments_touch_and_never_overlap(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = "".join(rng.choice(list("abcBC "), 300))
-    segments = segmented(labels)
+    segments = segments_of(labels)
     assert all(one.end <= other.start + 1e-9 for one, other in pairwise(segments))
     assert all(one.start < one.end for one in segments)
-    covered = sum(one.end - one.start for one in segments)
-    assert covered >= 0.1 * (300 - labels.count(" ")) - 1e-6
+    seconds = sum(one.end - one.start for one in segments)
+    assert seconds >= 0.1 * (300 - labels.count(" ")) - 1e-6
 
 
 # ---- people --------------------------------------------------------------------------------------------------------------------------
@@ -299,13 +299,15 @@ def test_answers_with_and_without_the_persons_own_baseline_are_kept(
         (BaselineSource(vfer.Span(0, 0.5)), {"P1", "P2"}),
         (BaselineSource(files={"P1": film[0]}), {"P1"}),
     ]
-    for source, wanted in cases:
+    for source, people in cases:
         result = recogniser.timeline(film[0], vfer.TimelineOptions(baseline=source))
         for row in result.rows:
             assert row.plain is not None
             np.testing.assert_allclose(row.plain[1], plain[row.frame, row.person], atol=1e-6)
-        moved = [row for row in result.rows if row.plain and row.smooth is not None and np.abs(row.smooth - row.plain[1]).max() > 1e-4]
-        assert {row.person for row in moved} == set(result.with_baseline) == wanted
+        differences = [
+            row for row in result.rows if row.plain and row.smooth is not None and np.abs(row.smooth - row.plain[1]).max() > 1e-4
+        ]
+        assert {row.person for row in differences} == set(result.with_baseline) == people
         formats.FORMATS["csv"].write(tmp_path / "x.csv", result)
         with (tmp_path / "x.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -314,8 +316,8 @@ def test_answers_with_and_without_the_persons_own_baseline_are_kept(
 
 
 def test_a_baseline_that_changes_nothing_gives_the_plain_answers(recogniser: vfer.Recogniser, film: tuple[Path, list[Truth]]) -> None:
-    shown = recogniser.recognise(film[0], span=vfer.Span(3.0))
-    answer = recogniser.answer("x", shown, (identity(recogniser.answerer.reference()), "nothing"))
+    recognition = recogniser.recognise(film[0], span=vfer.Span(3.0))
+    answer = recogniser.answer("x", recognition, (identity(recogniser.answerer.reference()), "nothing"))
     assert answer.probabilities == pytest.approx(dict(answer.plain), abs=0.02), "the head takes the mean over looks before the softmax"
 
 
@@ -330,15 +332,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, timeline: Timeline) -> Path
     return output
 
 
-def named(columns: list[str], classes: list[str]) -> Iterator[str]:
+def column_names(columns: list[str], classes: list[str]) -> Iterator[str]:
     for column in columns:
         yield from [column.replace("<class>", name) for name in classes] if "<class>" in column else [column]
 
 
 def test_the_tables_are_as_documented(folder: Path, timeline: Timeline) -> None:
     table = pq.read_table(folder / "film.frames.parquet")
-    wanted = list(named(schema_columns("Frames"), timeline.classes))
-    assert [name for name in wanted if not name.startswith("plain_") and name != "baseline"] == table.column_names
+    columns = list(column_names(schema_columns("Frames"), timeline.classes))
+    assert [name for name in columns if not name.startswith("plain_") and name != "baseline"] == table.column_names
     with (folder / "film.frames.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == table.column_names
@@ -365,16 +367,18 @@ def test_boxes_and_probabilities_survive_the_tables(folder: Path, timeline: Time
 def test_elan_and_praat_read_the_segments(folder: Path, film: tuple[Path, list[Truth]], timeline: Timeline) -> None:
     eaf = Elan.Eaf(str(folder / "film.eaf"))
     assert list(eaf.get_tier_names()) == ["P1", "P2", "P3"]
-    said = {name: [(one.start, one.end, one.answer) for one in timeline.segments if one.person == name] for name in eaf.get_tier_names()}
-    for name, segments in said.items():
+    by_person = {
+        name: [(one.start, one.end, one.answer) for one in timeline.segments if one.person == name] for name in eaf.get_tier_names()
+    }
+    for name, segments in by_person.items():
         annotations = eaf.get_annotation_data_for_tier(name)
         assert [one[2] for one in annotations] == [one[2] for one in segments]
         assert [one[0] / 1000 for one in annotations] == pytest.approx([one[0] for one in segments], abs=1e-3)
     assert Path(folder / eaf.get_linked_files()[0]["RELATIVE_MEDIA_URL"].replace("%20", " ").replace("%C3%B6", "ö")).resolve() == film[0]
     grid = Praat.TextGrid(str(folder / "film.TextGrid"), codec="utf-8")
-    assert [name for _, name in grid.get_tier_name_num()] == list(said)
+    assert [name for _, name in grid.get_tier_name_num()] == list(by_person)
     intervals = [(round(start, 6), round(end, 6), text) for start, end, text in grid.get_tier("P1").get_intervals() if text]
-    assert intervals == [(round(start, 6), round(end, 6), text) for start, end, text in said["P1"]]
+    assert intervals == [(round(start, 6), round(end, 6), text) for start, end, text in by_person["P1"]]
 
 
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
@@ -400,7 +404,7 @@ def test_label_studio_has_a_moving_box_a_segment(folder: Path, timeline: Timelin
         assert all(0 <= one["x"] <= 100 and 0 < one["width"] < 100 for one in result["value"]["sequence"])
 
 
-def looped(timeline: Timeline, times: int) -> Timeline:
+def repeat(timeline: Timeline, times: int) -> Timeline:
     """The timeline of a film that is shown so many times over."""
     period, rows = timeline.seconds + 1, Spool[TimelineRow]()
     for number in range(times):
@@ -420,7 +424,7 @@ def test_the_files_of_a_long_film_are_not_held_whole(name: str, timeline: Timeli
     path = tmp_path / f"film{kind.ending}"
     kind.write(path, timeline)  # what is imported and cached at first does not count
     for times in (40, 160):
-        film = looped(timeline, times)
+        film = repeat(timeline, times)
         tracemalloc.start()
         try:
             kind.write(path, film)
@@ -463,15 +467,15 @@ def test_the_command_writes_a_folder_and_goes_on_where_it_ended(film: tuple[Path
     Path("bad.mp4").write_bytes(b"no video")
     first = run(film[0], "bad.mp4", "-o", "out")
     assert (first.exit_code, "bad.mp4: " in first.stdout) == (2, True), first.output
-    made = {path.name.removeprefix("zwei Köpfe") for path in Path("out").iterdir()}
-    assert made == {kind.ending for kind in formats.FORMATS.values()} | {".people.csv", ".labelstudio.xml"}
+    endings = {path.name.removeprefix("zwei Köpfe") for path in Path("out").iterdir()}
+    assert endings == {kind.ending for kind in formats.FORMATS.values()} | {".people.csv", ".labelstudio.xml"}
     assert re.search(r"0:00\.0 +0:0\d\.\d +P1 ", first.stdout)
     again = run(film[0], "-o", "out")
     assert (again.exit_code, "1 there already" in again.stderr) == (0, True)
-    listed = Path("out/zwei Köpfe.people.csv")
-    listed.write_text(listed.read_text().replace("P1,P1,", "P1,Zoë,"))
-    renamed = run(film[0], "-o", "out")
-    assert "Zoë" in renamed.stdout
+    people_file = Path("out/zwei Köpfe.people.csv")
+    people_file.write_text(people_file.read_text().replace("P1,P1,", "P1,Zoë,"))
+    result = run(film[0], "-o", "out")
+    assert "Zoë" in result.stdout
     assert "Zoë" in Path("out/zwei Köpfe.srt").read_text()
     assert run("bad.mp4", "none.mp4").exit_code == 1
 

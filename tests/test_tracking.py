@@ -29,7 +29,7 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def copied(store: Path, tmp_path: Path) -> Path:
+def store_copy(store: Path, tmp_path: Path) -> Path:
     """A store of one's own, to break."""
     root = tmp_path / "root"
     root.mkdir()
@@ -44,7 +44,7 @@ def client(store: Path) -> "MlflowClient":
 
 def test_two_processes_at_once_make_one_experiment(store: Path) -> None:
     client, experiment = tracking.connect(store)
-    assert [found.experiment_id for found in client.search_experiments(filter_string="name = 'vfer'")] == [experiment]
+    assert [one.experiment_id for one in client.search_experiments(filter_string="name = 'vfer'")] == [experiment]
     assert client.get_experiment(experiment).artifact_location == (store / "mlruns").as_uri()
 
 
@@ -119,10 +119,10 @@ def test_of_two_equal_trainings_at_once_only_the_first_keeps_a_checkpoint(store:
         assert first.run.id != second.run.id
 
 
-def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with live.training(copied, "cnn", {}, "dying") as training:
+def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(store_copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with live.training(store_copy, "cnn", {}, "dying") as training:
         training.on_epoch(0, {"loss": 2.0})
-        (copied / "mlflow.db").write_bytes(b"no database any more" * 50_000)
+        (store_copy / "mlflow.db").write_bytes(b"no database any more" * 50_000)
         training.on_epoch(1, {"loss": 1.0})
         training.on_epoch(2, {"loss": 0.5})
     assert caplog.text.count("the training goes on, but its figures are no longer logged") == 1
@@ -131,18 +131,18 @@ def test_a_store_that_dies_meanwhile_costs_a_warning_and_no_training(copied: Pat
 
 
 def closed_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def test_a_server_that_is_down_is_one_line_within_half_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://127.0.0.1:{closed_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    started = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(TrackingError) as excinfo, live.training(tmp_path, "cnn", {}, "down"):
         pytest.fail("the training began")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - start < 30
     assert str(excinfo.value).startswith(f"MLflow store {address} does not answer")
     assert "start the server, or unset MLFLOW_TRACKING_URI" in str(excinfo.value)
     assert "\n" not in str(excinfo.value)

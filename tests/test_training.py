@@ -42,8 +42,8 @@ def examples(n: int = 40, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[n
 def batches(n: int = 40, *, seed: int = 1, shuffle: bool = True, noise: float = 0.0, targets: NDArray[np.float32] | None = None) -> Batches:
     points, own = examples(n)
 
-    def make(chosen: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
-        return (points[chosen] + noise * rng.normal(0, 1, (len(chosen), 4))).astype(np.float32)
+    def make(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+        return (points[rows] + noise * rng.normal(0, 1, (len(rows), 4))).astype(np.float32)
 
     return Batches(make, own if targets is None else targets, np.arange(1, n + 1, dtype=np.float32), 16, seed, shuffle=shuffle)
 
@@ -75,7 +75,7 @@ def run(
     return training.fit(model, batches(noise=0.3), validation, on_epoch=on_epoch, **plan)
 
 
-def seen(of: Batches) -> list[tuple[bytes, bytes, bytes]]:
+def contents(of: Batches) -> list[tuple[bytes, bytes, bytes]]:
     return [tuple(part.tobytes() for part in of[i]) for i in range(len(of))]  # type: ignore[misc]
 
 
@@ -85,12 +85,12 @@ def test_batches_depend_on_seed_epoch_and_index_alone() -> None:
     other.start(5)
     other.start(2)
     assert one[1][0].tobytes() == other[1][0].tobytes(), "asked out of order"
-    assert seen(one) == seen(other)
+    assert contents(one) == contents(other)
     other.start(3)
-    assert seen(one) != seen(other)
+    assert contents(one) != contents(other)
     different = batches(noise=1.0, seed=2)
     different.start(2)
-    assert seen(one) != seen(different)
+    assert contents(one) != contents(different)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -113,17 +113,17 @@ def test_class_weights_have_mean_1_and_balance_the_classes(balance: float) -> No
     weights = training.class_weights(labels, 4, balance)
     assert weights.dtype == np.float32
     assert weights.mean() == pytest.approx(1)
-    said = [weights[labels == i].sum() for i in range(3)]
-    assert said[2] / said[0] == pytest.approx(6 ** (1 - balance), rel=1e-5)
+    sums = [weights[labels == i].sum() for i in range(3)]
+    assert sums[2] / sums[0] == pytest.approx(6 ** (1 - balance), rel=1e-5)
 
 
 def test_a_training_learns_and_keeps_the_weights_of_its_lowest_validation_loss() -> None:
     model = net(learning_rate=0.05)
-    kept: list[list[NDArray[np.float32]]] = []
-    fit = run(model, epochs=8, patience=20, on_epoch=lambda *_: kept.append(model.get_weights()), wrong=True)
+    weights: list[list[NDArray[np.float32]]] = []
+    fit = run(model, epochs=8, patience=20, on_epoch=lambda *_: weights.append(model.get_weights()), wrong=True)
     losses = [logs["val_loss"] for logs in fit.history]
     assert fit.best == int(np.argmin(losses)) < 7, "the last epoch was the best: this tells nothing"
-    for value, expected in zip(model.get_weights(), kept[fit.best], strict=True):
+    for value, expected in zip(model.get_weights(), weights[fit.best], strict=True):
         np.testing.assert_array_equal(value, expected)
     assert fit.history[-1]["loss"] < 0.8 * fit.history[0]["loss"], "it did not learn what it was given"
     assert [row["epoch"] for row in fit.rows()] == list(range(1, 9))
@@ -134,13 +134,13 @@ def test_the_lowest_loss_or_the_highest_accuracy_chooses(
     monitor: Monitor, best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = net()
-    kept: list[list[NDArray[np.float32]]] = []
-    validated = iter([{"loss": loss, "accuracy": accuracy} for loss, accuracy in [(3, 0.1), (1, 0.2), (4, 0.5), (2, 0.5), (5, 0.4)]])
-    monkeypatch.setattr(model, "evaluate", lambda *_, **__: next(validated))
-    fit = run(model, tmp_path, epochs=5, patience=5, on_epoch=lambda *_: kept.append(model.get_weights()), monitor=monitor)
+    weights: list[list[NDArray[np.float32]]] = []
+    validations = iter([{"loss": loss, "accuracy": accuracy} for loss, accuracy in [(3, 0.1), (1, 0.2), (4, 0.5), (2, 0.5), (5, 0.4)]])
+    monkeypatch.setattr(model, "evaluate", lambda *_, **__: next(validations))
+    fit = run(model, tmp_path, epochs=5, patience=5, on_epoch=lambda *_: weights.append(model.get_weights()), monitor=monitor)
     assert fit.best == best
     assert (tmp_path / f"epoch-{best + 1}.keras").is_file()
-    for value, expected in zip(model.get_weights(), kept[best], strict=True):
+    for value, expected in zip(model.get_weights(), weights[best], strict=True):
         np.testing.assert_array_equal(value, expected)
 
 
@@ -154,7 +154,7 @@ class Interrupted(Exception):  # noqa: N818  # it stands for a kill
     """A kill."""
 
 
-def interrupted(
+def resume(
     dropout: float, checkpoint: Path, after: int, epochs: int, *, wrong: bool = False, averaging: float = 0
 ) -> tuple[keras.Model, Fit, list[int]]:
     """A training that breaks off after an epoch, and goes on in a new model."""
@@ -176,7 +176,7 @@ def interrupted(
 def test_an_interrupted_training_goes_on_as_if_it_never_stopped(dropout: float, averaging: float, tmp_path: Path) -> None:
     whole = net(dropout)
     expected = run(whole, epochs=4, patience=2, averaging=averaging)
-    model, fit, went = interrupted(dropout, tmp_path / "checkpoint", 2, 4, averaging=averaging)
+    model, fit, went = resume(dropout, tmp_path / "checkpoint", 2, 4, averaging=averaging)
     assert went == [2, 3]
     assert fit.best == expected.best
     for row, other in zip(fit.history, expected.history, strict=True):
@@ -190,7 +190,7 @@ def test_best_weights_from_before_the_interruption_come_back(averaging: float, t
     whole = net()
     expected = run(whole, epochs=9, patience=2, wrong=True, averaging=averaging)
     after = expected.best + 2
-    model, fit, went = interrupted(0, tmp_path / "checkpoint", after, 9, wrong=True, averaging=averaging)
+    model, fit, went = resume(0, tmp_path / "checkpoint", after, 9, wrong=True, averaging=averaging)
     assert fit.best == expected.best < after
     assert went == [after], "it stops when the uninterrupted training does"
     for value, other in zip(model.get_weights(), whole.get_weights(), strict=True):
@@ -206,27 +206,27 @@ def test_a_checkpoint_holds_the_last_and_the_best_epoch_and_nothing_more(tmp_pat
 
 def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
     targets = examples()[1].copy()
-    model, fitted = net(), batches()
-    bad = Batches(lambda chosen, _: np.full((len(chosen), 4), np.nan, np.float32), targets, np.ones(40, np.float32), 16, 0, shuffle=False)
+    model, good = net(), batches()
+    bad = Batches(lambda rows, _: np.full((len(rows), 4), np.nan, np.float32), targets, np.ones(40, np.float32), 16, 0, shuffle=False)
     with pytest.raises(VferError, match=r"epoch 1, step 1: the loss is no longer a number; lower the learning rate$"):
-        training.fit(model, bad, fitted, epochs=3, patience=1, checkpoint=None, on_epoch=lambda *_: None)
-    seen_epochs: list[int] = []
+        training.fit(model, bad, good, epochs=3, patience=1, checkpoint=None, on_epoch=lambda *_: None)
+    epochs: list[int] = []
 
     def poison(epoch: int, _: Logs) -> None:
-        seen_epochs.append(epoch)
+        epochs.append(epoch)
         model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
 
     model = net()
     with pytest.raises(VferError, match=r"epoch 2, step 1: .*; the model of epoch 1 is kept as .*epoch-1\.keras"):
-        training.fit(model, fitted, batches(24, shuffle=False), epochs=3, patience=1, checkpoint=tmp_path, on_epoch=poison)
-    assert seen_epochs == [0]
-    kept = keras.models.load_model(tmp_path / "epoch-1.keras")
-    assert all(np.isfinite(value).all() for value in kept.get_weights())
+        training.fit(model, good, batches(24, shuffle=False), epochs=3, patience=1, checkpoint=tmp_path, on_epoch=poison)
+    assert epochs == [0]
+    network = keras.models.load_model(tmp_path / "epoch-1.keras")
+    assert all(np.isfinite(value).all() for value in network.get_weights())
 
 
 def test_an_epoch_that_only_fails_in_validation_names_its_last_step() -> None:
     bad = Batches(
-        lambda chosen, _: np.full((len(chosen), 4), np.nan, np.float32), examples(24)[1], np.ones(24, np.float32), 16, 0, shuffle=False
+        lambda rows, _: np.full((len(rows), 4), np.nan, np.float32), examples(24)[1], np.ones(24, np.float32), 16, 0, shuffle=False
     )
     with pytest.raises(VferError, match="epoch 1, step 3: "):
         training.fit(net(), batches(), bad, epochs=1, patience=1, checkpoint=None, on_epoch=lambda *_: None)
@@ -247,11 +247,11 @@ def test_the_average_follows_the_weights_and_is_what_is_validated_and_kept() -> 
             np.testing.assert_allclose(value, mean, rtol=1e-5)
     for value, before in zip(model.get_weights(), live, strict=True):
         np.testing.assert_array_equal(value, before)
-    trained: list[list[NDArray[np.float32]]] = []
-    fit = run(model := net(learning_rate=0.05), epochs=3, averaging=0.9, on_epoch=lambda *_: trained.append(model.get_weights()))
+    live_weights: list[list[NDArray[np.float32]]] = []
+    fit = run(model := net(learning_rate=0.05), epochs=3, averaging=0.9, on_epoch=lambda *_: live_weights.append(model.get_weights()))
     validation = batches(24, shuffle=False).dataset()
     assert model.evaluate(validation, verbose=0, return_dict=True)["loss"] == pytest.approx(fit.history[fit.best]["val_loss"], rel=1e-4)
-    assert any((value != other).any() for value, other in zip(model.get_weights(), trained[fit.best], strict=True)), (
+    assert any((value != other).any() for value, other in zip(model.get_weights(), live_weights[fit.best], strict=True)), (
         "the live weights were kept"
     )
 
@@ -259,21 +259,21 @@ def test_the_average_follows_the_weights_and_is_what_is_validated_and_kept() -> 
 def test_mixup_mixes_inputs_targets_and_weights_by_the_same_shares() -> None:
     points, targets = examples()
     weights = np.arange(1, 41, dtype=np.float32)
-    mixed = Batches(lambda chosen, _: points[chosen], targets, weights, 40, 0, shuffle=False, mixup=1.0)
-    inputs, learned, weighed = mixed[0]
-    assert inputs.dtype == learned.dtype == weighed.dtype == np.float32
-    np.testing.assert_allclose(learned.sum(axis=1), 1, rtol=1e-5)
+    mixture = Batches(lambda rows, _: points[rows], targets, weights, 40, 0, shuffle=False, mixup=1.0)
+    inputs, mixed_targets, mixed_weights = mixture[0]
+    assert inputs.dtype == mixed_targets.dtype == mixed_weights.dtype == np.float32
+    np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-5)
     for row in range(40):
         difference = points - points[row]
         share = ((inputs[row] - points[row]) @ difference.T) / np.maximum((difference**2).sum(axis=1), 1e-9)
         fits = [i for i in range(40) if np.allclose(inputs[row], points[row] + share[i] * difference[i], atol=1e-4)]
-        assert any(np.allclose(weighed[row], weights[row] + share[i] * (weights[i] - weights[row]), atol=1e-2) for i in fits)
-        assert any(np.allclose(learned[row], targets[row] + share[i] * (targets[i] - targets[row]), atol=1e-3) for i in fits)
-    assert ((learned > 0.05) & (learned < 0.95)).any()
+        assert any(np.allclose(mixed_weights[row], weights[row] + share[i] * (weights[i] - weights[row]), atol=1e-2) for i in fits)
+        assert any(np.allclose(mixed_targets[row], targets[row] + share[i] * (targets[i] - targets[row]), atol=1e-3) for i in fits)
+    assert ((mixed_targets > 0.05) & (mixed_targets < 0.95)).any()
 
 
 @pytest.mark.parametrize(
-    ("wanted", "flags", "expected"),
+    ("setting", "flags", "expected"),
     [
         ("float32", "avx512_bf16", "float32"),
         ("auto", "sse avx512_bf16 x", "mixed_bfloat16"),
@@ -281,14 +281,14 @@ def test_mixup_mixes_inputs_targets_and_weights_by_the_same_shares() -> None:
     ],
 )
 def test_the_precision_is_what_the_processor_has(
-    wanted: str, flags: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, flags: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
     monkeypatch.setattr(env, "CPU", tmp_path / "cpuinfo")
-    assert training.precision(wanted) == expected
+    assert training.precision(setting) == expected
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-    env.prepare_tensorflow(wanted)
+    env.prepare_tensorflow(setting)
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == ("0" if expected == "float32" else None), "which crashes in float32"
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2", "the user's"
     os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
@@ -314,10 +314,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library decides for itself what to keep")
 def test_memory_that_a_step_frees_is_kept_for_the_next() -> None:
-    without, kept = (
+    without, with_it = (
         int(subprocess.run([sys.executable, "-c", FAULTS, *words], capture_output=True, check=True).stdout) for words in ((), ("prepared",))
     )
-    assert without - kept > 10 * 2**24 // resource.getpagesize()
+    assert without - with_it > 10 * 2**24 // resource.getpagesize()
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
@@ -329,14 +329,12 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[100] == pytest.approx(0, abs=1e-6)
 
 
-def named() -> keras.Model:
+def toy() -> keras.Model:
     keras.utils.set_random_seed(5)
     inputs = keras.Input((None, 3), name="sequence")
     x = layers.BatchNormalization(name="norm")(inputs)
-    summed = layers.GlobalAveragePooling1D(name="mean")(x)
-    return keras.Model(
-        inputs, {"embedding": summed, "probabilities": layers.Dense(2, activation="softmax", name="dense")(summed)}, name="toy"
-    )
+    mean = layers.GlobalAveragePooling1D(name="mean")(x)
+    return keras.Model(inputs, {"embedding": mean, "probabilities": layers.Dense(2, activation="softmax", name="dense")(mean)}, name="toy")
 
 
 def recurrent() -> keras.Model:
@@ -352,7 +350,7 @@ def sample(n: int = 5, time: int = 4) -> NDArray[np.float32]:
 
 
 def test_the_onnx_twin_answers_alike_for_any_batch_and_time_and_names_its_classes(tmp_path: Path) -> None:
-    model = named()
+    model = toy()
     model.get_layer("norm").set_weights([np.array(v, np.float32) for v in ([1, 2, 3], [0, 1, 0], [5, -5, 1], [4, 1, 9])])
     export.save(model, tmp_path / "new", sample(), ["sad", "glad"])
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["model.keras", "model.onnx"]
@@ -371,7 +369,7 @@ def test_the_onnx_twin_answers_alike_for_any_batch_and_time_and_names_its_classe
 def test_an_export_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(WeightsError, match=r"model\.onnx: the ONNX export differs from Keras by .* in embedding; it was not kept"):
-        export.save_onnx(named(), tmp_path / "model.onnx", sample(), ["a", "b"])
+        export.save_onnx(toy(), tmp_path / "model.onnx", sample(), ["a", "b"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -399,7 +397,7 @@ def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
-    export.save_keras(named(), tmp_path / "first.keras")
+    export.save_keras(toy(), tmp_path / "first.keras")
     assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.keras", "second.keras"]
 
@@ -419,7 +417,7 @@ def test_a_disk_that_is_full_leaves_no_part_of_a_model(save: Callable[..., None]
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     monkeypatch.setattr(export.onnx, "save", full)
     with pytest.raises(OSError, match="No space"):
-        save(named(), tmp_path / "model")
+        save(toy(), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 

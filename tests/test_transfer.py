@@ -29,7 +29,7 @@ def faces(n: int = 6) -> NDArray[np.float32]:
     return np.random.default_rng(0).integers(0, 255, (n, 48, 48, 1)).astype(np.float32)
 
 
-def stirred(model: keras.Model, seed: int) -> keras.Model:
+def stir(model: keras.Model, seed: int) -> keras.Model:
     """A model none of whose weights is as it began, the norms' statistics included."""
     rng = np.random.default_rng(seed)
     model.set_weights([value + rng.uniform(0.1, 0.5, value.shape) for value in model.get_weights()])
@@ -37,7 +37,7 @@ def stirred(model: keras.Model, seed: int) -> keras.Model:
 
 
 def cnn(architecture: str, seed: int = 0) -> keras.Model:
-    return stirred(build(architecture, 3, 5, 0.2), seed)
+    return stir(build(architecture, 3, 5, 0.2), seed)
 
 
 def features(model: keras.Model) -> NDArray[np.float32]:
@@ -53,22 +53,22 @@ def head(model: keras.Model) -> Weights:
 @pytest.mark.parametrize("architecture", ["architectures.nets:tiny", "architectures.nets:nested", "mini_xception"])
 @pytest.mark.parametrize("kind", ["backbone", "cnn", "mirrored cnn"])
 def test_any_file_of_vfer_s_own_gives_its_backbone_and_nothing_of_its_head(architecture: str, kind: str, tmp_path: Path) -> None:
-    giver = stirred(backbone(architecture), 1) if kind == "backbone" else cnn(architecture, 1)
+    giver = stir(backbone(architecture), 1) if kind == "backbone" else cnn(architecture, 1)
     expected = features(giver)
     export.save_keras(answering(giver, cnn_model.head(giver, "labels"), 2) if kind == "mirrored cnn" else giver, tmp_path / "model.keras")
     model = cnn(architecture, 2)
     own, before = head(model), features(model)
     assert not np.allclose(before, expected, rtol=1e-2), "the two are alike from the start: this tells nothing"
-    copied = transfer.load(model, tmp_path / "model.keras")
+    result = transfer.load(model, tmp_path / "model.keras")
     np.testing.assert_allclose(features(model), expected, rtol=1e-4, atol=1e-4)
     for value, other in zip(head(model), own, strict=True):
         np.testing.assert_array_equal(value, other)
-    assert {layer.name for layer in copied} == {layer.name for layer in model.layers if layer.weights} - set(HEAD)
+    assert {layer.name for layer in result} == {layer.name for layer in model.layers if layer.weights} - set(HEAD)
 
 
 @pytest.mark.slow
 def test_xception_takes_its_own_weights_whatever_else_the_process_has_built(tmp_path: Path) -> None:
-    giver = stirred(backbone("xception"), 1)
+    giver = stir(backbone("xception"), 1)
     export.save_keras(giver, tmp_path / "model.keras")
     model = build("xception", 3, 5, 0.2)
     assert [layer.name for layer in transfer.load(model, tmp_path / "model.keras")] == ["xception"]
@@ -77,7 +77,7 @@ def test_xception_takes_its_own_weights_whatever_else_the_process_has_built(tmp_
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted", "told"),
+    ("source", "target", "message"),
     [
         (
             "architectures.nets:wider",
@@ -88,11 +88,11 @@ def test_xception_takes_its_own_weights_whatever_else_the_process_has_built(tmp_
         ("mini_xception", "architectures.nets:nested", "mini_xception has no layer stem, which nested has"),
     ],
 )
-def test_another_architecture_is_refused_and_changes_nothing(given: str, wanted: str, told: str, tmp_path: Path) -> None:
-    export.save_keras(backbone(given), tmp_path / "other.keras")
-    model = cnn(wanted)
+def test_another_architecture_is_refused_and_changes_nothing(source: str, target: str, message: str, tmp_path: Path) -> None:
+    export.save_keras(backbone(source), tmp_path / "other.keras")
+    model = cnn(target)
     before = model.get_weights()
-    with pytest.raises(WeightsError, match=rf"other\.keras: {told}; .* or set cnn\.architecture"):
+    with pytest.raises(WeightsError, match=rf"other\.keras: {message}; .* or set cnn\.architecture"):
         transfer.load(model, tmp_path / "other.keras")
     for value, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, other)
@@ -126,7 +126,7 @@ def test_weights_are_found_where_pretrain_left_some(tmp_path: Path) -> None:
 
 
 def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    giver = stirred(backbone("architectures.nets:nested"), 1)
+    giver = stir(backbone("architectures.nets:nested"), 1)
     export.save_keras(giver, tmp_path / "model.keras")
     pixels = faces(24)[..., 0].astype(np.uint8)
     labels = np.arange(24) % 3
@@ -137,18 +137,18 @@ def test_the_frozen_phase_trains_the_head_alone_and_the_next_one_all(tmp_path: P
     after: list[keras.Model] = []
     fit = training.fit
 
-    def spy(model: keras.Model, *given: object, **named: object) -> training.Fit:
+    def spy(model: keras.Model, *args: object, **kwargs: object) -> training.Fit:
         before = head(model)
-        fit_result = fit(model, *given, **named)  # type: ignore[arg-type]
+        fit_result = fit(model, *args, **kwargs)  # type: ignore[arg-type]
         assert any((old != new).any() for old, new in zip(before, head(model), strict=True)), "the head was not trained"
         after.append(features(model))
         return fit_result
 
     monkeypatch.setattr(training, "fit", spy)
     epochs: list[int] = []
-    _, made = train(
+    _, result = train(
         {"train": part, "validation": part}, 3, params, 1, None, lambda epoch, _: epochs.append(epoch), tmp_path / "model.keras"
     )
-    assert epochs == list(range(len(made.history))) == [0, 1, 2]
+    assert epochs == list(range(len(result.history))) == [0, 1, 2]
     np.testing.assert_allclose(after[0], features(giver), rtol=1e-5, atol=1e-5)
     assert not np.allclose(after[1], features(giver), rtol=1e-3)

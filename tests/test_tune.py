@@ -56,7 +56,7 @@ def clips(subjects: int = SUBJECTS) -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CNN that knows two expressions, and the faces of clips of three, one of them without a face: to copy."""
     root = tmp_path_factory.mktemp("made")
     training.seed_everything(0, deterministic=True)
@@ -71,9 +71,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Those of one's own, in a repository with a clip store."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("VFER_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
@@ -96,27 +96,27 @@ def run(root: Path, out: str = "tune") -> Path:
 
 
 def rows_of(root: Path) -> list[SplitRow]:
-    given = manifest.read(root / "data" / "clips.csv")
+    entries = manifest.read(root / "data" / "clips.csv")
     params = split.SplitParams(protocol="subject", folds=3, fold=0)
-    known = tune.divided(
+    data = tune.divided(
         root / "data" / "clips.csv",
         root / "data" / "places.csv",
         tune.LabelsParams(stills="all", clips="all", merge={}),
         params,
         7,
-        [clip.clip for clip in given],
+        [clip.clip for clip in entries],
         None,
         1,
     )
-    return known.rows
+    return data.rows
 
 
-def damage_tested(root: Path) -> list[str]:
+def damage_test_clips(root: Path) -> list[str]:
     """Put something unreadable in the place of the test clips' faces; return their names."""
-    tested = [row.clip for row in rows_of(root) if row.part == "test"]
-    for name in tested:
+    names = [row.clip for row in rows_of(root) if row.part == "test"]
+    for name in names:
         (root / "faces" / f"{name}.parquet").write_bytes(b"nobody may read this")
-    return tested
+    return names
 
 
 def test_switched_off_the_network_stays_as_it_is_to_the_last_byte(root: Path) -> None:
@@ -131,11 +131,11 @@ def test_switched_off_the_network_stays_as_it_is_to_the_last_byte(root: Path) ->
 
 def test_a_tuned_network_knows_the_clips_expressions_and_no_test_clip_s_face_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(root, **QUICKLY | {"epochs": 12})
-    with monkeypatch.context() as patched:
-        patched.setenv("VFER_STORE", "none")
+    with monkeypatch.context() as patch:
+        patch.setenv("VFER_STORE", "none")
         whole = run(root, "whole")
-    tested = damage_tested(root)
-    assert len(tested) == 12
+    names = damage_test_clips(root)
+    assert len(names) == 12
     out = run(root)
     for name in tune.MODELS:
         assert (out / name).read_bytes() == (whole / name).read_bytes(), "deterministic, and of no test clip"
@@ -160,8 +160,8 @@ def test_what_it_has_learned_from_is_told_and_no_test_person_is_among_them(root:
     assert {example.subject for example in of_clips}.isdisjoint({row.subject for row in rows if row.part == "test"})
     assert all(example.digest for example in of_clips)
     assert audit.leakage(rows, examples)["subject"] == 0
-    turned = [SplitRow(**vars(row) | {"part": {"test": "train", "train": "test"}.get(row.part, row.part)}) for row in rows]
-    assert audit.leakage(turned, examples) | {"stills": 0} == {"content": 1, "recording": 0, "subject": 1, "stills": 0}
+    swaps = [SplitRow(**vars(row) | {"part": {"test": "train", "train": "test"}.get(row.part, row.part)}) for row in rows]
+    assert audit.leakage(swaps, examples) | {"stills": 0} == {"content": 1, "recording": 0, "subject": 1, "stills": 0}
 
 
 class Interrupted(BaseException):
@@ -169,8 +169,8 @@ class Interrupted(BaseException):
 
 
 def test_a_training_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setenv("VFER_STORE", "none")
+    with monkeypatch.context() as patch:
+        patch.setenv("VFER_STORE", "none")
         whole = run(root, "whole")
     real, epochs = tune.live.Training.on_epoch, []
 
@@ -194,23 +194,23 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(root: 
 def test_a_test_clip_that_comes_trains_nothing_again_and_a_training_clip_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(root)
     networks = {name: (first / name).read_bytes() for name in tune.FILES}
-    trained: list[str] = []
+    calls: list[str] = []
     real = tune.Tuner._train
-    monkeypatch.setattr(tune.Tuner, "_train", lambda *given: trained.append("again") or real(*given))
-    tested = next(row for row in rows_of(root) if row.part == "test")
-    more = Clip(f"{tested.clip}-more", "clips/more.mp4", tested.expression, tested.subject, "more", "toy")
-    shutil.copy(root / "faces" / f"{tested.clip}.parquet", root / "faces" / f"{more.clip}.parquet")
+    monkeypatch.setattr(tune.Tuner, "_train", lambda *args: calls.append("again") or real(*args))
+    test_row = next(row for row in rows_of(root) if row.part == "test")
+    more = Clip(f"{test_row.clip}-more", "clips/more.mp4", test_row.expression, test_row.subject, "more", "toy")
+    shutil.copy(root / "faces" / f"{test_row.clip}.parquet", root / "faces" / f"{more.clip}.parquet")
     (root / "data" / more.path).write_text("more")
     manifest.write(root / "data" / "clips.csv", [*clips(), more])
     places.update(root / "data", [*clips(), more])
     assert {name: (run(root, "again") / name).read_bytes() for name in tune.FILES} == networks
-    assert trained == []
-    trained_on = next(row for row in rows_of(root) if row.part == "train")
-    table.write(root / "faces" / f"{trained_on.clip}.parquet", toys.faces(120, seed=99))
+    assert calls == []
+    train_row = next(row for row in rows_of(root) if row.part == "train")
+    table.write(root / "faces" / f"{train_row.clip}.parquet", toys.faces(120, seed=99))
     run(root, "other")
     configure(root, **QUICKLY | {"dropout": 0.1})
     run(root, "other")
-    assert trained == ["again", "again"]
+    assert calls == ["again", "again"]
 
 
 def test_damaged_networks_and_splits_that_teach_nothing_are_one_line(root: Path) -> None:
@@ -239,19 +239,19 @@ def test_the_frames_of_a_long_clip_are_spread_over_it(tmp_path: Path) -> None:
 
 
 def test_a_bundle_holds_files_as_they_were_and_the_same_files_make_the_same(tmp_path: Path) -> None:
-    given = {"a.txt": b"one", "b.bin": bytes(range(256)) * 99}
-    for name, content in given.items():
+    files = {"a.txt": b"one", "b.bin": bytes(range(256)) * 99}
+    for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    for target, names in (("first", given), ("second", reversed(given))):
+    for target, names in (("first", files), ("second", reversed(files))):
         bundle.pack(tmp_path, names, tmp_path / target)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
-    bundle.unpack(tmp_path / "first", given, tmp_path / "out")
-    assert {name: (tmp_path / "out" / name).read_bytes() for name in given} == given
+    bundle.unpack(tmp_path / "first", files, tmp_path / "out")
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
 
 
-def compared(root: Path, **changed: Any) -> Path:
+def embed_folds(root: Path, **changes: Any) -> Path:
     content = yaml.safe_load((HOME / "comparison" / "params.yaml").read_text())
-    content["compare"] |= {"methods": ["lstm"], "protocols": {"subject": {"folds": 3, "seeds": 1}}} | changed
+    content["compare"] |= {"methods": ["lstm"], "protocols": {"subject": {"folds": 3, "seeds": 1}}} | changes
     (root / "comparison.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     out, data = root / "folds", root / "data"
     folds.main(root / "cnn", root / "faces", data, root / "params.yaml", root / "comparison.yaml", out)
@@ -262,36 +262,36 @@ def test_each_fold_of_the_comparison_has_a_network_that_never_learned_from_its_t
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taught: list[tuple[set[str], set[str]]] = []
-    real, read = tune.Tuner.tune, faces_of_clips.table.read
+    real, real_read = tune.Tuner.tune, faces_of_clips.table.read
 
-    def watched(self: tune.Tuner, rows: list[SplitRow], *rest: Any) -> bool:
-        opened: set[str] = set()
-        monkeypatch.setattr(faces_of_clips.table, "read", lambda path: opened.add(path.stem) or read(path))
-        was_kept = real(self, rows, *rest)
-        taught.append((opened, {Path(row.clip).name for row in rows if row.part == "test"}))
-        return was_kept
+    def spy(self: tune.Tuner, rows: list[SplitRow], *rest: Any) -> bool:
+        reads: set[str] = set()
+        monkeypatch.setattr(faces_of_clips.table, "read", lambda path: reads.add(path.stem) or real_read(path))
+        from_store = real(self, rows, *rest)
+        taught.append((reads, {Path(row.clip).name for row in rows if row.part == "test"}))
+        return from_store
 
-    monkeypatch.setattr(tune.Tuner, "tune", watched)
-    out = compared(root)
-    assert [len(opened) for opened, _ in taught] == [24, 24, 24]
-    assert all(opened.isdisjoint(tested) for opened, tested in taught)
+    monkeypatch.setattr(tune.Tuner, "tune", spy)
+    out = embed_folds(root)
+    assert [len(reads) for reads, _ in taught] == [24, 24, 24]
+    assert all(reads.isdisjoint(test_clips) for reads, test_clips in taught)
     paths = [embeddings_of(out, "subject", number, 0) for number in range(3)]
     assert sorted(out.iterdir()) == paths
     assert len({path.read_bytes() for path in paths}) == 3
-    kept = [path.read_bytes() for path in paths]
+    contents = [path.read_bytes() for path in paths]
     monkeypatch.setattr(tune.Tuner, "_train", lambda *_: pytest.fail("the clip store has it"))
-    assert [path.read_bytes() for path in sorted(compared(root).iterdir())] == kept
+    assert [path.read_bytes() for path in sorted(embed_folds(root).iterdir())] == contents
 
 
 def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = compared(root)
+    out = embed_folds(root)
     features = root / "features.parquet"
     faces = root / "faces"
     folds.embed_all(root / "cnn" / "model.onnx", faces, digest(faces), table.clips(faces), features)
-    given: list[MethodClips] = []
+    train_parts: list[MethodClips] = []
 
     def learns(train: MethodClips, _: MethodClips, __: Task) -> FittedMethod:
-        given.append(train)
+        train_parts.append(train)
         return FittedMethod(1, lambda clips: np.full((len(clips), 3), 1 / 3, np.float32))
 
     monkeypatch.setattr("vfer.compare.table.load", lambda _: learns)
@@ -311,19 +311,19 @@ def test_methods_learn_from_the_embeddings_of_their_own_fold(root: Path, monkeyp
         )
 
     answer()
-    for number, train in enumerate(given):
+    for number, train in enumerate(train_parts):
         own = {one.values.tobytes() for one in cache.embeddings(embeddings_of(out, "subject", number, 0)).values()}
         assert {values.tobytes() for values in train.embeddings} < own, number
     configure(root)
     answer()
-    frozen = {one.values.tobytes() for one in cache.embeddings(features).values()}
-    assert len(given) == 6
-    assert all(values.tobytes() in frozen for train in given[3:] for values in train.embeddings)
+    plain_values = {one.values.tobytes() for one in cache.embeddings(features).values()}
+    assert len(train_parts) == 6
+    assert all(values.tobytes() in plain_values for train in train_parts[3:] for values in train.embeddings)
 
 
 def test_without_tuning_the_folds_have_nothing_of_their_own(root: Path) -> None:
     configure(root)
-    assert list(compared(root).iterdir()) == []
+    assert list(embed_folds(root).iterdir()) == []
 
 
 def test_the_table_says_that_the_network_was_tuned() -> None:

@@ -27,12 +27,12 @@ CLASSES = ["dark", "light"]
 LEVELS = {"dark": 40, "light": 210}
 
 
-def lstm_params(**changed: object) -> LstmParams:
+def lstm_params(**changes: object) -> LstmParams:
     """Return the params of a small sequence model that learns fast, with some of them changed."""
     plain = dict.fromkeys(("dropout", "input_dropout", "noise", "frame_dropout", "time_jitter", "weight_decay", "label_smoothing"), 0)
     size = {"architecture": "lstm", "units": 16, "epochs": 15, "patience": 15, "batch_size": 16, "learning_rate": 0.02, "max_frames": 20}
     people = {"baseline": "none", "neutral": "neutral", "neutral_clips": 1}
-    return LstmParams.model_validate(plain | size | people | {"refit": False, "class_balance": 1, "deterministic": False} | changed)
+    return LstmParams.model_validate(plain | size | people | {"refit": False, "class_balance": 1, "deterministic": False} | changes)
 
 
 def split_rows(protocol: split.Protocol) -> list[split.SplitRow]:
@@ -49,12 +49,12 @@ def _constant(name: str, values: "NDArray[np.generic]") -> onnx.TensorProto:
 def _save(
     path: Path,
     nodes: list[onnx.NodeProto],
-    given: list[object],
-    made: list[object],
+    inputs: list[object],
+    outputs: list[object],
     constants: list[onnx.TensorProto],
     metadata: dict[str, str] | None = None,
 ) -> Path:
-    model = helper.make_model(helper.make_graph(nodes, "toy", given, made, constants), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(helper.make_graph(nodes, "toy", inputs, outputs, constants), opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     helper.set_model_props(model, {"classes": json.dumps(CLASSES)} | (metadata or {}))
     onnx.checker.check_model(model)
@@ -82,8 +82,8 @@ def cnn(path: Path) -> Path:
         _constant("start", np.array([1, 0], np.float32)),
         _constant("ten", np.array(10, np.float32)),
     ]
-    made = [_value("embedding", ["batch", 2]), _value("probabilities", ["batch", 2])]
-    return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], made, constants)
+    outputs = [_value("embedding", ["batch", 2]), _value("probabilities", ["batch", 2])]
+    return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], outputs, constants)
 
 
 def convolutional_cnn(path: Path, width: int = 16) -> Path:
@@ -102,8 +102,8 @@ def convolutional_cnn(path: Path, width: int = 16) -> Path:
         helper.make_node("MatMul", ["embedding", "dense"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    made = [_value("embedding", ["batch", width]), _value("probabilities", ["batch", 2])]
-    return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], made, constants)
+    outputs = [_value("embedding", ["batch", width]), _value("probabilities", ["batch", 2])]
+    return _save(path, nodes, [_value("crop", ["batch", 48, 48, 1])], outputs, constants)
 
 
 def png(picture: "NDArray[np.uint8]") -> bytes:
@@ -117,7 +117,7 @@ def write_stills(stills_file: Path, predictions_file: Path, network: Path, count
     One of each usage is labelled wrongly, and has a twin.
     """
     rng = np.random.default_rng(0)
-    session, rows, said = Session(network), [], []
+    session, rows, answers = Session(network), [], []
     for usage in stills.USAGES:
         labels = np.arange(count) % 2
         levels = np.array(list(LEVELS.values()))[labels].reshape(-1, 1, 1)
@@ -125,12 +125,12 @@ def write_stills(stills_file: Path, predictions_file: Path, network: Path, count
         labels[0] = 1
         names = [f"toy/{usage}-{number}" for number in range(count)]
         part = StillPart(pixels, labels, np.eye(2, dtype=np.float32)[labels], names, [number == 0 for number in range(count)])
-        said.append(predictions.predict(session, usage, part, session.classes))
+        answers.append(predictions.predict(session, usage, part, session.classes))
         images = [png(picture) for picture in pixels]
         rows += [(name, CLASSES[label], usage, "toy", None, image) for name, label, image in zip(names, labels, images, strict=True)]
     columns = [pa.array(list(column)) for column in zip(*rows, strict=True)]
     stills.write(stills_file, pa.table(columns, names=stills.REQUIRED))
-    predictions.write(predictions_file, said[1:])
+    predictions.write(predictions_file, answers[1:])
 
 
 def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0, 0), **settings: object) -> Path:
@@ -153,11 +153,11 @@ def lstm(path: Path, weights: list[list[float]], bias: tuple[float, float] = (0,
         _constant("bias", np.array(bias, np.float32)),
     ]
     width = len(weights)
-    given = [_value("embeddings", ["batch", "time", width]), _value("time", ["batch", "time"])]
-    used = {"baseline": "none", "neutral": "dark", "neutral_clips": 1, "max_frames": 256, "step": 0.1, "seconds": 2.0} | settings
+    inputs = [_value("embeddings", ["batch", "time", width]), _value("time", ["batch", "time"])]
+    values = {"baseline": "none", "neutral": "dark", "neutral_clips": 1, "max_frames": 256, "step": 0.1, "seconds": 2.0} | settings
     everybody = reference.Reference(*(np.full(width, level, np.float32) for level in (0.5, 0.3, 0.5)))
-    metadata = {KEY: SequenceSettings.model_validate(used).model_dump_json(), reference.KEY: everybody.to_json()}
-    return _save(path, nodes, given, [_value("probabilities", ["batch", 2])], constants, metadata)
+    metadata = {KEY: SequenceSettings.model_validate(values).model_dump_json(), reference.KEY: everybody.to_json()}
+    return _save(path, nodes, inputs, [_value("probabilities", ["batch", 2])], constants, metadata)
 
 
 def good_lstm(path: Path) -> Path:
