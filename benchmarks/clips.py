@@ -135,5 +135,5 @@ def enlist(data: Path, names: Sequence[str]) -> None:
     for index, name in enumerate(names):
         expression, subject = expressions[index % len(expressions)], f"bench/{index // len(expressions) % 12:02d}"
         rows.append(Clip(f"bench/{name}", f"clips/{name}.mp4", expression, subject, f"bench/{name}", "bench"))
-    manifest.write(data / "clips.csv", rows)
+    manifest.write(data / manifest.FILE, rows)
     places.update(data, rows)

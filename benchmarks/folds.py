@@ -23,7 +23,7 @@ from vfer import env, files, params
 from vfer.cli import console
 from vfer.cnn.params import TuneParams
 from vfer.data.catalogue import places, split
-from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labelled import labelled_clips
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.catalogue.split import SplitParams, SplitRow
 from vfer.errors import DataError
@@ -72,11 +72,11 @@ def main(
 
 def folds_of(root: Path, config: Path, embeddings: dict[str, Embeddings]) -> tuple[list[str], list[list[SplitRow]]]:
     """Return the classes, and the split of each fold as the stage `lstm` makes it."""
-    clips, known, seed = root / "data" / "clips.csv", places.read(root / "data" / places.FILE), params.seed(config)
-    data = labelled(clips, params.load(config, "labels", LabelsParams), embeddings, None, env.workers())
+    known, seed = places.read(root / "data" / places.FILE), params.seed(config)
+    data = labelled_clips(root / "data", params.load(config, "labels", LabelsParams), embeddings, None, env.workers())
     section = params.load(config, "split", SplitParams)
     folds = [section.model_copy(update={"fold": number}) for number in split.fold_numbers(data.clips, section, known)]
-    return data.classes, [data.split(fold, seed, clips, known) for fold in folds]
+    return data.classes, [data.split(fold, seed, known) for fold in folds]
 
 
 def measure(

@@ -1,7 +1,7 @@
 """Trains the network that comes with vfer: `make network`, or its teachers alone, `make teachers`, for maintainers.
 
 It takes FER2013's stills with the votes of FER+ (`vfer data add ferplus`), and the folder of faceres-deep, with which a MobileNet
-teacher begins; the student begins with the first teacher. A network that is there is not trained again, and a training that was killed
+teacher begins. A network that is there is not trained again, and a training that was killed
 goes on after its last epoch. So the teachers may come from another machine: copy the folder `.network` there and back.
 """
 
@@ -37,8 +37,7 @@ def main(
             with files.replacing(out / "weights" / teachers.FOLDER / f"{name}.onnx") as temporary:
                 shutil.copyfile(out / name / "cnn" / "model.onnx", temporary)
         if not teachers_only:
-            begin = out / next(iter(recipes["teachers"])) / "cnn" / "model.keras"
-            train(out / "student", recipes["student"], recipes["seed"], stills, begin, out / "weights")
+            train(out / "student", recipes["student"], recipes["seed"], stills, faceres, out / "weights")
         stage.summary = f"{', '.join(recipes['teachers'])}{'' if teachers_only else ' and the student'} -> {out}"
 
 

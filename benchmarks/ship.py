@@ -179,7 +179,7 @@ def pack_keras(path: Path) -> None:
 
     with files.replacing(path) as temporary, tempfile.TemporaryDirectory() as folder:
         whole, halves = Path(folder) / "whole.h5", Path(folder) / "halves.h5"
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(temporary, "w") as target:
             for name in source.namelist():
                 content = source.read(name)
                 if name.endswith(".h5"):
@@ -187,7 +187,7 @@ def pack_keras(path: Path) -> None:
                     with h5py.File(whole) as before, h5py.File(halves, "w") as after:
                         before.visititems(lambda at, item, after=after: _put(after, at, item))
                     content = halves.read_bytes()
-                target.writestr(zipfile.ZipInfo(name), content)
+                target.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
 
 
 def _put(file: Any, at: str, item: Any) -> None:

@@ -16,7 +16,7 @@ from vfer.clips.digests import digest
 from vfer.clips.store import Store, recipe
 from vfer.compare.params import CompareParams, embeddings_of
 from vfer.data.catalogue import places, split
-from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labelled import labelled_clips
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.faces import table
 from vfer.features import cache
@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Fine-tune once for each protocol, fold and seed, on its own training clips; the clip store keeps every network that is finished."""
     tuner, comparison = Tuner.load(config, cnn, faces), params.load(settings, "compare", CompareParams)
-    clips, seed = data / "clips.csv", params.seed(config)
+    seed = params.seed(config)
     with console.Stage("folds") as stage:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -44,12 +44,12 @@ def main(
             stage.summary = "the CNN is not fine-tuned (tune.epochs), so all folds have its embeddings in common"
             return
         names, faces_digest = table.clips(faces), digest(faces)
-        dataset = labelled(clips, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
+        dataset = labelled_clips(data, params.load(config, "labels", LabelsParams), names, env.store(), env.workers())
         known, fresh, total = places.read(data / places.FILE), 0, 0
         for protocol, settings_of in comparison.protocols.items():
             numbers = split.fold_numbers(dataset.clips, comparison.split(protocol, 0), known)
             for number, repeat in product(numbers, range(settings_of.seeds)):
-                rows = dataset.split(comparison.split(protocol, number), seed, clips, known)
+                rows = dataset.split(comparison.split(protocol, number), seed, known)
                 with tempfile.TemporaryDirectory() as folder:
                     was_kept = tuner.tune(rows, dataset.classes, seed + repeat, Path(folder))
                     embed_all(Path(folder) / MODELS[1], faces, faces_digest, names, embeddings_of(out, protocol, number, repeat))

@@ -12,8 +12,8 @@ from stages import HOME, ParamsFile, launch
 from vfer import env, files, params
 from vfer.cli import console
 from vfer.clips.fingerprint import Input, fingerprint
-from vfer.data.catalogue import places, split
-from vfer.data.catalogue.labelled import divided
+from vfer.data.catalogue import manifest, split
+from vfer.data.catalogue.labelled import split_clips
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.catalogue.split import PARTS, SplitParams, SplitRow
 from vfer.errors import DataError
@@ -35,15 +35,14 @@ def main(
     """Train on the split's train part, and stop early on validation; the test part is left to `evaluate`."""
     section = params.load(config, "lstm", LstmParams)
     seed = params.seed(config)
-    clips = data / "clips.csv"
     with console.Stage("lstm") as stage:
         embeddings = cache.embeddings(features)
         labels, dealt = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
-        dataset = divided(clips, data / places.FILE, labels, dealt, seed, embeddings, env.store(), env.workers())
+        dataset = split_clips(data, labels, dealt, seed, embeddings, env.store(), env.workers())
         for warning in dataset.warnings:
             console.warn(warning)
         names, rows = dataset.classes, dataset.rows
-        check(rows, embeddings, section, clips)
+        check(rows, embeddings, section, data / manifest.FILE)
         env.prepare_tensorflow()
         with console.hushed():
             from vfer.lstm.learn import learn

@@ -24,7 +24,7 @@ from vfer.compare.params import CompareParams, embeddings_of
 from vfer.compare.relative import relative
 from vfer.compare.table import ENTRIES, MethodEntry
 from vfer.data.catalogue import places, split
-from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labelled import labelled_clips
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.catalogue.split import SplitRow
 from vfer.errors import DataError
@@ -48,12 +48,12 @@ def main(
     """Run all trainings; each is kept in the clip store when it is finished, so that none is trained twice."""
     section = params.load(settings, "compare", CompareParams)
     how = params.load(settings, "methods", MethodsParams)
-    clips, seed = data / "clips.csv", params.seed(config)
+    seed = params.seed(config)
     with console.Stage(method) as stage:
         tuning = TuneParams.load(config).epochs > 0  # then the cache's network has learned from clips that are tested here
         everywhere = cache.embeddings(features)
-        labelled_clips = labelled(clips, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
-        names, numbers = labelled_clips.classes, places.read(data / places.FILE)
+        dataset = labelled_clips(data, params.load(config, "labels", LabelsParams), everywhere, env.store(), env.workers())
+        names, numbers = dataset.classes, places.read(data / places.FILE)
         lstm = params.load(config, "lstm", LstmParams)
         task = Task(len(names), seed, lstm, how.nets, how.encodings)
         store = Store(env.store())
@@ -69,7 +69,7 @@ def main(
         def fit_fold(name: str, number: int, repeat: int, parts: list[SplitRow], mode: Mode, cache_path: Path) -> Answers:
             for lacking in split.absent(parts, ["train"]):
                 console.warn(f"{name}, fold {number + 1}: {lacking}")
-            for warning in people.check(parts, mode, lstm.neutral, clips):
+            for warning in people.check(parts, mode, lstm.neutral, dataset.manifest):
                 console.warn(f"{name}, fold {number + 1}: {warning}")
             embeddings = cache.embeddings(cache_path) if tuning else everywhere
             parts, values = relative(parts, embeddings, mode, lstm.neutral, lstm.neutral_clips)
@@ -84,9 +84,9 @@ def main(
         for name, (protocol, mode) in section.tables.items():
             ready = []
             for number, repeat in product(
-                split.fold_numbers(labelled_clips.clips, section.split(protocol, 0), numbers), range(section.protocols[protocol].seeds)
+                split.fold_numbers(dataset.clips, section.split(protocol, 0), numbers), range(section.protocols[protocol].seeds)
             ):
-                parts = labelled_clips.split(section.split(protocol, number), seed, clips, numbers)
+                parts = dataset.split(section.split(protocol, number), seed, numbers)
                 path = out / f"{name}-{number}-{repeat}.parquet"
                 unmoved = mode == "none" or (mode != "neutral" and "embeddings" not in entry.sees)  # the baseline moves embeddings alone
                 people_by = () if unmoved else (mode, lstm.neutral, lstm.neutral_clips)

@@ -20,8 +20,8 @@ from vfer.cnn import clips as faces_of_clips
 from vfer.cnn import head, predictions
 from vfer.cnn.data import StillPart
 from vfer.cnn.params import CnnParams, TuneParams
-from vfer.data.catalogue import learned, places
-from vfer.data.catalogue.labelled import divided
+from vfer.data.catalogue import learned
+from vfer.data.catalogue.labelled import split_clips
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.catalogue.split import SplitParams, SplitRow
 from vfer.faces import table
@@ -52,8 +52,8 @@ def main(
             stage.summary = params.unneeded(config) or "is off (tune.epochs), so the CNN stays as it is"
             return
         labels, section = params.load(config, "labels", LabelsParams), params.load(config, "split", SplitParams)
-        clips, places_file, seed = data / "clips.csv", data / places.FILE, params.seed(config)
-        dataset = divided(clips, places_file, labels, section, seed, table.clips(faces), env.store(), env.workers())
+        seed = params.seed(config)
+        dataset = split_clips(data, labels, section, seed, table.clips(faces), env.store(), env.workers())
         for warning in dataset.warnings:
             console.warn(warning)
         was_kept = tuner.tune(dataset.rows, dataset.classes, seed, out)

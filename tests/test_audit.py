@@ -15,7 +15,7 @@ from test_cli import vfer
 from vfer.data import footage
 from vfer.data.catalogue import audit, identical, learned, manifest, places, split, stills
 from vfer.data.catalogue.audit import leakage
-from vfer.data.catalogue.labelled import labelled
+from vfer.data.catalogue.labelled import labelled_clips
 from vfer.data.catalogue.labels import LabelsParams
 from vfer.data.catalogue.learned import Example
 from vfer.data.catalogue.manifest import Clip
@@ -79,7 +79,7 @@ def test_identical_files_under_other_names_do_not_hide(dataset: Callable[[list[C
     where = dataset(clips + copies)
     singles = [replace(clip, recording=clip.clip) for clip in clips + copies]
     manifest.write(where, singles)
-    data = labelled(where, LABELS, {clip.clip for clip in singles}, None, 2)
+    data = labelled_clips(where.parent, LABELS, {clip.clip for clip in singles}, None, 2)
     assert any("identical to one of another subject" in reason for reason in data.reasons)
     params = SplitParams(protocol="subject", folds=3, fold=0)
     rows = split.split(data.clips, data.expressions, params, 7, where, None, data.digests)
@@ -94,7 +94,7 @@ def test_identical_files_of_unlike_labels_are_left_out_and_named(dataset: Callab
     wrong = replace(clips[0], clip="toy/copy", path="copy.mp4", expression="light")
     where = dataset([*clips, wrong])
     manifest.write(where, [*clips, wrong])
-    data = labelled(where, LABELS, {clip.clip for clip in [*clips, wrong]}, None, 1)
+    data = labelled_clips(where.parent, LABELS, {clip.clip for clip in [*clips, wrong]}, None, 1)
     assert [clip.clip for clip in data.clips] == sorted(clip.clip for clip in clips[1:])
     (reason,) = data.reasons
     assert f"{clips[0].clip}, toy/copy are the same file, labelled dark and light" in reason

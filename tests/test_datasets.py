@@ -4,7 +4,6 @@ import csv
 import json
 import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -528,29 +527,3 @@ def test_a_table_may_be_empty_where_that_is_allowed(tmp_path: Path) -> None:
     assert stills.labels(tmp_path / "a.parquet").num_rows == 0
     with pytest.raises(DataError, match=r"holds no stills; add some with `vfer data add`, or set cnn.weights: shipped in params.yaml$"):
         stills.read(tmp_path / "a.parquet")
-
-
-# Real data
-
-
-def test_real_fer2013(real_data: Path) -> None:
-    items = read_items("fer2013", real_data / "fer2013.zip")
-    assert Counter(item.usage for item in stills_in(items)) == {"train": 28709, "validation": 3589, "test": 3589}
-    assert len(items) == 35887
-    data = stills_in(items)[0].read()
-    assert stills.normalise(data) == (data, False)
-
-
-def test_real_ckplus(real_data: Path, tmp_path: Path) -> None:
-    items = clips(read_items("ckplus", real_data / "ckplus48.zip"))
-    assert len(items) == 287
-    assert len({clip.subject for clip in items}) == 108
-    assert Counter(expression(clip.expression) for clip in items)["contempt"] == 18
-    items[0].save(tmp_path / "clip.mkv")
-    assert pixels(tmp_path / "clip.mkv").shape == (3, 48, 48)
-
-
-def test_real_ravdess(real_data: Path) -> None:
-    items = clips(read_items("ravdess", real_data / "ravdess"))
-    twins = [name for name, count in Counter(clip.recording for clip in items).items() if count > 1]
-    assert (len(items), len(twins), {clip.subject for clip in items}) == (7, 2, {"ravdess/01"})

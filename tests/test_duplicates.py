@@ -1,7 +1,6 @@
 """Stills that show one photo: what is found, what is not, and how they are counted."""
 
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +9,7 @@ from numpy.typing import NDArray
 
 from vfer.data.catalogue import duplicates
 from vfer.data.catalogue.duplicates import examine, near, phash
-from vfer.data.catalogue.stills import USAGES, grey
-from vfer.data.readers import READERS, FoundStill, scan
+from vfer.data.catalogue.stills import grey
 
 Pictures = NDArray[np.uint8]
 TRAIN, VALIDATION, TEST = range(3)
@@ -163,17 +161,3 @@ def test_many_blank_pictures_cost_nothing_and_are_twins_of_each_other_alone() ->
     assert leaking[:20_000].all()
     assert not leaking[20_000:].any()
     assert counts["test_in_train"] == {"identical": 10, "near": 0, "contradicting": 0}
-
-
-def test_real_fer2013(real_data: Path) -> None:
-    stills = [still for still in READERS["fer2013"].read(scan([real_data / "fer2013.zip"])[0]) if isinstance(still, FoundStill)]
-    pixels = np.stack([cv2.imdecode(np.frombuffer(still.read(), np.uint8), cv2.IMREAD_UNCHANGED) for still in stills])
-    labels = np.unique([still.expression for still in stills], return_inverse=True)[1]
-    usages = np.array([USAGES.index(still.usage) for still in stills])
-    leaking, counts = examine(pixels, labels, usages, unknown(len(pixels)))
-    overlaps = [counts["validation_in_train"], counts["test_in_train"]]
-    assert [row["identical"] for row in overlaps] == [280, 288]
-    assert sum(row["near"] for row in overlaps) == pytest.approx(711, rel=0.02)  # a bit of a hash may fall otherwise on another machine
-    assert leaking[usages == TRAIN].sum() == pytest.approx(1916, rel=0.02)
-    assert leaking[usages != TRAIN].sum() == sum(row["identical"] + row["near"] for row in overlaps)
-    assert counts["train_in_train"]["contradicting"] == pytest.approx(640, rel=0.05)

@@ -98,7 +98,7 @@ def test_clips_that_the_champion_never_answered_are_put_to_it() -> None:
     verdict = hold(system(10), champion)
     assert "too few people to tell: 24 recordings of 2 people whom neither has learned from (72 more could not be asked)" in verdict.reason
     replies = {answer.digest: answer.predicted for answer in answers(5)}
-    verdict = hold(system(10), champion, replies == replies)
+    verdict = hold(system(10), champion, replies=replies)
     assert verdict.promoted
     assert "on 96 recordings of 8 people" in verdict.reason
 

@@ -237,7 +237,7 @@ class Project:
         main(source or self.identities, self.root / "weights", self.root / "stills.parquet", self.root / "params.yaml", self.out)
         return dict(json.loads((self.out / "metrics.json").read_text()))
 
-    def made(self) -> list[str]:
+    def files(self) -> list[str]:
         return sorted(path.relative_to(self.out).as_posix() for path in self.out.rglob("*") if path.is_file())
 
 

@@ -232,7 +232,7 @@ def test_few_pictures_are_held_and_only_those_of_a_gap_are_decoded_twice() -> No
     for count in (60, 120):
         watch, faces = count_decodes(count)
         assert watch.most <= 5 + 3
-        assert [index for index, times in enumerate(watch.decoded) if times != 1] == [3, 4]
+        assert [index for index, times in enumerate(watch.decodes) if times != 1] == [3, 4]
         assert [faces.status[index] for index in (3, 4)] == ["interpolated"] * 2
 
 
@@ -240,7 +240,7 @@ def test_crops_that_are_not_held_come_out_the_same(monkeypatch: pytest.MonkeyPat
     _, faces = count_decodes(60)
     monkeypatch.setattr(clip, "MAX_CROPS", 20)
     again, others = count_decodes(60)
-    assert sum(again.decoded) == 60 + 40
+    assert sum(again.decodes) == 60 + 40
     assert again.most <= 5 + 3
     np.testing.assert_array_equal(others.crop, faces.crop)
     np.testing.assert_array_equal(others.box, faces.box)

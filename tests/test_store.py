@@ -76,7 +76,7 @@ def bench(tmp_path: Path) -> Bench:
 def test_only_what_is_new_is_made(bench: Bench) -> None:
     bench.put(c="three")
     assert bench.run() == {"a": 3, "b": 3, "c": 5}
-    assert bench.made() == ["c"]
+    assert bench.new_work() == ["c"]
     assert bench.out() == {"a": "one", "b": "two", "c": "three"}
 
 
@@ -94,21 +94,21 @@ def test_another_clip_under_the_same_name_is_made_even_where_size_and_time_are_t
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.replace(path)
     bench.run()
-    assert bench.made() == ["a"]
+    assert bench.new_work() == ["a"]
     assert bench.out()["a"] == "ONE"
 
 
 def test_a_clip_that_moves_is_not_made_again(bench: Bench) -> None:
     (bench.root / "in" / "a").rename(bench.root / "in" / "z")
     bench.run()
-    assert bench.made() == []
+    assert bench.new_work() == []
     assert bench.out() == {"b": "two", "z": "one"}
 
 
 def test_twins_are_made_once_and_share_their_fate(bench: Bench) -> None:
     bench.put(c="three", d="three", e="", f="")
     answers = bench.run()
-    assert len(bench.made()) == 1
+    assert len(bench.new_work()) == 1
     assert bench.out() == {"a": "one", "b": "two", "c": "three", "d": "three"}
     reasons = {name: str(answers[name]).split(": ")[1] for name in ("e", "f")}
     assert sorted(reasons.values())[0].startswith("has the content of ")
@@ -118,7 +118,7 @@ def test_twins_are_made_once_and_share_their_fate(bench: Bench) -> None:
 def test_twins_are_made_once_without_a_store(bench: Bench) -> None:
     bench.put(b="one")
     assert bench.run(store=Store(None)) == {"a": 3, "b": 3}
-    assert len(bench.made()) == 1
+    assert len(bench.new_work()) == 1
     assert bench.out() == {"a": "one", "b": "one"}
 
 
@@ -126,9 +126,9 @@ def test_twins_are_made_once_without_a_store(bench: Bench) -> None:
 def test_another_recipe_or_another_kind_of_clip_is_made_anew(bench: Bench, change: str) -> None:
     recipe, about = (Recipe("toy", "2"), "") if change == "recipe" else (STEP, "!")
     bench.run(recipe, about=about)
-    assert bench.made() == ["a", "b"]
+    assert bench.new_work() == ["a", "b"]
     bench.run()
-    assert bench.made() == []
+    assert bench.new_work() == []
     assert bench.out() == {"a": "one", "b": "two"}
 
 
@@ -142,10 +142,10 @@ def test_an_entry_that_is_harmed_is_made_again_and_never_served(bench: Bench, ha
     elif harm != "deleted":
         entry.write_text({"truncated": "on", "changed": "two", "emptied": ""}[harm])
     assert bench.run() == {"a": 3, "b": 3}
-    assert bench.made() == ["a"]
+    assert bench.new_work() == ["a"]
     assert bench.out() == {"a": "one", "b": "two"}
     bench.run()
-    assert bench.made() == (["a"] if harm == "unreadable" else [])
+    assert bench.new_work() == (["a"] if harm == "unreadable" else [])
 
 
 def test_an_output_that_is_changed_in_place_changes_no_later_result(bench: Bench) -> None:
@@ -186,7 +186,7 @@ def test_what_a_killed_worker_was_writing_is_no_part_of_the_output(bench: Bench)
 def test_where_there_are_no_hard_links_the_store_copies(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", Mock(side_effect=OSError(errno.EXDEV, os.strerror(errno.EXDEV))))
     bench.run()
-    assert bench.made() == []
+    assert bench.new_work() == []
     assert bench.out() == {"a": "one", "b": "two"}
     assert (bench.root / "out" / "a").stat().st_nlink == 1
 
@@ -195,7 +195,7 @@ def test_another_user_s_entries_are_taken_where_they_can_be_read(bench: Bench, m
     for name in ("link", "utime"):  # the system lets only the owner do either
         monkeypatch.setattr(os, name, Mock(side_effect=PermissionError(errno.EPERM, os.strerror(errno.EPERM))))
     bench.run()
-    assert bench.made() == []
+    assert bench.new_work() == []
     assert bench.out() == {"a": "one", "b": "two"}
 
 

@@ -60,7 +60,7 @@ class Machine:
     """A machine of the team: its repository's outputs, and what `register` made of them."""
 
     project: Project
-    made: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def environment(team: Team, root: Path | None = None) -> dict[str, str]:

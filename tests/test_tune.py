@@ -98,9 +98,8 @@ def run(root: Path, out: str = "tune") -> Path:
 def rows_of(root: Path) -> list[SplitRow]:
     entries = manifest.read(root / "data" / "clips.csv")
     params = split.SplitParams(protocol="subject", folds=3, fold=0)
-    data = tune.divided(
-        root / "data" / "clips.csv",
-        root / "data" / "places.csv",
+    data = tune.split_clips(
+        root / "data",
         tune.LabelsParams(stills="all", clips="all", merge={}),
         params,
         7,

@@ -1,6 +1,5 @@
 """`vfer data`: fills the dataset from the public layouts, and shows what it holds."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from vfer.cli.console import Stage, console, progress, warn
 from vfer.data.catalogue.manifest import Framing
 from vfer.data.readers import READERS, Refused, scan
 from vfer.errors import DataError, VferError
+from vfer.files import write_csv
 
 if TYPE_CHECKING:
     from vfer.data.readers import Entry, Item
@@ -100,7 +100,7 @@ def decide_places(
 
     with Stage("data places") as stage:
         track.check_out(data)
-        new = places.update(data, manifest.read(data / "clips.csv"), again=again)
+        new = places.update(data, manifest.read(data / manifest.FILE), again=again)
         version = "not tracked by DVC" if no_dvc else f"version {track.track(data, track.repository(data))}"
         stage.summary = f"{new} new places in {data / places.FILE} ({version})"
 
@@ -170,12 +170,12 @@ def _say_what_lacks(data: Path) -> None:
     from vfer.data.catalogue import manifest, stills
     from vfer.data.tables.tool import tool_of
 
-    if not (data / "clips.csv").exists():
+    if not (data / manifest.FILE).exists():
         _say("there are no clips yet: only `dvc repro cnn` can run")
-    elif tools := {tool.name for clip in manifest.read(data / "clips.csv") if (tool := tool_of(clip.path))}:
+    elif tools := {tool.name for clip in manifest.read(data / manifest.FILE) if (tool := tool_of(clip.path))}:
         _say(f"there are feature tables: set features.source in params.yaml to {' or '.join(sorted(tools))} to use them")
         return
-    if not stills.labels(data / "stills.parquet").num_rows:
+    if not stills.labels(data / stills.FILE).num_rows:
         _say("there are no stills: add some, or set cnn.weights: shipped in params.yaml")
 
 
@@ -212,12 +212,7 @@ def _say(line: str) -> None:
 
 def _write_report(path: Path, outcome: "Outcome") -> None:
     same = [Refused(name, f"added, same bytes as {twin}") for name, twin in (*outcome.identical, *outcome.identical_stills)]
-    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("file", "reason"))
-            writer.writerows((item.origin, item.reason) for item in (*outcome.refused, *same))
-        temporary.replace(path)
+        write_csv(path, ("file", "reason"), [{"file": item.origin, "reason": item.reason} for item in (*outcome.refused, *same)])
     except OSError as error:
         raise DataError(f"{path}: the report cannot be written ({error.strerror})") from error

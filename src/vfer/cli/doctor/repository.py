@@ -62,8 +62,8 @@ def data(root: Path) -> Verdict:
     folder = root / "data"
     if (root / "data.dvc").is_file() and not folder.exists():
         return "fail", f"{folder} is missing, data.dvc tracks it", "run `dvc pull data.dvc`"
-    clips = manifest.read(folder / "clips.csv")
-    pictures = stills.labels(folder / "stills.parquet").num_rows
+    clips = manifest.read(folder / manifest.FILE)
+    pictures = stills.labels(folder / stills.FILE).num_rows
     if missing := [clip.path for clip in clips if not (folder / clip.path).is_file()]:
         raise DataError(f"{folder / missing[0]} and {len(missing) - 1} more clips are missing; run `dvc checkout data.dvc`")
     trained = params.load(root / "params.yaml", "cnn", CnnParams).weights == "trained"
@@ -117,7 +117,7 @@ def _remote(root: Path, remotes: dict[str, str], default: str | None) -> Verdict
         return "ok", f"{what}, and `dvc push` sends it to {default} ({remotes.get(str(default))})"
     if remote_name not in remotes:
         return "fail", f"data.dvc names the remote {remote_name}, which .dvc/config lacks", "restore it with `git checkout .dvc/config`"
-    if sources := {clip.source for clip in manifest.read(root / "data" / "clips.csv")} - {SAMPLE}:
+    if sources := {clip.source for clip in manifest.read(root / "data" / manifest.FILE)} - {SAMPLE}:
         return "warn", f"data.dvc keeps {min(sources)} from `dvc push`", "delete the lines `remote:` and `push:` in data.dvc"
     return "ok", f"{what}: the embedded sample, from the remote {remote_name} ({remotes[remote_name]})"
 

@@ -13,6 +13,7 @@ from vfer.files import write_csv
 Framing = Literal["scene", "face"]
 SAMPLE = "sample"
 """Source of the embedded sample's clips and stills, which give way to real data."""
+FILE = "clips.csv"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 

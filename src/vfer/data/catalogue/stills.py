@@ -1,6 +1,5 @@
 """The stills, `stills.parquet`: one row per face picture, grey, 48x48, encoded as PNG or JPEG."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 
 from vfer.data.catalogue.manifest import full_name
 from vfer.errors import DataError
+from vfer.files import writing
 
+FILE = "stills.parquet"
 SIDE = 48
 USAGES = ("train", "validation", "test")
 DICTIONARY = ["expression", "usage", "source", "subject", "votes.key_value.key"]
@@ -64,16 +65,12 @@ def pictures(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
 
 def write(path: Path, table: pa.Table) -> None:
     """Write the stills, perhaps none, in place of the former ones, atomically, sorted by name; the same stills give the same bytes."""
-    temporary = path.with_suffix(".tmp")
     voted = VOTES.name in table.column_names and table[VOTES.name].null_count < table.num_rows
     schema = SCHEMA if voted else pa.schema([SCHEMA.field(name) for name in REQUIRED])
     ordered = table.select(schema.names).cast(schema).sort_by("still").combine_chunks()
-    with temporary.open("wb") as stream:
+    with writing(path) as stream:
         # The JPEG headers of one dataset are alike, so that zstd takes a third off bytes that are compressed already.
         pq.write_table(ordered, stream, compression="zstd", use_dictionary=DICTIONARY)  # type: ignore[arg-type]
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def decode(table: pa.Table, where: str = "stills") -> NDArray[np.uint8]:

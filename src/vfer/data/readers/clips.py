@@ -23,7 +23,7 @@ class ClipIntake:
     def __init__(self, data: Path, incoming: Path, options: ReadOptions, outcome: Outcome) -> None:
         self.options = options
         self.data, self.incoming, self.outcome = data, incoming, outcome
-        self.path = data / "clips.csv"
+        self.path = data / manifest.FILE
         clips = manifest.read(self.path) if self.path.exists() else []
         self.clips = {clip.clip: clip for clip in clips if clip.source != SAMPLE}
         outcome.sample += len(clips) - len(self.clips)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vfer import files
+from vfer.data.catalogue import manifest, stills
 from vfer.data.catalogue.manifest import SAMPLE, Framing
 from vfer.data.readers.clips import ClipIntake
 from vfer.data.readers.items import FoundStill, Item, Passed, Refused, check_word
 from vfer.data.readers.outcome import Outcome, ReadOptions
 from vfer.data.readers.pictures import StillIntake
 from vfer.errors import DataError, VferError
-from vfer.files import UNWRITABLE
 
 
 def intake(
@@ -52,7 +53,7 @@ def _intake(data: Path, incoming: Path, items: Iterable[Item], options: ReadOpti
             else:
                 clips.take(item)
         except Exception as error:  # whatever is wrong with one thing, the rest goes on
-            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            if isinstance(error, OSError) and error.errno in files.UNWRITABLE:
                 raise
             outcome.refused.append(Refused(item.origin, _reason(error)))
     if outcome.usable:
@@ -77,8 +78,8 @@ def _incoming(data: Path) -> Iterator[Path]:
     incoming = data / ".incoming"
     try:
         _lock(lock, data)
-        for name in (".clips.csv.tmp", "stills.tmp"):  # of a run that was killed, as a former incoming folder
-            (data / name).unlink(missing_ok=True)
+        for name in (manifest.FILE, stills.FILE):  # of a run that was killed, as a former incoming folder
+            files.sweep(data / name)
         shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir()
         try:

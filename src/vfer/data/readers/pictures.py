@@ -27,7 +27,7 @@ class StillIntake:
 
     def __init__(self, data: Path, options: ReadOptions, outcome: Outcome) -> None:
         self.source, self.own, self.outcome = options.source, options.expressions, outcome
-        self.path = data / "stills.parquet"
+        self.path = data / stills.FILE
         sources = stills.labels(self.path)["source"].to_pylist() if self.path.exists() else []
         self.replaced = sources.count(SAMPLE)
         outcome.sample += self.replaced

@@ -11,10 +11,10 @@ from vfer.data.catalogue.manifest import Clip
 
 def clips_table(data: Path) -> Table | None:
     """Return clips, subjects, recordings and twins (recordings of several files) by source and expression."""
-    if not (data / "clips.csv").exists():
+    if not (data / manifest.FILE).exists():
         return None
     groups: dict[tuple[str, str], list[Clip]] = {}
-    for clip in manifest.read(data / "clips.csv"):
+    for clip in manifest.read(data / manifest.FILE):
         groups.setdefault((clip.source, clip.expression), []).append(clip)
         groups.setdefault((clip.source, "all"), []).append(clip)
     table = Table("source", "expression", "clips", "subjects", "recordings", "twins")
@@ -28,7 +28,7 @@ def clips_table(data: Path) -> Table | None:
 
 def stills_table(data: Path) -> Table | None:
     """Return the stills by source, expression and usage, or None if there are none."""
-    path = data / "stills.parquet"
+    path = data / stills.FILE
     rows = stills.labels(path).to_pylist() if path.exists() else []
     if not rows:
         return None

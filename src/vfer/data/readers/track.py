@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from vfer.data.catalogue import manifest, stills
 from vfer.errors import DataError
 
 
@@ -25,7 +26,7 @@ def check_out(data: Path) -> None:
 
     The embedded sample, which gives way to real data, need not be there.
     """
-    tables = (data / "clips.csv", data / "stills.parquet")
+    tables = (data / manifest.FILE, data / stills.FILE)
     if _pointer(data).exists() and not any(table.exists() for table in tables) and not is_sample(data):
         raise DataError(
             f"{data}: is tracked by {_pointer(data)} but its files are missing; run `dvc checkout {_pointer(data)}` or `dvc pull` first"

@@ -80,9 +80,9 @@ def write(
     started(len(jobs) + sum(1 for _ in faces.plan(stills)))
     for _ in _rendered(jobs, workers):
         advance()
-    stills_table.write(out / "stills.parquet", faces.table(stills, seed, advance))
+    stills_table.write(out / stills_table.FILE, faces.table(stills, seed, advance))
     clips = [clip for job in jobs for clip in rows(job)]
-    manifest.write(out / "clips.csv", clips)
+    manifest.write(out / manifest.FILE, clips)
     places.update(out, clips)
 
 
