@@ -393,7 +393,7 @@ assert np.isfinite(loss).all(), loss
 
 def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = f"import sys\nfrom pathlib import Path\nimport {__name__}\nfrom vfer.nets import export\n"
-    code += f"export.save_keras({__name__}.named(), Path('second.keras'))"
+    code += f"export.save_keras({__name__}.toy(), Path('second.keras'))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
