@@ -469,6 +469,7 @@ def dying(items):
     next(items).save(Path("data/.incoming/clip.mp4"))
     Path("data/.stills.parquet.0123456789ab.tmp").write_bytes(b"half")
     Path("data/.clips.csv.0123456789ab.tmp").write_bytes(b"half")
+    Path("data/.places.csv.0123456789ab.tmp").write_bytes(b"half")
     os._exit(9)
 intake(Path("data"), dying(iter(READERS["folder"].read(scan([Path("own")])[0]))), "folder")
 """

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vfer import files
-from vfer.data.catalogue import manifest, stills
+from vfer.data.catalogue import manifest, places, stills
 from vfer.data.catalogue.manifest import SAMPLE, Framing
 from vfer.data.readers.clips import ClipIntake
 from vfer.data.readers.items import FoundStill, Item, Passed, Refused, check_word
@@ -78,7 +78,7 @@ def _incoming(data: Path) -> Iterator[Path]:
     incoming = data / ".incoming"
     try:
         _lock(lock, data)
-        for name in (manifest.FILE, stills.FILE):  # of a run that was killed, as a former incoming folder
+        for name in (manifest.FILE, places.FILE, stills.FILE):  # of a run that was killed, as a former incoming folder
             files.sweep(data / name)
         shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir()
