@@ -1,8 +1,8 @@
 """Trains the network that comes with vfer: `make network`, or its teachers alone, `make teachers`, for maintainers.
 
 It takes FER2013's stills with the votes of FER+ (`vfer data add ferplus`), and the folder of faceres-deep, with which a MobileNet
-teacher begins. A network that is there is not trained again, and a training that was killed
-goes on after its last epoch. So the teachers may come from another machine: copy the folder `.network` there and back.
+begins. A network that is there is not trained again, and a training that was killed goes on after its last epoch. So the teachers may
+come from another machine: copy the folder `.network` there and back.
 """
 
 import shutil
@@ -41,19 +41,19 @@ def main(
         stage.summary = f"{', '.join(recipes['teachers'])}{'' if teachers_only else ' and the student'} -> {out}"
 
 
-def train(folder: Path, recipe: dict[str, Any], seed: int, stills: Path, begin: Path, weights: Path) -> None:
-    """Run `pretrain` and `cnn` by a recipe, unless their results are there; a MobileNet begins with the weights at `begin`."""
+def train(folder: Path, recipe: dict[str, Any], seed: int, stills: Path, faceres: Path, weights: Path) -> None:
+    """Run `pretrain` and `cnn` by a recipe, unless their results are there; a MobileNet begins with faceres-deep."""
     CnnParams.model_validate(recipe)
     if (folder / "cnn" / "run.json").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
     weights.mkdir(parents=True, exist_ok=True)
     params = yaml.safe_load((HOME / "params.yaml").read_text()) | {"seed": seed, "cnn": recipe}
-    params["pretrain"] |= {"enabled": recipe["architecture"] == "mobilenet", "identities": str(begin)}
+    params["pretrain"] |= {"enabled": recipe["architecture"] == "mobilenet", "identities": str(faceres)}
     files.write_bytes(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False).encode())
     common = ["--weights", weights, "--params", folder / "params.yaml"]
     stages = {
-        "pretrain": ["--identities", begin, "--stills", stills, *common, "--out", folder / "pretrain"],
+        "pretrain": ["--identities", faceres, "--stills", stills, *common, "--out", folder / "pretrain"],
         "cnn": ["--data", stills, "--start", folder / "pretrain" / "weights", *common, "--out", folder / "cnn"],
     }
     for stage, arguments in stages.items():

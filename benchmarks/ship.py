@@ -174,7 +174,7 @@ def factors(values: NDArray[Any], kernels: list[NDArray[np.float32]]) -> tuple[N
 
 
 def pack_keras(path: Path) -> None:
-    """Keep in half precision what it holds of a Keras model's weights; Keras casts them as it loads them."""
+    """Keep in half precision, and deflated, what it holds of a Keras model's weights; Keras casts them as it loads them."""
     import h5py
 
     with files.replacing(path) as temporary, tempfile.TemporaryDirectory() as folder:
